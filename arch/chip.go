@@ -1,0 +1,152 @@
+// Package arch describes chips: what is on them, as figures with their
+// sources, validated and with derived peaks. It holds no behaviour; sim/machine
+// turns a description into parts that take time.
+//
+// Described: cores with matrix, vector, special-function and copy units, their
+// scratchpads, a shared cache, main memory, clocks, kernel launch and power.
+// Not described: instruction encodings, coherence, layout on the die, links to
+// other chips, memories between the scratchpad and main memory other than one
+// shared cache, structured sparsity (all rates are dense). Floor 1.
+package arch
+
+import (
+	"maru/arch/dtype"
+	"maru/arch/unit"
+	"maru/internal/config"
+)
+
+// Chip is one accelerator.
+type Chip struct {
+	Name       string            `yaml:"name" doc:"Name used on the command line."`
+	Title      string            `yaml:"title" doc:"Full product name."`
+	Vendor     string            `yaml:"vendor" doc:"Maker."`
+	Aliases    []string          `yaml:"aliases,optional" doc:"Other names that measurement tables use for this chip."`
+	Notes      []string          `yaml:"notes,optional" doc:"What a reader should know about these figures."`
+	Sources    map[string]string `yaml:"sources,optional" doc:"Short keys for the sources that figures name."`
+	Discipline Discipline        `yaml:"discipline" doc:"How work is issued: dispatch (hardware hands thread blocks to cores) or queues (the compiler schedules engines with their own queues)."`
+	Profile    string            `yaml:"profile" doc:"Kernel library the compiler imitates unless told otherwise: cublas, xla."`
+	Preferred  dtype.Type        `yaml:"preferred_dtype" doc:"Number format used when none is asked for."`
+	Clock      Clock             `yaml:"clock" doc:"Clock of the cores."`
+	Cores      Cores             `yaml:"cores" doc:"What repeats on the chip."`
+	Memory     Memory            `yaml:"memory" doc:"Shared cache and main memory."`
+	Launch     Launch            `yaml:"launch" doc:"Cost of starting kernels."`
+	Power      *Power            `yaml:"power,optional" doc:"Power cap, static power and energy per event."`
+}
+
+// Clock holds the frequencies of the cores.
+type Clock struct {
+	Spec config.Figure[unit.Frequency] `yaml:"spec" bound:">0" doc:"Clock at which the data sheet states its peaks."`
+	Max  config.Figure[unit.Frequency] `yaml:"max" bound:">0" doc:"Highest clock, held while power allows."`
+	Min  config.Figure[unit.Frequency] `yaml:"min,optional" bound:">0" doc:"Lowest clock the power cap may force; a quarter of the specified one unless given."`
+}
+
+// Cores describes one core (SM, TensorCore, PE) and how many there are.
+type Cores struct {
+	Count      config.Figure[int64]       `yaml:"count" bound:"1..1000000" doc:"Cores in use."`
+	Threads    config.Figure[int64]       `yaml:"threads,optional" bound:">=1" doc:"Threads that one core holds at once."`
+	Groups     config.Figure[int64]       `yaml:"groups,optional" bound:">=1" doc:"Thread blocks (CTAs) that one core holds at once."`
+	Registers  config.Figure[unit.Bytes]  `yaml:"registers,optional" bound:">0" doc:"Register file of one core."`
+	Schedulers config.Figure[int64]       `yaml:"schedulers,optional" bound:">=1" doc:"Instruction schedulers of one core."`
+	Start      config.Figure[unit.Cycles] `yaml:"start,optional" bound:">=0" doc:"Clocks from dispatch of a tile program to its first load."`
+	Matrix     Matrix                     `yaml:"matrix" doc:"Matrix unit (tensor cores, MXU) of one core."`
+	Vector     Vector                     `yaml:"vector" doc:"Vector unit of one core."`
+	Special    config.Figure[unit.Rate]   `yaml:"special" bound:">0" doc:"Special functions (exp, rsqrt, tanh) of one core per clock."`
+	Scratchpad Scratchpad                 `yaml:"scratchpad" doc:"Software-managed memory of one core: shared memory, VMEM."`
+	InFlight   config.Figure[unit.Bytes]  `yaml:"in_flight,optional" bound:">0" doc:"Bytes of outstanding reads that one core can hold; no limit unless given."`
+	DMA        *DMA                       `yaml:"dma,optional" doc:"Copy engine of one core, where the compiler schedules it."`
+}
+
+// Matrix is the matrix unit of one core.
+type Matrix struct {
+	Rate      map[dtype.Type]config.Figure[unit.Rate] `yaml:"rate" bound:">0" doc:"Dense multiply-add operations (two per MAC) of one core per clock, by number format."`
+	Issue     Issue                                   `yaml:"issue" doc:"async: operands come from the scratchpad, one thread issues; sync: threads carry operands through registers."`
+	SyncShare config.Figure[unit.Ratio]               `yaml:"sync_share,optional" bound:">0,<=1" doc:"Share of the peak that kernels on the synchronous register path reach, in place of sustained."`
+	Tile      config.Figure[int64]                    `yaml:"tile_m,optional" bound:">=1" doc:"Rows of one matrix instruction."`
+	TileN     config.Figure[int64]                    `yaml:"tile_n,optional" bound:">=1" doc:"Most columns of one matrix instruction."`
+	TileK     config.Figure[unit.Bytes]               `yaml:"tile_k,optional" bound:">=1" doc:"Depth of one matrix instruction, in bytes of operand."`
+	Sustained config.Figure[unit.Ratio]               `yaml:"sustained,optional" bound:">0,<=1" doc:"Share of the peak that back-to-back matrix instructions of the chip's own issue path reach; 1 unless given."`
+	Systolic  *Systolic                               `yaml:"systolic,optional" doc:"Shape of a systolic array; its fill and drain cost time."`
+}
+
+// Systolic is the shape of the arrays in one core.
+type Systolic struct {
+	Rows     config.Figure[int64] `yaml:"rows" bound:">=1" doc:"Rows of one array."`
+	Cols     config.Figure[int64] `yaml:"cols" bound:">=1" doc:"Columns of one array."`
+	Count    config.Figure[int64] `yaml:"count" bound:">=1" doc:"Arrays in one core."`
+	Dataflow Dataflow             `yaml:"dataflow" doc:"What stays in the array: ws (weights), os (outputs), is (inputs)."`
+	Fold     Fold                 `yaml:"fold" doc:"serial: each fold fills and drains alone; overlapped: the next operand loads behind the current one."`
+}
+
+// Vector is the vector unit of one core.
+type Vector struct {
+	Rate map[dtype.Type]config.Figure[unit.Rate] `yaml:"rate" bound:">0" doc:"Vector operations (an FMA is two) of one core per clock, by number format; formats that are missing are computed in fp32."`
+}
+
+// Scratchpad is the memory that programs manage themselves.
+type Scratchpad struct {
+	Capacity  config.Figure[unit.Bytes]         `yaml:"capacity" bound:">0,<=1 TiB" doc:"Bytes of one core that programs can allocate."`
+	Group     config.Figure[unit.Bytes]         `yaml:"per_group,optional" bound:">0" doc:"Most that one tile program can allocate; all of it unless given."`
+	Bandwidth config.Figure[unit.BytesPerClock] `yaml:"bandwidth" bound:">0" doc:"Bytes of one core per clock."`
+	Latency   config.Figure[unit.Cycles]        `yaml:"latency,optional" bound:">=0" doc:"Load-to-use latency."`
+}
+
+// DMA is a copy engine with descriptors.
+type DMA struct {
+	Fixed config.Figure[unit.Duration] `yaml:"fixed" bound:">=0" doc:"Fixed cost of one transfer, from issue to first byte, beyond the memory's latency."`
+}
+
+// Memory is what the cores share.
+type Memory struct {
+	L2   *Cache `yaml:"l2,optional" doc:"Shared cache."`
+	DRAM DRAM   `yaml:"dram" doc:"Main memory."`
+}
+
+// Cache is a shared cache.
+type Cache struct {
+	Capacity   config.Figure[unit.Bytes]         `yaml:"capacity" bound:">0" doc:"Capacity of all partitions."`
+	Bandwidth  config.Figure[unit.BytesPerClock] `yaml:"bandwidth" bound:">0" doc:"Bytes of the whole cache per core clock."`
+	Port       config.Figure[unit.BytesPerClock] `yaml:"port" bound:">0" doc:"Bytes that one core takes from it per clock."`
+	Latency    config.Figure[unit.Duration]      `yaml:"latency" bound:">0" doc:"Load-to-use latency of a hit in the near partition."`
+	Partitions config.Figure[int64]              `yaml:"partitions,optional" bound:">=1" doc:"Partitions, one unless given; cores reach the far ones through a link."`
+	Far        config.Figure[unit.Duration]      `yaml:"far_latency,optional" bound:">0" doc:"Load-to-use latency of a hit in a far partition; that of the near one unless given."`
+}
+
+// DRAM is main memory.
+type DRAM struct {
+	Kind      string                        `yaml:"kind" doc:"HBM2e, HBM3, GDDR6, ..."`
+	Capacity  config.Figure[unit.Bytes]     `yaml:"capacity" bound:">0" doc:"Bytes that programs can allocate."`
+	Bandwidth config.Figure[unit.Bandwidth] `yaml:"bandwidth" bound:">0" doc:"Peak of the pins."`
+	Sustained config.Figure[unit.Ratio]     `yaml:"sustained" bound:">0,<=1" doc:"Share of the peak that large streams reach."`
+	Latency   config.Figure[unit.Duration]  `yaml:"latency" bound:">0" doc:"Load-to-use latency of a miss, unloaded."`
+	Loaded    config.Figure[unit.Duration]  `yaml:"loaded_latency,optional" bound:">0" doc:"Round trip of a read under load, which limits bandwidth by bytes in flight; the unloaded latency unless given."`
+}
+
+// Launch is the cost of starting kernels.
+type Launch struct {
+	Graph  config.Figure[unit.Duration] `yaml:"graph" bound:">=0" doc:"Gap between the end of a kernel and the start of the next in a captured graph or compiled program."`
+	Stream config.Figure[unit.Duration] `yaml:"stream" bound:">=0" doc:"The same for kernels launched one by one into a stream."`
+}
+
+// Power holds the cap, the static power and the energy of each event at the
+// specified clock and nominal voltage.
+type Power struct {
+	Cap        config.Figure[unit.Power]                        `yaml:"cap" bound:">0" doc:"Power limit of the chip with its memory (TDP)."`
+	Static     config.Figure[unit.Power]                        `yaml:"static" bound:">=0" doc:"Leakage, clocks and memory background while a kernel runs."`
+	Matrix     map[dtype.Type]config.Figure[unit.EnergyPerFlop] `yaml:"matrix" bound:">=0" doc:"Energy of a matrix operation with its operand delivery, random data."`
+	Vector     config.Figure[unit.EnergyPerFlop]                `yaml:"vector" bound:">=0" doc:"Energy of a vector operation with register traffic."`
+	Special    config.Figure[unit.EnergyPerFlop]                `yaml:"special" bound:">=0" doc:"Energy of a special function."`
+	Scratchpad config.Figure[unit.EnergyPerByte]                `yaml:"scratchpad" bound:">=0" doc:"Energy of scratchpad traffic, except for the operands of the matrix unit, which its own figures hold."`
+	L2         config.Figure[unit.EnergyPerByte]                `yaml:"l2,optional" bound:">=0" doc:"Energy of traffic between the shared cache and a core."`
+	DRAM       config.Figure[unit.EnergyPerByte]                `yaml:"dram" bound:">=0" doc:"Energy of main memory traffic with its interface."`
+	Voltage    Voltage                                          `yaml:"voltage" doc:"Supply voltage against clock."`
+}
+
+// Voltage is the supply voltage over the clock, relative to the voltage at the
+// specified clock: Floor up to Knee, then linear up to 1 at the specified clock,
+// then linear up to AtMax at the highest clock. Energy of switching goes with
+// its square.
+type Voltage struct {
+	Floor config.Figure[unit.Ratio]     `yaml:"floor" bound:">0" doc:"Voltage at and below the knee, relative to the specified clock's."`
+	Knee  config.Figure[unit.Frequency] `yaml:"knee" bound:">0" doc:"Clock up to which the lowest voltage suffices."`
+	AtMax config.Figure[unit.Ratio]     `yaml:"at_max" bound:">0" doc:"Voltage at the highest clock, relative to the specified clock's; 1 if the two clocks are equal."`
+}

@@ -1,0 +1,310 @@
+package arch
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"maru/arch/dtype"
+	"maru/arch/unit"
+	"maru/internal/config"
+)
+
+// TestPublishedPeaks compares derived peaks with those that vendors publish, in TFLOP/s or TOPS, dense.
+func TestPublishedPeaks(t *testing.T) {
+	const (
+		spec = iota // the source states the peak at the specified clock
+		top         // at the highest clock
+	)
+	const usual = 0.005
+	for _, test := range []struct {
+		chip      string
+		unit      string
+		dt        dtype.Type
+		published float64
+		clock     int
+		tolerance float64
+		source    string
+	}{
+		{"a100-sxm-80gb", "matrix", dtype.FP64, 19.5, spec, usual, "NVIDIA A100 data sheet, FP64 Tensor Core"},
+		{"a100-sxm-80gb", "matrix", dtype.TF32, 156, spec, usual, "NVIDIA A100 data sheet"},
+		{"a100-sxm-80gb", "matrix", dtype.BF16, 312, spec, usual, "NVIDIA A100 data sheet"},
+		{"a100-sxm-80gb", "matrix", dtype.FP16, 312, spec, usual, "NVIDIA A100 data sheet"},
+		{"a100-sxm-80gb", "matrix", dtype.Int8, 624, spec, usual, "NVIDIA A100 data sheet"},
+		{"a100-sxm-80gb", "vector", dtype.FP64, 9.7, spec, usual, "NVIDIA A100 data sheet"},
+		{"a100-sxm-80gb", "vector", dtype.FP32, 19.5, spec, usual, "NVIDIA A100 data sheet"},
+		{"a100-sxm-80gb", "vector", dtype.FP16, 78, spec, usual, "NVIDIA A100 white paper, non-tensor"},
+		{"a100-sxm-80gb", "vector", dtype.BF16, 39, spec, usual, "NVIDIA A100 white paper, non-tensor"},
+
+		{"h100-sxm", "matrix", dtype.FP64, 66.9, top, usual, "NVIDIA H100 white paper, FP64 Tensor Core"},
+		{"h100-sxm", "matrix", dtype.TF32, 494.7, spec, usual, "NVIDIA H100 data sheet, half of the sparse 989.4"},
+		{"h100-sxm", "matrix", dtype.BF16, 989.4, spec, usual, "NVIDIA H100 data sheet, half of the sparse 1978.9"},
+		{"h100-sxm", "matrix", dtype.FP16, 989.4, spec, usual, "NVIDIA H100 data sheet, half of the sparse 1978.9"},
+		{"h100-sxm", "matrix", dtype.FP8, 1978.9, spec, usual, "NVIDIA H100 data sheet, half of the sparse 3957.8"},
+		{"h100-sxm", "matrix", dtype.Int8, 1978.9, spec, usual, "NVIDIA H100 data sheet, half of the sparse 3957.8"},
+		{"h100-sxm", "vector", dtype.FP64, 33.5, top, usual, "NVIDIA H100 white paper"},
+		{"h100-sxm", "vector", dtype.FP32, 66.9, top, usual, "NVIDIA H100 white paper"},
+		{"h100-sxm", "vector", dtype.BF16, 133.8, top, usual, "NVIDIA H100 white paper, non-tensor"},
+
+		{"h200-sxm", "matrix", dtype.TF32, 494.7, spec, usual, "stas00/ml-engineering, accelerator chapter"},
+		{"h200-sxm", "matrix", dtype.BF16, 989, spec, usual, "NVIDIA H200 data sheet, half of the sparse 1979"},
+		{"h200-sxm", "matrix", dtype.FP8, 1979, spec, usual, "NVIDIA H200 data sheet, half of the sparse 3958"},
+		{"h200-sxm", "matrix", dtype.Int8, 1979, spec, usual, "NVIDIA H200 data sheet, half of the sparse 3958"},
+		{"h200-sxm", "vector", dtype.FP32, 66.9, top, usual, "stas00/ml-engineering, accelerator chapter"},
+
+		{"b200-sxm", "matrix", dtype.TF32, 1125, spec, usual, "stas00/ml-engineering, accelerator chapter"},
+		{"b200-sxm", "matrix", dtype.BF16, 2250, spec, usual, "NVIDIA HGX B200 data sheet, half of the sparse 4.5 PFLOP/s"},
+		{"b200-sxm", "matrix", dtype.FP8, 4500, spec, usual, "NVIDIA HGX B200 data sheet, half of the sparse 9 PFLOP/s"},
+		{"b200-sxm", "matrix", dtype.Int8, 4500, spec, usual, "NVIDIA HGX B200 data sheet, half of the sparse 9 POPS"},
+		{"b200-sxm", "matrix", dtype.FP4, 9000, spec, usual, "NVIDIA HGX B200 data sheet, half of the sparse 18 PFLOP/s"},
+		{"b200-sxm", "matrix", dtype.FP64, 37, top, 0.0135, "NVIDIA HGX B200 data sheet, rounded to whole TFLOP/s"},
+		{"b200-sxm", "vector", dtype.FP32, 75, top, 0.0135, "NVIDIA HGX B200 data sheet, rounded to whole TFLOP/s"},
+
+		{"l40s", "matrix", dtype.TF32, 183, spec, usual, "NVIDIA L40S data sheet"},
+		{"l40s", "matrix", dtype.BF16, 362.05, spec, 0.0125, "NVIDIA L40S data sheet, which is not half of its own fp8 peak"},
+		{"l40s", "matrix", dtype.FP8, 733, spec, usual, "NVIDIA L40S data sheet"},
+		{"l40s", "matrix", dtype.Int8, 733, spec, usual, "NVIDIA L40S data sheet"},
+		{"l40s", "vector", dtype.FP32, 91.6, spec, usual, "NVIDIA L40S data sheet"},
+
+		{"tpu-v4", "matrix", dtype.BF16, 275, spec, usual, "Jouppi et al. 2023, arXiv 2304.01433"},
+		{"tpu-v4", "matrix", dtype.Int8, 275, spec, usual, "stas00/ml-engineering, accelerator chapter"},
+		{"tpu-v5e", "matrix", dtype.BF16, 197, spec, usual, "Google Cloud documentation, TPU v5e"},
+		{"tpu-v5e", "matrix", dtype.Int8, 393, spec, usual, "Google Cloud documentation, TPU v5e"},
+	} {
+		c, _ := load(t, test.chip)
+		clock := c.Clock.Spec.Value
+		if test.clock == top {
+			clock = c.Clock.Max.Value
+		}
+		peak := c.PeakFlops(test.dt, clock)
+		if test.unit == "vector" {
+			peak = c.VectorPeak(test.dt, clock)
+		}
+		if off := float64(peak)/1e12/test.published - 1; math.Abs(off) > test.tolerance {
+			t.Errorf("%s, %s %v: %s is %+.2f %% off %v (%s)", test.chip, test.unit, test.dt, unit.Short(peak), 100*off, test.published, test.source)
+		}
+	}
+}
+
+// TestSources wants each figure of each embedded chip to say where it is from.
+func TestSources(t *testing.T) {
+	for _, name := range Names() {
+		c, doc := load(t, name)
+		for _, f := range c.Figures() {
+			switch {
+			case f.Source == "":
+				t.Errorf("%v: %s has no source", f.Pos, f.Path)
+			case strings.HasPrefix(f.Source, "assumed") && !f.Estimate:
+				t.Errorf("%v: %s is assumed, but has no range", f.Pos, f.Path)
+			}
+		}
+		for _, w := range c.Warnings(doc) {
+			t.Errorf("%s: %v", name, w)
+		}
+		if n := c.Describe().Count; n.Sourced+n.Estimated != n.Figures {
+			t.Errorf("%s: %+v", name, n)
+		}
+	}
+}
+
+// TestRanges wants a valid chip where all estimates are at one end of their ranges.
+func TestRanges(t *testing.T) {
+	for _, name := range Names() {
+		c, doc := load(t, name)
+		low, high := doc.Clone(), doc.Clone()
+		for _, f := range c.Estimates() {
+			if err := errors.Join(low.Set(f.Path, f.Low), high.Set(f.Path, f.High)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, end := range []*config.Doc{low, high} {
+			if _, err := Decode(end); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+}
+
+// TestSustained compares the clock at which dense bf16 products meet the power cap with the clocks to which the best
+// measured products correspond (ai-dynamo/aiconfigurator and stas00/ml-engineering).
+func TestSustained(t *testing.T) {
+	for _, test := range []struct {
+		chip      string
+		low, high unit.Frequency
+	}{
+		{"a100-sxm-80gb", 1.19e9, 1.31e9},
+		{"h100-sxm", 1.45e9, 1.58e9},
+		{"h200-sxm", 1.45e9, 1.58e9},
+		{"tpu-v4", 1.05e9, 1.05e9},
+	} {
+		c, _ := load(t, test.chip)
+		f := c.SustainedClock(dtype.BF16, GEMMTraffic(dtype.BF16))
+		if f < test.low || f > test.high {
+			t.Errorf("%s: %v, want %v to %v", test.chip, f, test.low, test.high)
+		}
+	}
+}
+
+func TestUnsupported(t *testing.T) {
+	c, _ := load(t, "a100-sxm-80gb")
+	if c.Supports(dtype.FP8) || c.PeakAtSpec(dtype.FP8) != 0 || c.Ridge(dtype.FP8) != (Ridge{}) {
+		t.Error("A100 computes in fp8")
+	}
+	if c.VectorRate(dtype.Int8) != c.VectorRate(dtype.FP32) {
+		t.Error("vectors of int8 are not computed in fp32")
+	}
+	tpu, _ := load(t, "tpu-v4")
+	if tpu.L2Bandwidth(tpu.Clock.Spec.Value) != 0 || tpu.Ridge(dtype.BF16).L2 != 0 {
+		t.Error("TPU v4 has a shared cache")
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	for _, test := range []struct{ chip, set, path string }{
+		{"h100-sxm", "memory.l2.port=8 B/clk", "memory.l2.bandwidth"},
+		{"h100-sxm", "memory.l2.port=6 kB", ""},
+		{"h100-sxm", "memory.l2.port=9000 B/clk", "memory.l2.port"},
+		{"h100-sxm", "memory.l2.bandwidth=64 B/clk", "memory.l2.bandwidth"},
+		{"h100-sxm", "memory.l2.capacity=100 GiB", "memory.l2.capacity"},
+		{"h100-sxm", "memory.dram.latency=50 ns", "memory.dram.latency"},
+		{"h100-sxm", "memory.dram.loaded_latency=100 ns", "memory.dram.loaded_latency"},
+		{"h100-sxm", "cores.scratchpad.bandwidth=32 B/clk", "cores.scratchpad.bandwidth"},
+		{"h100-sxm", "cores.special=2112 op/clk", "cores.special"},
+		{"h100-sxm", "cores.matrix.rate.bf16=31 FLOP/clk", "cores.matrix.rate.bf16"},
+		{"h100-sxm", "cores.matrix.rate.fp8=31 FLOP/clk", "cores.matrix.rate.fp8"},
+		{"h100-sxm", "cores.matrix.sync_share=0.99", "cores.matrix.sync_share"},
+		{"h100-sxm", "power.matrix.fp4=1 pJ/FLOP", "power.matrix.fp4"},
+		{"h100-sxm", "power.matrix.bf16=100 pJ/FLOP", "power.matrix.bf16"},
+		{"h100-sxm", "power.cap=10 kW", "power.cap"},
+		{"h100-sxm", "power.voltage.at_max=1", "power.voltage.at_max"},
+	} {
+		c, doc, err := Load(test.chip, []string{test.set})
+		if test.path == "" {
+			if err == nil {
+				t.Errorf("%s: no error", test.set)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", test.set, err)
+			continue
+		}
+		found := false
+		for _, w := range c.Warnings(doc) {
+			found = found || w.Path == test.path
+			if w.Pos == (config.Pos{}) || w.Problem == "" || w.Allowed == "" {
+				t.Errorf("%s: incomplete warning %v", test.set, w)
+			}
+		}
+		if !found {
+			t.Errorf("%s: no warning about %s: %v", test.set, test.path, c.Warnings(doc))
+		}
+	}
+}
+
+func TestDescribe(t *testing.T) {
+	for _, name := range []string{"h100-sxm", "tpu-v4"} {
+		c, _ := load(t, name)
+		text, err := json.MarshalIndent(c.Describe(), "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, "describe-"+name+".json", string(text)+"\n")
+	}
+}
+
+// anyChip draws an embedded chip with some figures changed.
+func anyChip(t *rapid.T) *Chip {
+	name := rapid.SampledFrom(Names()).Draw(t, "chip")
+	c, _, err := Load(name, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	scale := rapid.Float64Range(0.25, 4)
+	c.Cores.Count.Value = rapid.Int64Range(1, 4096).Draw(t, "cores")
+	c.Memory.DRAM.Bandwidth.Value *= unit.Bandwidth(scale.Draw(t, "bandwidth"))
+	c.Power.Cap.Value = c.Power.Static.Value + unit.Power(rapid.Float64Range(1, 5000).Draw(t, "cap"))
+	return c
+}
+
+func TestVoltageProperties(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		c := anyChip(t)
+		v := &c.Power.Voltage
+		clock := rapid.Float64Range(0, 1.2*float64(c.Clock.Max.Value))
+		a, b := unit.Frequency(clock.Draw(t, "a")), unit.Frequency(clock.Draw(t, "b"))
+		if a > b {
+			a, b = b, a
+		}
+		if c.VoltageAt(a) > c.VoltageAt(b) {
+			t.Errorf("the voltage falls from %v at %v to %v at %v", c.VoltageAt(a), a, c.VoltageAt(b), b)
+		}
+		if got := c.VoltageAt(a); got < v.Floor.Value || got > v.AtMax.Value {
+			t.Errorf("%v is not between floor and top", got)
+		}
+		if c.VoltageAt(c.Clock.Spec.Value) != 1 || c.VoltageAt(c.Clock.Max.Value) != v.AtMax.Value || c.VoltageAt(v.Knee.Value) != v.Floor.Value {
+			t.Error("the corners of the curve are not where they belong")
+		}
+	})
+}
+
+func TestPeakProperties(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		c := anyChip(t)
+		dt := rapid.SampledFrom(c.MatrixTypes()).Draw(t, "format")
+		f := unit.Frequency(rapid.Float64Range(1e8, 4e9).Draw(t, "clock"))
+		near := func(what string, got, want float64) {
+			if math.Abs(got-want) > 1e-12*math.Abs(want) {
+				t.Errorf("%s: %v, want %v", what, got, want)
+			}
+		}
+		near("twice the clock", float64(c.PeakFlops(dt, 2*f)), 2*float64(c.PeakFlops(dt, f)))
+		near("at the specified clock", float64(c.PeakAtSpec(dt)), float64(c.PeakFlops(dt, c.Clock.Spec.Value)))
+		near("ridge", c.Ridge(dt).DRAM*float64(c.Memory.DRAM.Bandwidth.Value), float64(c.PeakAtSpec(dt)))
+		if c.DRAMBandwidth() > c.Memory.DRAM.Bandwidth.Value {
+			t.Error("streams are faster than the pins")
+		}
+		if l2 := c.Memory.L2; l2 != nil && c.L2Bandwidth(f) > l2.Bandwidth.Value.At(f) {
+			t.Error("the shared cache is faster than its bandwidth")
+		}
+		more := *c
+		more.Cores.Count.Value *= 2
+		near("twice the cores", float64(more.PeakFlops(dt, f)), 2*float64(c.PeakFlops(dt, f)))
+		near("twice the cores, vector", float64(more.VectorPeak(dt, f)), 2*float64(c.VectorPeak(dt, f)))
+		near("twice the cores, special", float64(more.SpecialPeak(f)), 2*float64(c.SpecialPeak(f)))
+		near("twice the cores, scratchpad", float64(more.ScratchpadBandwidth(f)), 2*float64(c.ScratchpadBandwidth(f)))
+	})
+}
+
+func TestPowerProperties(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		c := anyChip(t)
+		dt := rapid.SampledFrom(c.MatrixTypes()).Draw(t, "format")
+		traffic := GEMMTraffic(dt)
+		f := c.SustainedClock(dt, traffic)
+		low, high := c.Clock.Min.Value, c.Clock.Max.Value
+		if f < low || f > high {
+			t.Fatalf("%v is not between %v and %v", f, low, high)
+		}
+		if f > low && c.MatrixPower(dt, f, traffic) > c.Power.Cap.Value {
+			t.Errorf("%v at %v breaks the cap of %v", c.MatrixPower(dt, f, traffic), f, c.Power.Cap.Value)
+		}
+		if next := f + 10; f < high && f > low && c.MatrixPower(dt, next, traffic) <= c.Power.Cap.Value {
+			t.Errorf("%v keeps to the cap, too", next)
+		}
+		if c.MatrixPower(dt, low, traffic) > c.MatrixPower(dt, high, traffic) {
+			t.Error("power falls with the clock")
+		}
+		power := *c.Power
+		power.Cap.Value *= 2
+		more := *c
+		more.Power = &power
+		if more.SustainedClock(dt, traffic) < f {
+			t.Error("a higher cap makes the clock lower")
+		}
+	})
+}
