@@ -1,0 +1,55 @@
+// Package plan holds the choices for a run: phase, batch, sequence, precision,
+// compiler options. It decides nothing; the model builders and the compiler
+// read it. Floor 1.
+package plan
+
+import (
+	"fmt"
+
+	"maru/arch/dtype"
+)
+
+// Phase is the part of a model's life that is run.
+type Phase uint8
+
+const (
+	Prefill Phase = iota // all prompt tokens at once, logits of the last only
+	Decode               // one new token for each sequence, Seq tokens of context
+	Forward              // every output
+	Train                // forward, backward and optimizer step
+)
+
+var phaseNames = [...]string{"prefill", "decode", "forward", "train"}
+
+func (p Phase) String() string { return phaseNames[p] }
+
+// PhaseNames lists the phases as they are written.
+func PhaseNames() []string { return append([]string(nil), phaseNames[:]...) }
+
+// ParsePhase reads a phase by name.
+func ParsePhase(s string) (Phase, error) {
+	for i, n := range phaseNames {
+		if s == n {
+			return Phase(i), nil
+		}
+	}
+	return 0, fmt.Errorf("unknown phase %q; allowed: prefill, decode, forward, train", s)
+}
+
+// Plan is everything chosen for a run besides chip and model.
+type Plan struct {
+	Phase Phase
+	Batch int64 // sequences or images
+	Seq   int64 // prompt length; context length in decode
+
+	// DType is the format of weights and matrix arithmetic; Chosen says that
+	// it is the chip's preference and not the user's.
+	DType   dtype.Type
+	KVDType dtype.Type // format of the key/value cache
+	Layers  int        // run only the first Layers repeated blocks; 0 is all
+
+	Fuse    bool   // run the fuse pass
+	Profile string // library profile; "" is the chip's default
+	Cache   string // initial residency: "cold", "warm", "rotate:N"
+	Launch  string // "graph" or "stream"
+}
