@@ -1,0 +1,197 @@
+// Package trace is the tiled program: the contract between the compiler and
+// the machine. A trace lists tensors, programs and launches. A program is a
+// grid of tile programs written once, over compressed loops of few
+// instructions; a launch runs a program on named tensors. Every instruction
+// names the operator it works for, and every operator carries the work it
+// stands for, so that a result never needs the graph. The package also reads
+// and writes the versioned text form (docs/trace.md) and refuses traces that
+// are malformed or absurdly large.
+//
+// Not modelled: control flow that depends on values, and addresses below a
+// tensor's rows and columns. Floor 1.
+package trace
+
+import (
+	"maru/arch/dtype"
+	"maru/workloads/graph"
+)
+
+// Version is the version of the text form that this package writes.
+const Version = 1
+
+// Trace is one tiled program for one chip.
+type Trace struct {
+	Header   Header
+	Tensors  []Tensor
+	Programs []Program
+	Launches []Launch // in stream order; each starts after the one before it
+}
+
+// Header describes the run that the trace stands for.
+type Header struct {
+	Model   string // name of the model or operator
+	Phase   string
+	Batch   int64
+	Seq     int64
+	DType   dtype.Type
+	Layers  int    // repeated blocks launched
+	Tokens  int64  // units processed by one run; throughput = Tokens / latency
+	Unit    string // "token", "image" or "op"
+	Params  int64  // parameters of the whole model
+	Chip    string // chip the trace was compiled for
+	Memory  Footprint
+	Cache   string // initial residency: "cold", "warm" or "rotate:N"
+	Launch  string // how kernels are launched: "graph" or "stream"
+	Profile string // library profile the compiler used
+}
+
+// Footprint is what the run keeps in the chip's main memory, in bytes.
+type Footprint struct {
+	Weights, Activations, KV, Gradients, State int64
+}
+
+// Total is the sum of all parts, in bytes.
+func (f Footprint) Total() int64 {
+	return f.Weights + f.Activations + f.KV + f.Gradients + f.State
+}
+
+// Tensor is a two-dimensional array of Rows x Cols elements, row-major;
+// leading dimensions are folded into the rows. Name holds the layer index as
+// "layer.7."; tensors whose names differ only in it are of one family.
+type Tensor struct {
+	Name  string
+	Rows  int64
+	Cols  int64
+	DType dtype.Type
+	Role  graph.Role
+	Layer int // -1 outside the repeated blocks
+}
+
+// Bytes is the tensor's size in bytes.
+func (t *Tensor) Bytes() int64 { return t.DType.Bytes(t.Rows * t.Cols) }
+
+// Program is a kernel: the resources one tile program (a CTA on a GPU) holds
+// while it runs, the tensors it takes, the operators it stands for, and the
+// parts of its grid.
+type Program struct {
+	Name      string
+	Threads   int   // threads of one tile program; 0 where cores have none
+	Registers int   // registers of 32 bits for each thread
+	Scratch   int64 // bytes of scratchpad one tile program holds
+	Setup     int64 // clocks of set-up and tear-down code of one tile program: descriptors, barriers, address arithmetic
+	Slots     []string
+	Ops       []Op
+	Parts     []Part // dispatched one after the other, without a barrier
+}
+
+// Op is the work that one operator stands for in one launch. Its name holds
+// "layer.*." where the launch's layer belongs.
+type Op struct {
+	Name       string
+	Kind       string // "matmul", "attention", "norm", ...
+	Flops      int64  // useful multiply-adds of matrix products, times two
+	VectorOps  int64
+	SpecialOps int64
+	ReadBytes  int64 // compulsory: every input once
+	WriteBytes int64 // compulsory: every output once
+}
+
+// Part is a grid of tile programs. The tile programs are dispatched in raster
+// order: Grid[0] ("x") fastest, then y, z, w; with Swizzle > 1, bands of
+// Swizzle values of x are walked down y before the next band starts, so that
+// tiles which run together share operands.
+type Part struct {
+	Grid    [4]int64 // extents of x, y, z, w; at least 1 each
+	Swizzle int64
+	Reverse bool // dispatch in the opposite order (causal attention: longest first)
+	Code    []Step
+}
+
+// Tiles is the number of tile programs in the part.
+func (p *Part) Tiles() int64 { return p.Grid[0] * p.Grid[1] * p.Grid[2] * p.Grid[3] }
+
+// Step is a loop, or straight-line code run once (Count nil). Iterations of a
+// loop overlap as its Stages and Ways allow.
+type Step struct {
+	// Count is the number of iterations; nil for straight-line code.
+	Count *Expr
+	// Stages is how many iterations' loads are in flight or held at once
+	// (multi-stage buffering); 1 is load, then compute.
+	Stages int
+	// Ways is how many iterations' arithmetic chains are interleaved; 1 runs
+	// the instructions of an iteration one after the other.
+	Ways int
+	Body []Instr
+}
+
+// Expr is floor((C + X*x + Y*y + Z*z + W*w + K*k) / Div), held within
+// [Min, Max]. k is the iteration of the enclosing loop. Div 0 reads as 1; Max 0 as no limit.
+type Expr struct {
+	C, X, Y, Z, W, K int64
+	Div              int64
+	Min, Max         int64
+}
+
+// Eval is the value of e at grid coordinates g and iteration k.
+func (e *Expr) Eval(g [4]int64, k int64) int64 {
+	v := e.C + e.X*g[0] + e.Y*g[1] + e.Z*g[2] + e.W*g[3] + e.K*k
+	if e.Div > 1 {
+		q := v / e.Div
+		if v%e.Div < 0 {
+			q--
+		}
+		v = q
+	}
+	if v < e.Min {
+		v = e.Min
+	}
+	if e.Max > 0 && v > e.Max {
+		v = e.Max
+	}
+	return v
+}
+
+// InstrKind is what an instruction does.
+type InstrKind uint8
+
+const (
+	Load    InstrKind = iota // main memory to the core
+	Store                    // the core to main memory
+	MatMul                   // matrix unit
+	Vector                   // vector unit
+	Special                  // special-function unit: exp, rsqrt, tanh, ...
+	Scratch                  // traffic on the core's own scratchpad beyond what matmul operands cost
+	Barrier                  // all threads of the tile program meet
+)
+
+// Instr is one instruction of a tile program.
+type Instr struct {
+	Kind InstrKind
+	Op   int // index into Program.Ops: the operator it works for
+
+	// Load and Store: a region of the tensor in Slot, clipped to the tensor.
+	Slot       int
+	Row, Col   Expr
+	Rows, Cols int64
+	Share      int64 // tile programs that share one fetch (multicast); 0 reads as 1
+	Sync       bool  // through registers by the threads (synchronous), not by a copy engine
+	Random     bool  // rows at unpredictable places (gather)
+	Atomic     bool  // Store: added into what is there (split-K reduction)
+
+	// MatMul: M x N x K products, Count times each iteration.
+	M, N, K int64
+	DType   dtype.Type // MatMul and Vector: format of the arithmetic
+	FromReg bool       // MatMul: operand A comes from registers
+
+	// Count is operations for Vector and Special, bytes for Scratch, and the
+	// number of M x N x K products for MatMul (0 reads as 1).
+	Count int64
+}
+
+// Launch runs a program.
+type Launch struct {
+	Program int
+	Layer   int     // -1 outside the repeated blocks
+	Args    []int32 // tensor for each slot
+	Free    []int32 // tensors nobody reads after this launch
+}
