@@ -1,0 +1,371 @@
+// Package bound computes what no run can beat: compulsory work over peak rates
+// at the highest clock (the roofline: Williams, Waterman, Patterson, CACM
+// 2009), for a whole trace and for each operator in it. It is the oracle that
+// every simulated run is held against.
+//
+// Compulsory main-memory traffic is every byte that is read before the run
+// itself wrote it, once, however many tile programs read it, plus what is left
+// behind beyond the shared cache's capacity. Of a warm run, the cache's
+// capacity is taken off. Between the shared cache and the cores every operand and
+// every result of an operator moves once. Latencies, launches and padding are not counted.
+// Floor 2.
+package bound
+
+import (
+	"encoding/binary"
+	"strings"
+
+	"maru/arch"
+	"maru/arch/dtype"
+	"maru/workloads/trace"
+)
+
+// Bound is a lower bound on time and the resource that sets it.
+type Bound struct {
+	PS float64
+	By string // "matrix", "vector", "special", "l2", "dram"
+}
+
+// Work is compulsory work, by resource.
+type Work struct {
+	Matrix  map[dtype.Type]float64 // FLOP
+	Vector  float64
+	Special float64
+	Read    float64 // bytes of main memory
+	Write   float64
+	Cache   float64 // bytes between the shared cache and the cores
+}
+
+// Bounds of a trace.
+type Bounds struct {
+	Total Bound
+	Work  Work
+	Ops   map[string]Bound // by name of the program's first operator, summed over its launches
+}
+
+// peaks of a chip at its highest clock, per picosecond.
+type peaks struct {
+	matrix  map[dtype.Type]float64
+	vector  float64
+	special float64
+	l2      float64 // 0 without a shared cache
+	dram    float64
+}
+
+func newPeaks(c *arch.Chip) peaks {
+	hz := float64(c.Clock.Max.Value)
+	per := float64(c.Cores.Count.Value) * hz / 1e12
+	p := peaks{matrix: map[dtype.Type]float64{}}
+	for d, r := range c.Cores.Matrix.Rate {
+		p.matrix[d] = float64(r.Value) * per
+	}
+	for _, r := range c.Cores.Vector.Rate {
+		p.vector = max(p.vector, float64(r.Value)*per)
+	}
+	p.special = float64(c.Cores.Special.Value) * per
+	if c.Memory.L2 != nil {
+		p.l2 = float64(c.Memory.L2.Bandwidth.Value) * hz / 1e12
+	}
+	p.dram = float64(c.Memory.DRAM.Bandwidth.Value) / 1e12
+	return p
+}
+
+// time is the bound for work w.
+func (p *peaks) time(w *Work) Bound {
+	var m float64
+	for _, d := range dtype.All() {
+		if f := w.Matrix[d]; f > 0 && p.matrix[d] > 0 {
+			m += f / p.matrix[d]
+		}
+	}
+	b := Bound{m, "matrix"}
+	for _, o := range []Bound{
+		{w.Vector / p.vector, "vector"},
+		{w.Special / p.special, "special"},
+		{over(w.Cache, p.l2), "l2"},
+		{(w.Read + w.Write) / p.dram, "dram"},
+	} {
+		if o.PS > b.PS {
+			b = o
+		}
+	}
+	return b
+}
+
+func over(work, rate float64) float64 {
+	if rate == 0 {
+		return 0
+	}
+	return work / rate
+}
+
+// Of returns the bounds of a valid trace on a chip.
+func Of(chip *arch.Chip, tr *trace.Trace) *Bounds {
+	t := &tracker{tr: tr, seen: map[int32]*blocks{}, known: map[string]*layer{}}
+	p := newPeaks(chip)
+	capacity := 0.0
+	if l2 := chip.Memory.L2; l2 != nil {
+		capacity = float64(l2.Capacity.Value)
+	}
+	warm := tr.Header.Cache != "" && tr.Header.Cache != "cold"
+	out := &Bounds{Ops: map[string]Bound{}, Work: Work{Matrix: map[dtype.Type]float64{}}}
+	var stay float64 // bytes written and not freed
+	for i := 0; i < len(tr.Launches); {
+		j := i + 1
+		for tr.Launches[i].Layer >= 0 && j < len(tr.Launches) && tr.Launches[j].Layer == tr.Launches[i].Layer {
+			j++
+		}
+		l := t.layer(tr.Launches[i:j])
+		for n := range l.reads {
+			prog := &tr.Programs[tr.Launches[i+n].Program]
+			w := Work{Matrix: map[dtype.Type]float64{}, Read: l.reads[n]}
+			d := matrixType(prog, &p)
+			for k := range prog.Ops {
+				o := &prog.Ops[k]
+				if d.Valid() {
+					w.Matrix[d] += float64(o.Flops)
+				} else { // a product on the vector unit
+					w.Vector += float64(o.Flops)
+				}
+				w.Vector += float64(o.VectorOps)
+				w.Special += float64(o.SpecialOps)
+				w.Cache += float64(o.ReadBytes + o.WriteBytes)
+			}
+			out.Work.Cache += w.Cache
+			if d.Valid() {
+				out.Work.Matrix[d] += w.Matrix[d]
+			}
+			out.Work.Vector += w.Vector
+			out.Work.Special += w.Special
+			out.Work.Read += w.Read
+			stay += l.kept[n]
+			if warm {
+				w.Read = max(0, w.Read-capacity)
+			}
+			name := prog.Ops[0].Name
+			b, was := p.time(&w), out.Ops[name]
+			if b.PS > 0 && (was.By == "" || b.PS > was.PS/2) {
+				was.By = b.By
+			}
+			was.PS += b.PS
+			out.Ops[name] = was
+		}
+		i = j
+	}
+	if warm {
+		out.Work.Read = max(0, out.Work.Read-capacity)
+	}
+	if chip.Memory.L2 != nil {
+		out.Work.Write = max(0, stay-capacity)
+	} else {
+		out.Work.Write = stay
+	}
+	out.Total = p.time(&out.Work)
+	return out
+}
+
+// matrixType is the fastest format that prog's matrix instructions run in; not
+// valid if it has none.
+func matrixType(prog *trace.Program, p *peaks) dtype.Type {
+	var best dtype.Type
+	for i := range prog.Parts {
+		for j := range prog.Parts[i].Code {
+			for k := range prog.Parts[i].Code[j].Body {
+				in := &prog.Parts[i].Code[j].Body[k]
+				if in.Kind == trace.MatMul && p.matrix[in.DType] > p.matrix[best] {
+					best = in.DType
+				}
+			}
+		}
+	}
+	return best
+}
+
+// tracker follows which parts of which tensors were read and written.
+type tracker struct {
+	tr    *trace.Trace
+	seen  map[int32]*blocks
+	known map[string]*layer
+}
+
+// layer is the traffic of each launch of a layer.
+type layer struct {
+	reads, kept []float64
+	times       int
+}
+
+// blocks marks pieces of a tensor, 64 rows by 256 bytes, less at the edges.
+type blocks struct {
+	rows, width, across int64
+	br, bw              int64
+	state               []uint8
+}
+
+const (
+	isRead    = 1
+	isWritten = 2
+)
+
+func newBlocks(t *trace.Tensor) *blocks {
+	b := &blocks{rows: t.Rows, width: (t.Cols*int64(t.DType.Bits()) + 7) / 8, br: min(64, t.Rows)}
+	b.bw = min(b.width, (16<<10)/b.br)
+	if b.bw < (16<<10)/b.br {
+		b.br = max(1, min(t.Rows, (16<<10)/max(1, b.bw)))
+	}
+	b.across = (b.width + b.bw - 1) / b.bw
+	b.state = make([]uint8, (b.rows+b.br-1)/b.br*b.across)
+	return b
+}
+
+func (b *blocks) size(i int64) float64 {
+	r, c := i/b.across*b.br, i%b.across*b.bw
+	return float64(min(b.br, b.rows-r) * min(b.bw, b.width-c))
+}
+
+// layer returns the traffic of a layer's launches. From the third layer with
+// equal launches on (tensors named relative to the layer) it takes over the
+// second's: the first may find data outside the layers untouched.
+func (t *tracker) layer(launches []trace.Launch) *layer {
+	var id string
+	if launches[0].Layer >= 0 {
+		id = t.signature(launches)
+		if l := t.known[id]; l != nil && l.times >= 2 {
+			return l
+		}
+	}
+	l := &layer{times: 1}
+	for i := range launches {
+		r, k := t.launch(&launches[i])
+		l.reads, l.kept = append(l.reads, r), append(l.kept, k)
+	}
+	if id != "" {
+		if was := t.known[id]; was != nil {
+			l.times += was.times
+		}
+		t.known[id] = l
+	}
+	return l
+}
+
+func (t *tracker) signature(launches []trace.Launch) string {
+	var sb strings.Builder
+	var b [8]byte
+	for i := range launches {
+		l := &launches[i]
+		binary.LittleEndian.PutUint64(b[:], uint64(l.Program))
+		sb.Write(b[:])
+		for _, a := range l.Args {
+			n := &t.tr.Tensors[a]
+			sb.WriteString(t.tr.Family(int(a)))
+			binary.LittleEndian.PutUint64(b[:], uint64(int64(n.Layer-l.Layer)))
+			sb.Write(b[:])
+		}
+		sb.WriteByte(byte(len(l.Free)))
+	}
+	return sb.String()
+}
+
+// launch returns the bytes that a launch reads before the run wrote them and
+// nobody read before it, and those it writes and leaves behind.
+func (t *tracker) launch(l *trace.Launch) (read, kept float64) {
+	prog := &t.tr.Programs[l.Program]
+	for i := range prog.Parts {
+		p := &prog.Parts[i]
+		for j := range p.Code {
+			for k := range p.Code[j].Body {
+				in := &p.Code[j].Body[k]
+				switch in.Kind {
+				case trace.Load:
+					read += t.mark(p, &p.Code[j], in, l.Args[in.Slot], isRead)
+				case trace.Store:
+					kept += t.mark(p, &p.Code[j], in, l.Args[in.Slot], isWritten)
+				}
+			}
+		}
+	}
+	for _, a := range l.Free {
+		if b := t.seen[a]; b != nil {
+			for i, s := range b.state {
+				if s&isWritten != 0 {
+					kept -= b.size(int64(i))
+				}
+			}
+			delete(t.seen, a)
+		}
+	}
+	return read, kept
+}
+
+// mark visits every block that in touches over its grid and loop, and returns
+// the bytes of those it is the first to read or write. Only the coordinates
+// that in's position depends on are walked.
+func (t *tracker) mark(p *trace.Part, s *trace.Step, in *trace.Instr, tensor int32, what uint8) float64 {
+	n := &t.tr.Tensors[tensor]
+	if in.Random {
+		// At least the bytes asked for by one tile program of distinct rows; how many of all
+		// rows repeat is not known.
+		return 0
+	}
+	b := t.seen[tensor]
+	if b == nil {
+		b = newBlocks(n)
+		t.seen[tensor] = b
+	}
+	bits := int64(n.DType.Bits())
+	ext := [4]int64{1, 1, 1, 1}
+	coef := [4][3]int64{
+		{in.Row.X, in.Col.X}, {in.Row.Y, in.Col.Y}, {in.Row.Z, in.Col.Z}, {in.Row.W, in.Col.W},
+	}
+	if s.Count != nil {
+		coef[0][2], coef[1][2], coef[2][2], coef[3][2] = s.Count.X, s.Count.Y, s.Count.Z, s.Count.W
+	}
+	for i, c := range coef {
+		if c[0] != 0 || c[1] != 0 || (c[2] != 0 && (in.Row.K != 0 || in.Col.K != 0)) {
+			ext[i] = p.Grid[i]
+		}
+	}
+	var sum float64
+	var g [4]int64
+	for g[3] = 0; g[3] < ext[3]; g[3]++ {
+		for g[2] = 0; g[2] < ext[2]; g[2]++ {
+			for g[1] = 0; g[1] < ext[1]; g[1]++ {
+				for g[0] = 0; g[0] < ext[0]; g[0]++ {
+					k := int64(1)
+					if s.Count != nil {
+						k = s.Count.Eval(g, 0)
+						if k > 1 && in.Row.K == 0 && in.Col.K == 0 {
+							k = 1
+						}
+					}
+					for i := int64(0); i < k; i++ {
+						r := in.Row.Eval(g, i)
+						c := in.Col.Eval(g, i) * bits
+						sum += b.visit(max(0, r), min(b.rows, r+in.Rows), max(0, c/8), min(b.width, (c+in.Cols*bits+7)/8), what)
+					}
+				}
+			}
+		}
+	}
+	return sum
+}
+
+// visit marks the blocks of a rectangle and returns the bytes newly marked:
+// read before written, or written first.
+func (b *blocks) visit(r0, r1, c0, c1 int64, what uint8) (sum float64) {
+	if r0 >= r1 || c0 >= c1 {
+		return 0
+	}
+	for r := r0 / b.br; r <= (r1-1)/b.br; r++ {
+		for c := c0 / b.bw; c <= (c1-1)/b.bw; c++ {
+			i := r*b.across + c
+			s := b.state[i]
+			if s&what == 0 {
+				if what == isWritten || s == 0 {
+					sum += b.size(i)
+				}
+				b.state[i] = s | what
+			}
+		}
+	}
+	return sum
+}

@@ -1,0 +1,746 @@
+package machine
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"maru/arch/dtype"
+	"maru/sim/event"
+	"maru/workloads/trace"
+)
+
+// resident is a number of tile programs on each core of a group that started
+// together and advance alike.
+type resident struct {
+	segs []segment
+	at   int     // index into segs
+	left float64 // iterations of the segment that remain, or ps of a wait
+	n    int     // tile programs of this kind on each core
+	rate float64 // iterations per ps; ps per ps in a wait
+	by   limit   // what sets the rate
+	own  float64 // rate before shared memory slows it
+	cap  limit   // what sets that
+	path [limits]float64
+	came event.Time // entered the segment
+}
+
+// group is a set of cores in the same state. It splits when its cores are
+// given different work; equal work keeps it whole, so that a wave of equal
+// tile programs costs a handful of events, however many cores there are.
+type group struct {
+	first, n int // cores first..first+n-1 in order of assignment
+	res      []resident
+	since    event.Time // progress is accounted up to here
+	ticket   event.Ticket
+	freed    int             // tile programs that ended on each core since the last dispatch
+	path     [limits]float64 // of the tile program that ended last
+	stale    bool            // rates must be computed again
+	core0    bool
+	asks     demand
+}
+
+// span is a stretch of one core's life, for the timeline.
+type span struct {
+	start, end event.Time
+	util       [engines]float64
+	op         int
+}
+
+// kernel simulates one launch.
+type kernel struct {
+	m       *model
+	cache   *cache // nil without a shared cache
+	layouts []layout
+	prog    *trace.Program
+	args    []int32
+	warps   float64
+	occ     int
+
+	sim      *event.Sim
+	onDone   event.HandlerID
+	onSettle event.HandlerID
+	groups   []*group
+	settling bool // an event to settle is pending at this time
+	err      error
+
+	part int // next tile program: part and index in it
+	tile int64
+
+	l2Scale, dramScale float64
+	queueing           bool
+	total              demand
+	queue              []queued
+	order              []int
+
+	// working space
+	stripes []stripe
+	instrs  []sweep
+	seen    places
+	counts  []int64
+	next    []pending
+
+	// measured
+	cost  spent
+	busy  [engines]float64         // ps x cores (ps for the shared ones)
+	stall [engines][limits]float64 // the same; of shared engines the time of all cores by cause, busy or not
+	path  [limits]float64
+	spans []span
+	trace bool
+	last  event.Time
+}
+
+// costKey names tile programs of one cohort that take the same steps.
+type costKey struct {
+	part   int
+	counts string
+}
+
+// pending is a tile program about to start.
+type pending struct {
+	g   [4]int64
+	key int // index into classes of this dispatch
+}
+
+// spanLimit bounds the timeline of one kernel.
+const spanLimit = 400
+
+func newKernel(sim *event.Sim) *kernel {
+	k := &kernel{sim: sim}
+	k.onDone = sim.Register(k.done)
+	k.onSettle = sim.Register(k.settle)
+	return k
+}
+
+// run simulates one launch from time 0 to the end of its last tile program
+// and returns that time.
+func (k *kernel) run(m *model, c *cache, layouts []layout, prog *trace.Program, args []int32, record bool) (event.Time, error) {
+	occ, err := m.occupancy(prog)
+	if err != nil {
+		return 0, err
+	}
+	k.sim.Reset()
+	k.m, k.cache, k.layouts, k.prog, k.args = m, c, layouts, prog, args
+	k.warps, k.occ = m.warpShare(prog), occ
+	k.part, k.tile = 0, 0
+	k.cost = spent{flops: map[dtype.Type]float64{}}
+	k.busy, k.stall, k.path = [engines]float64{}, [engines][limits]float64{}, [limits]float64{}
+	k.spans, k.trace, k.last = nil, record, 0
+	k.l2Scale, k.dramScale, k.queueing = 1, 1, false
+	k.total = demand{}
+	k.settling, k.err = false, nil
+	k.groups = append(k.groups[:0], &group{n: m.cores, freed: occ, core0: true})
+	k.poke()
+	if err := k.sim.Run(); err != nil {
+		return 0, err
+	}
+	end := k.last
+	for _, g := range k.groups { // cores that ran out of work early
+		k.idle(g, end)
+	}
+	for u := range k.stall { // while a shared engine idles, cores wait for the causes they have overall
+		if shared(engine(u)) && end > 0 {
+			idle := max(0, 1-k.busy[u]/float64(end))
+			for c := range k.stall[u] {
+				k.stall[u][c] *= idle
+			}
+		}
+	}
+	if k.cost.mem.store > 0 { // the last store must arrive
+		drain := event.Time(m.l2Lat + 0.5)
+		for u := range k.stall {
+			k.stall[u][byLatency] += float64(float64(drain) * k.weight(engine(u)))
+		}
+		k.path[byLatency] += float64(drain)
+		end += drain
+	}
+	return end, nil
+}
+
+// weight is the number of instances of an engine.
+func (k *kernel) weight(u engine) float64 {
+	if shared(u) {
+		return 1
+	}
+	return float64(k.m.cores)
+}
+
+// shared tells the engines of the whole chip from those of each core.
+func shared(u engine) bool { return u == onL2 || u == onDRAM }
+
+// poke asks for a settle event at the present time, after all events already
+// due now.
+func (k *kernel) poke() {
+	if !k.settling {
+		k.settling = true
+		k.sim.After(0, k.onSettle, 0, 0)
+	}
+}
+
+// done handles the end of the current segment of the residents of a group
+// that are due.
+func (k *kernel) done(now event.Time, a, _ int32) error {
+	g := k.groups[a]
+	k.advance(g, now)
+	g.ticket = event.Ticket{}
+	g.stale = true
+	k.poke()
+	return nil
+}
+
+// epsilon is the work, in iterations or ps, below which a segment is over;
+// it absorbs the rounding of end times to whole ps.
+const epsilon = 1e-6
+
+// advance accounts for the time since the group was last looked at.
+func (k *kernel) advance(g *group, now event.Time) {
+	dt := float64(now - g.since)
+	if dt == 0 {
+		return
+	}
+	start := g.since
+	g.since = now
+	n := float64(g.n)
+	var util [engines]float64 // of one core
+	by, op := byTail, 0
+	var l2, dram float64
+	for i := range g.res {
+		r := &g.res[i]
+		s := &r.segs[r.at]
+		if i == 0 {
+			by, op = r.by, s.op
+		}
+		done := min(float64(r.rate*dt), r.left)
+		r.left -= done
+		r.path[r.by] += dt
+		if s.iters > 0 {
+			f := done / dt * float64(r.n)
+			util[onMatrix] += float64(f * s.work[shMatrix])
+			util[onVector] += float64(f * s.work[shVector])
+			util[onSpecial] += float64(f * s.work[shSpecial])
+			util[onScratch] += float64(f * s.work[shScratch])
+			l2 += float64(f * s.l2)
+			dram += float64(f * s.dram)
+		}
+	}
+	if k.m.l2 {
+		util[onL2] = l2 * n / k.m.capPS
+	}
+	util[onDRAM] = dram * n / k.m.dramPS
+	for u := range util {
+		if shared(engine(u)) {
+			k.busy[u] += float64(util[u] * dt)
+			k.stall[u][by] += float64(n / float64(k.m.cores) * dt)
+			continue
+		}
+		b := min(1, util[u])
+		k.busy[u] += float64(float64(b*dt) * n)
+		k.stall[u][by] += float64(float64((1-b)*dt) * n)
+	}
+	if g.core0 && k.trace && len(k.spans) < spanLimit {
+		k.spans = append(k.spans, span{start, now, util, op})
+	}
+}
+
+// idle accounts for cores without work until end.
+func (k *kernel) idle(g *group, end event.Time) {
+	dt := float64(end - g.since)
+	if dt <= 0 {
+		return
+	}
+	for u := range k.stall {
+		w := float64(g.n)
+		if shared(engine(u)) {
+			w /= float64(k.m.cores)
+		}
+		k.stall[u][byTail] += float64(w * dt)
+	}
+	g.since = end
+}
+
+// settle ends segments that are over, dispatches tile programs to free slots,
+// and gives every group its new rates.
+func (k *kernel) settle(now event.Time, _, _ int32) error {
+	k.settling = false
+	free := 0
+	for _, g := range k.groups {
+		if g.stale {
+			k.turn(g, now)
+		}
+		free += g.freed * g.n
+	}
+	if free > 0 {
+		if err := k.dispatch(now, free); err != nil {
+			return err
+		}
+	}
+	k.share(now)
+	return nil
+}
+
+// turn moves the residents of g whose segment is over to their next one.
+func (k *kernel) turn(g *group, now event.Time) {
+	out := g.res[:0]
+	for i := range g.res {
+		r := g.res[i]
+		for r.left <= epsilon {
+			r.at++
+			if r.at == len(r.segs) {
+				break
+			}
+			r.left, r.came = r.segs[r.at].amount(), now
+		}
+		if r.at == len(r.segs) {
+			g.freed += r.n
+			g.path = r.path
+			k.last, k.path = now, r.path
+			continue
+		}
+		out = append(out, r)
+	}
+	g.res = out
+}
+
+// amount is the work of a segment: iterations, or ps of a wait.
+func (s *segment) amount() float64 {
+	if s.iters > 0 {
+		return s.iters
+	}
+	return s.wait
+}
+
+// coord turns an index into grid coordinates in dispatch order.
+func coord(p *trace.Part, i int64) (g [4]int64) {
+	if p.Reverse {
+		i = p.Tiles() - 1 - i
+	}
+	gx, gy := p.Grid[0], p.Grid[1]
+	plane := gx * gy
+	g[2] = i / plane % p.Grid[2]
+	g[3] = i / plane / p.Grid[2]
+	i %= plane
+	if p.Swizzle <= 1 || p.Swizzle >= gx {
+		g[0], g[1] = i%gx, i/gx
+		return g
+	}
+	band := i / (p.Swizzle * gy)
+	width := min(p.Swizzle, gx-band*p.Swizzle)
+	i -= band * p.Swizzle * gy
+	g[0], g[1] = band*p.Swizzle+i%width, i/width
+	return g
+}
+
+// take collects up to n tile programs in dispatch order.
+func (k *kernel) take(n int) {
+	k.next = k.next[:0]
+	for len(k.next) < n && k.part < len(k.prog.Parts) {
+		p := &k.prog.Parts[k.part]
+		if k.tile == p.Tiles() {
+			k.part, k.tile = k.part+1, 0
+			continue
+		}
+		k.next = append(k.next, pending{coord(p, k.tile), k.part})
+		k.tile++
+	}
+}
+
+// class is the tile programs of one dispatch that take the same steps.
+type class struct {
+	part   int
+	counts []int64
+	tiles  [][4]int64
+	segs   []segment
+}
+
+// dispatch gives waiting tile programs to free slots, one to each core in
+// turn, as a hardware scheduler fills the least loaded cores first.
+func (k *kernel) dispatch(now event.Time, free int) error {
+	k.take(free)
+	if len(k.next) == 0 {
+		for _, g := range k.groups {
+			g.freed = 0
+		}
+		return nil
+	}
+	var classes []class
+	index := map[costKey]int{}
+	var buf []byte
+	for i := range k.next {
+		p := &k.next[i]
+		part := &k.prog.Parts[p.key]
+		k.counts = k.counts[:0]
+		buf = buf[:0]
+		for j := range part.Code {
+			n := int64(1)
+			if c := part.Code[j].Count; c != nil {
+				n = max(0, c.Eval(p.g, 0))
+			}
+			k.counts = append(k.counts, n)
+			buf = append(buf, byte(n), byte(n>>8), byte(n>>16), byte(n>>24))
+		}
+		id := costKey{p.key, string(buf)}
+		at, ok := index[id]
+		if !ok {
+			at = len(classes)
+			index[id] = at
+			classes = append(classes, class{part: p.key, counts: append([]int64(nil), k.counts...)})
+		}
+		classes[at].tiles = append(classes[at].tiles, p.g)
+		p.key = at
+	}
+	for i := range classes {
+		c := &classes[i]
+		per := spent{flops: map[dtype.Type]float64{}}
+		segs, err := k.segments(&k.prog.Parts[c.part], c.tiles, c.counts, &per)
+		if err != nil {
+			return fmt.Errorf("program %s: %w", k.prog.Name, err)
+		}
+		c.segs = segs
+		k.cost.addN(&per, float64(len(c.tiles)))
+	}
+	k.place(now, classes)
+	return nil
+}
+
+// place puts the tile programs in k.next on the free slots and splits groups
+// whose cores receive different ones.
+func (k *kernel) place(now event.Time, classes []class) {
+	// Slots in order: the first free slot of every core, then the second, ...
+	most := 0
+	for _, g := range k.groups {
+		most = max(most, g.freed)
+	}
+	given := make([][][]int32, len(k.groups)) // [group][core] classes
+	for i, g := range k.groups {
+		if g.freed > 0 {
+			given[i] = make([][]int32, g.n)
+		}
+	}
+	at := 0
+	for round := 0; round < most && at < len(k.next); round++ {
+		for i, g := range k.groups {
+			if g.freed <= round {
+				continue
+			}
+			for c := 0; c < g.n && at < len(k.next); c++ {
+				given[i][c] = append(given[i][c], int32(k.next[at].key))
+				at++
+			}
+		}
+	}
+	for i, n := 0, len(k.groups); i < n; i++ {
+		g := k.groups[i]
+		if g.freed == 0 {
+			continue
+		}
+		g.freed = 0
+		k.advance(g, now)
+		k.split(g, given[i], classes, now)
+	}
+}
+
+// split gives the cores of g what they were assigned; cores with the same
+// assignment stay together.
+func (k *kernel) split(g *group, given [][]int32, classes []class, now event.Time) {
+	type part struct {
+		what []int32
+		n    int
+	}
+	var parts []part
+	for c, what := range given {
+		if last := len(parts) - 1; last >= 0 && equal(parts[last].what, what) {
+			parts[last].n++
+			continue
+		}
+		// An earlier part may be alike; cores are interchangeable unless
+		// core 0 is followed for the timeline.
+		found := false
+		for j := range parts {
+			if equal(parts[j].what, what) && c > 0 {
+				parts[j].n++
+				found = true
+				break
+			}
+		}
+		if !found {
+			parts = append(parts, part{what, 1})
+		}
+	}
+	old := g.res
+	first := g.first
+	for j, p := range parts {
+		t := g
+		if j > 0 {
+			t = &group{since: now, path: g.path}
+			t.res = append([]resident(nil), old...)
+			k.groups = append(k.groups, t)
+		} else {
+			t.res = append([]resident(nil), old...)
+			if t.ticket != (event.Ticket{}) {
+				k.sim.Cancel(t.ticket)
+				t.ticket = event.Ticket{}
+			}
+		}
+		t.first, t.n = first, p.n
+		first += p.n
+		t.stale = true
+		for x := 0; x < len(p.what); {
+			y := x
+			for y < len(p.what) && p.what[y] == p.what[x] {
+				y++
+			}
+			segs := classes[p.what[x]].segs
+			r := resident{segs: segs, left: segs[0].amount(), n: y - x, path: t.path, came: now}
+			if now == 0 {
+				// The work distributor starts one tile program each clock.
+				y = x + 1
+				r.n = 1
+				r.left += float64(float64(x*k.m.cores) * k.m.psClk)
+			}
+			t.res = append(t.res, r)
+			x = y
+		}
+	}
+}
+
+func equal(a, b []int32) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// rates computes how fast the residents of a group go when main memory and
+// the shared cache keep up: each at its own period at most, and slowed in
+// proportion where together they ask more of a unit than it has.
+func (g *group) rates() {
+	for i := range g.res {
+		r := &g.res[i]
+		s := &r.segs[r.at]
+		if s.iters == 0 {
+			r.own, r.cap = 1, s.waitBy
+			continue
+		}
+		period, by := s.cap, s.capBy
+		for u, w := range s.work {
+			if w > period {
+				period, by = w, shareLimit[u]
+			}
+		}
+		r.own, r.cap = 1/period, by
+	}
+	for u := range shares {
+		var ask float64
+		for i := range g.res {
+			r := &g.res[i]
+			if s := &r.segs[r.at]; s.iters > 0 {
+				ask += float64(float64(float64(r.n)*r.own) * s.work[u])
+			}
+		}
+		if ask <= 1 {
+			continue
+		}
+		for i := range g.res {
+			r := &g.res[i]
+			if s := &r.segs[r.at]; s.iters > 0 && s.work[u] > 0 {
+				r.own /= ask
+				r.cap = shareLimit[u]
+			}
+		}
+	}
+}
+
+// queued is straight-line traffic waiting for shared bandwidth.
+type queued struct {
+	r        *resident
+	n        float64 // cores
+	l2, dram float64 // share of its own rate that it gets
+}
+
+// demand is traffic asked of the shared cache and of main memory by residents
+// at their own rates, in fixed point so that sums can be kept up to date
+// without drift.
+type demand struct {
+	l2, dram int64
+	once     int // residents with straight-line traffic
+}
+
+// fixed is the steps of a demand in one byte per ps.
+const fixed = 1 << 30
+
+// demand is what the cores of a group ask for.
+func (g *group) demand() (d demand) {
+	for i := range g.res {
+		r := &g.res[i]
+		if s := &r.segs[r.at]; s.iters > 0 {
+			f := float64(g.n*r.n) * r.own
+			d.l2 += int64(f * s.l2 * fixed)
+			d.dram += int64(f * s.dram * fixed)
+			if s.once {
+				d.once++
+			}
+		}
+	}
+	return d
+}
+
+// hysteresis is the change in the share of bandwidth that residents get below
+// which those that are not concerned keep their rates.
+const hysteresis = 1e-3
+
+// share divides the bandwidth of the shared cache and of main memory and
+// schedules the next events. Loops ask again and again, so together they are
+// slowed in proportion to what they ask for. Straight-line traffic, which asks
+// once, is served first come, first served from its part.
+func (k *kernel) share(now event.Time) {
+	for _, g := range k.groups {
+		if !g.stale {
+			continue
+		}
+		g.rates()
+		d := g.demand()
+		k.total.l2 += d.l2 - g.asks.l2
+		k.total.dram += d.dram - g.asks.dram
+		k.total.once += d.once - g.asks.once
+		g.asks = d
+	}
+	l2Scale, dramScale := 1.0, 1.0
+	if l2 := float64(k.total.l2) / fixed; k.m.l2 && l2 > k.m.capPS {
+		l2Scale = k.m.capPS / l2
+	}
+	// What crosses to main memory crosses the shared cache first.
+	if dram := float64(k.total.dram) / fixed * l2Scale; dram > k.m.dramPS {
+		dramScale = k.m.dramPS / dram
+	}
+	queueing := k.total.once > 0 && (l2Scale < 1 || dramScale < 1)
+	all := queueing || k.queueing || differ(l2Scale, k.l2Scale) || differ(dramScale, k.dramScale)
+	if all {
+		k.l2Scale, k.dramScale = l2Scale, dramScale
+	}
+	k.queueing = queueing
+	if queueing {
+		k.serve()
+	}
+	at := 0 // in the queue, which is in the order of groups and residents
+	for i, g := range k.groups {
+		if !g.stale && !all {
+			continue
+		}
+		k.advance(g, now)
+		g.stale = false
+		next := -1.0
+		for j := range g.res {
+			r := &g.res[j]
+			s := &r.segs[r.at]
+			rate, by := r.own, r.cap
+			if s.iters > 0 {
+				l, d := k.l2Scale, k.dramScale
+				if s.once && queueing {
+					l, d = k.queue[at].l2, k.queue[at].dram
+					at++
+				}
+				if s.l2 > 0 && l < 1 {
+					rate, by = rate*l, byL2
+				}
+				if s.dram > 0 && d < 1 {
+					rate, by = rate*d, byDRAM
+				}
+			}
+			r.rate, r.by = rate, by
+			if rate == 0 {
+				continue // waits in the queue
+			}
+			if t := r.left / rate; next < 0 || t < next {
+				next = t
+			}
+		}
+		if g.ticket != (event.Ticket{}) {
+			k.sim.Cancel(g.ticket)
+			g.ticket = event.Ticket{}
+		}
+		if next >= 0 {
+			dt := event.Time(next)
+			if float64(dt) < next {
+				dt++
+			}
+			g.ticket = k.sim.After(dt, k.onDone, int32(i), 0)
+		}
+	}
+}
+
+// differ tells two shares of bandwidth apart.
+func differ(a, b float64) bool {
+	return (a == 1) != (b == 1) || a > b*(1+hysteresis) || a < b*(1-hysteresis)
+}
+
+// serve gives the queue its part of the bandwidth in order of arrival: those
+// who came first go at their own rate, those for whom nothing is left wait.
+func (k *kernel) serve() {
+	l2Scale, dramScale := k.l2Scale, k.dramScale
+	k.queue = k.queue[:0]
+	for _, g := range k.groups {
+		for i := range g.res {
+			r := &g.res[i]
+			if s := &r.segs[r.at]; s.iters > 0 && s.once {
+				k.queue = append(k.queue, queued{r, float64(g.n), 1, 1})
+			}
+		}
+	}
+	k.order = k.order[:0]
+	var l2, dram float64
+	for i := range k.queue {
+		q := &k.queue[i]
+		s := &q.r.segs[q.r.at]
+		f := float64(q.n * float64(q.r.n) * q.r.own)
+		l2 += float64(f * s.l2)
+		if s.l2 > 0 {
+			f *= l2Scale
+		}
+		dram += float64(f * s.dram)
+		k.order = append(k.order, i)
+	}
+	slices.SortStableFunc(k.order, func(a, b int) int {
+		return cmp.Compare(k.queue[a].r.came, k.queue[b].r.came)
+	})
+	l2, dram = l2*l2Scale, dram*dramScale
+	grant := func(left *float64, ask float64) float64 {
+		if ask <= 0 {
+			return 1
+		}
+		got := min(ask, *left)
+		if got < 1e-6*ask { // what rounding left over
+			return 0
+		}
+		*left -= got
+		return got / ask
+	}
+	for _, i := range k.order {
+		q := &k.queue[i]
+		s := &q.r.segs[q.r.at]
+		f := float64(q.n * float64(q.r.n) * q.r.own)
+		if l2Scale < 1 {
+			q.l2 = grant(&l2, f*s.l2)
+			f *= q.l2
+		}
+		if dramScale < 1 {
+			q.dram = grant(&dram, f*s.dram)
+		}
+	}
+}
+
+func (s *spent) addN(o *spent, n float64) {
+	for d, f := range o.flops {
+		s.flops[d] += float64(f * n)
+	}
+	s.matrix += float64(o.matrix * n)
+	s.vector += float64(o.vector * n)
+	s.special += float64(o.special * n)
+	s.operand += float64(o.operand * n)
+	s.scratch += float64(o.scratch * n)
+	s.mem.add(o.mem, n)
+}

@@ -1,0 +1,62 @@
+package machine
+
+// limit names what decides how fast something goes at a moment.
+type limit uint8
+
+const (
+	byMatrix limit = iota
+	byVector
+	bySpecial
+	byScratch
+	byL2
+	byDRAM
+	byLatency    // round trips to memory with the bytes in flight
+	byDependency // one instruction waits for the result of another
+	byLaunch     // the gap before a kernel
+	byStart      // dispatch of a tile program
+	byTail       // no tile program left for this core
+	byPower      // the clock is below its maximum
+	byDMA        // fixed cost of transfers
+	limits
+)
+
+var limitNames = [limits]string{
+	"matrix", "vector", "special", "scratchpad", "l2", "dram", "latency",
+	"dependency", "launch", "start", "tail", "power", "dma",
+}
+
+// clocked tells which limits scale with the clock of the cores.
+var clocked = [limits]bool{
+	byMatrix: true, byVector: true, bySpecial: true, byScratch: true,
+	byL2: true, byDependency: true, byStart: true,
+}
+
+// engine is what busy time is accounted for.
+type engine uint8
+
+const (
+	onMatrix engine = iota
+	onVector
+	onSpecial
+	onScratch
+	onL2
+	onDRAM
+	engines
+)
+
+var engineNames = [engines]string{"matrix", "vector", "special", "scratchpad", "l2", "dram"}
+
+// share is a unit inside a core that co-resident tile programs divide.
+type share uint8
+
+const (
+	shMatrix share = iota
+	shVector
+	shSpecial
+	shScratch
+	shPort   // the core's port to the shared cache or memory
+	shFlight // bytes outstanding
+	shares
+)
+
+var shareLimit = [shares]limit{byMatrix, byVector, bySpecial, byScratch, byL2, byLatency}

@@ -1,0 +1,413 @@
+// Package machine assembles a chip from event-driven parts and replays a trace
+// on it.
+//
+// Modelled: dispatch of tile programs to cores under their occupancy limits,
+// waves and tails; steady states of software pipelines under shared matrix,
+// vector and special-function units, scratchpad ports and bytes in flight;
+// systolic fill and drain; a shared cache of blocks with write-back; main
+// memory bandwidth and latency; kernel launch; clocks under a power cap. A
+// wave of equal tile programs costs a few events, whatever the number of
+// cores. Repeated layers are simulated once per state of the machine they
+// start from.
+//
+// Not modelled: single instructions and warps, bank conflicts, DRAM pages,
+// transients of clock and temperature, and overlap between launches. Floor 2.
+package machine
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"maru/arch"
+	"maru/sim/event"
+	"maru/sim/result"
+	"maru/workloads/graph"
+	"maru/workloads/trace"
+)
+
+// Options of a replay.
+type Options struct {
+	Exact    bool // simulate every layer, even where an equal one is known
+	NoCap    bool // ignore the power cap
+	Steps    bool // run every iteration by itself, to check the steady states; slow
+	Timeline bool // record core 0
+}
+
+// measured is one simulated launch.
+type measured struct {
+	gap, dur int64 // ps; dur holds the gap
+	busy     [engines]float64
+	stall    [engines][limits]float64
+	path     [limits]float64
+	cost     spent
+	energy   energies
+	hz       float64
+	cycles   int64
+	spans    []span
+	prog     int
+}
+
+// replay is the state of one replay.
+type replay struct {
+	chip    *arch.Chip
+	tr      *trace.Trace
+	opt     Options
+	layouts []layout
+	family  [][]int32 // tensors of a family by layer; -1 where there is none
+	cache   *cache
+	before  *cache // as it was before the launch under way
+	kernel  *kernel
+	sim     *event.Sim
+	models  map[float64]*model
+	gap     int64
+	weights []int32 // copy of each tensor in use: itself, or a rotated weight
+	last    []int   // launch of the measured pass that touches a tensor last
+	at      int     // launch under way
+	final   bool    // this is the measured pass
+	memo    map[string]*layerRun
+	events  result.Events
+}
+
+// layerRun is a simulated layer: what it measured and the cache it left.
+type layerRun struct {
+	layer int32
+	done  []*measured
+	after *cache
+}
+
+// Replay runs a valid trace on a chip. The result lacks what does not follow
+// from the run alone: bounds, rooflines, elasticity and estimates. Errors name
+// the program that the chip cannot run.
+func Replay(chip *arch.Chip, tr *trace.Trace, opt Options) (*result.Result, error) {
+	r := &replay{
+		chip: chip, tr: tr, opt: opt,
+		sim:    event.New(),
+		models: map[float64]*model{},
+		memo:   map[string]*layerRun{},
+	}
+	r.kernel = newKernel(r.sim)
+	passes, copies, err := residency(tr.Header.Cache)
+	if err != nil {
+		return nil, err
+	}
+	r.gap = int64(chip.Launch.Graph.Value)
+	switch tr.Header.Launch {
+	case "stream":
+		r.gap = int64(chip.Launch.Stream.Value)
+	case "graph", "":
+	default:
+		return nil, fmt.Errorf("unknown launch mode %q; allowed: graph, stream", tr.Header.Launch)
+	}
+	for i := range tr.Programs {
+		if _, err := r.model(float64(chip.Clock.Max.Value)).occupancy(&tr.Programs[i]); err != nil {
+			return nil, err
+		}
+	}
+	r.place(copies)
+	if l2 := chip.Memory.L2; l2 != nil {
+		r.cache = newCache(int64(l2.Capacity.Value), r.layouts)
+		r.before = r.cache.clone()
+	}
+	var runs []*measured
+	for p := 0; p < passes; p++ {
+		r.rotate(p % copies)
+		r.final = p == passes-1
+		if runs, err = r.pass(); err != nil {
+			return nil, err
+		}
+	}
+	return r.result(runs), nil
+}
+
+// residency reads how warm the cache is when the measured pass starts: the
+// number of passes including the measured one, and of copies of the weights
+// that take turns.
+func residency(s string) (passes, copies int, err error) {
+	switch {
+	case s == "cold" || s == "":
+		return 1, 1, nil
+	case s == "warm":
+		return 2, 1, nil
+	case strings.HasPrefix(s, "rotate:"):
+		n, err := strconv.Atoi(s[len("rotate:"):])
+		if err == nil && n >= 1 && n <= 64 {
+			return n + 1, n, nil
+		}
+	}
+	return 0, 0, fmt.Errorf("unknown cache residency %q; allowed: cold, warm, rotate:N with N from 1 to 64", s)
+}
+
+// place lays the tensors out, with copies of every weight.
+func (r *replay) place(copies int) {
+	n := len(r.tr.Tensors)
+	r.layouts = make([]layout, 0, n)
+	r.weights = make([]int32, n)
+	for c := 0; c < copies; c++ {
+		for i := range r.tr.Tensors {
+			t := &r.tr.Tensors[i]
+			if c > 0 && t.Role != graph.Weight {
+				// Not copied; keeps the numbering regular.
+				r.layouts = append(r.layouts, layout{br: 1, bw: 1, across: 1, layer: -1})
+				continue
+			}
+			name := r.tr.Family(i)
+			l := newLayout(name, t)
+			if c > 0 {
+				l.family = mix(l.family + uint64(c))
+			}
+			r.layouts = append(r.layouts, l)
+		}
+	}
+	// Families are numbered by copy and name.
+	index := map[string]int{}
+	for i := range r.layouts {
+		l := &r.layouts[i]
+		l.kin = -1
+		if l.layer < 0 {
+			continue
+		}
+		id := strconv.Itoa(i/n) + " " + r.tr.Family(i%n)
+		at, ok := index[id]
+		if !ok {
+			at = len(r.family)
+			index[id] = at
+			r.family = append(r.family, nil)
+		}
+		l.kin = int32(at)
+		for len(r.family[at]) <= int(l.layer) {
+			r.family[at] = append(r.family[at], -1)
+		}
+		r.family[at][l.layer] = int32(i)
+	}
+}
+
+// rotate selects the copy of the weights in use.
+func (r *replay) rotate(c int) {
+	n := len(r.tr.Tensors)
+	for i := range r.tr.Tensors {
+		r.weights[i] = int32(i)
+		if r.tr.Tensors[i].Role == graph.Weight {
+			r.weights[i] = int32(c*n + i)
+		}
+	}
+}
+
+// model is the chip at one clock.
+func (r *replay) model(hz float64) *model {
+	m, ok := r.models[hz]
+	if !ok {
+		m = newModel(r.chip, hz)
+		r.models[hz] = m
+	}
+	return m
+}
+
+// pass replays the whole trace once.
+func (r *replay) pass() ([]*measured, error) {
+	out := make([]*measured, 0, len(r.tr.Launches))
+	r.events.LayersTotal, r.events.LayersReused = 0, 0
+	r.last = make([]int, len(r.layouts))
+	for i := range r.last {
+		r.last[i] = -1
+	}
+	for i := range r.tr.Launches {
+		for _, t := range r.tr.Launches[i].Args {
+			r.last[r.weights[t]] = i
+		}
+	}
+	for i := 0; i < len(r.tr.Launches); {
+		layer := r.tr.Launches[i].Layer
+		j := i + 1
+		if layer >= 0 {
+			for j < len(r.tr.Launches) && r.tr.Launches[j].Layer == layer {
+				j++
+			}
+			r.events.LayersTotal++
+		}
+		r.at = i
+		done, err := r.layer(int32(layer), r.tr.Launches[i:j])
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, done...)
+		i = j
+	}
+	return out, nil
+}
+
+// layer replays the launches of one layer, or takes over an equal layer's run
+// that started from an equal state.
+func (r *replay) layer(layer int32, launches []trace.Launch) ([]*measured, error) {
+	var id string
+	if layer >= 0 && !r.opt.Exact {
+		id = r.signature(layer, launches)
+		if known := r.memo[id]; known != nil {
+			r.events.LayersReused++
+			if r.cache != nil {
+				r.cache.copyFrom(known.after)
+				if shift := layer - known.layer; shift != 0 {
+					r.cache.rename(func(t int32) int32 { return r.shift(t, shift) })
+				}
+			}
+			return known.done, nil
+		}
+	}
+	done := make([]*measured, 0, len(launches))
+	for i := range launches {
+		d, err := r.launch(&launches[i])
+		if err != nil {
+			return nil, err
+		}
+		done = append(done, d)
+	}
+	if id != "" {
+		run := &layerRun{layer: layer, done: done}
+		if r.cache != nil {
+			run.after = r.cache.clone()
+		}
+		r.memo[id] = run
+	}
+	return done, nil
+}
+
+// shift is the tensor of t's family that many layers further on; a tensor
+// outside the layers, or without such a relative, stays.
+func (r *replay) shift(t, by int32) int32 {
+	l := &r.layouts[t]
+	if l.kin < 0 {
+		return t
+	}
+	kin := r.family[l.kin]
+	if to := l.layer + by; to >= 0 && int(to) < len(kin) && kin[to] >= 0 {
+		return kin[to]
+	}
+	return t
+}
+
+// signature describes a layer's launches and the state they start from, with
+// tensors named relative to the layer. Equal signatures lead to equal runs:
+// kernels start on an edge of their own clock and run in time of their own.
+func (r *replay) signature(layer int32, launches []trace.Launch) string {
+	var b []byte
+	for i := range launches {
+		l := &launches[i]
+		b = binary.LittleEndian.AppendUint32(b, uint32(l.Program))
+		for _, list := range [][]int32{l.Args, l.Free} {
+			b = binary.LittleEndian.AppendUint32(b, uint32(len(list)))
+			for _, t := range list {
+				lay := &r.layouts[r.weights[t]]
+				b = binary.LittleEndian.AppendUint64(b, lay.family)
+				b = binary.LittleEndian.AppendUint32(b, uint32(lay.relative(layer)))
+				b = binary.LittleEndian.AppendUint64(b, uint64(lay.rows))
+				b = binary.LittleEndian.AppendUint64(b, uint64(lay.rowBytes))
+			}
+		}
+	}
+	if r.cache != nil {
+		b = r.cache.state(b, layer, func(t int32) bool { return r.final && r.last[t] < r.at })
+	}
+	return string(b)
+}
+
+// clockStep is the change of the clock below which the search for it ends.
+const clockStep = 2e-3
+
+// clockTries bounds the search for the clock under the power cap.
+const clockTries = 3
+
+// launch simulates one launch. Where its power at the highest clock exceeds
+// the cap, it is run again at the clock that fits.
+func (r *replay) launch(l *trace.Launch) (*measured, error) {
+	prog := &r.tr.Programs[l.Program]
+	args := make([]int32, len(l.Args))
+	for i, t := range l.Args {
+		args[i] = r.weights[t]
+	}
+	top := float64(r.chip.Clock.Max.Value)
+	hz := top
+	if r.cache != nil {
+		r.before.copyFrom(r.cache)
+	}
+	var d *measured
+	for try := 0; ; try++ {
+		m := r.model(hz)
+		end, err := r.kernel.run(m, r.cache, r.layouts, prog, args, r.opt.Timeline)
+		if r.opt.Steps && err == nil {
+			if r.cache != nil {
+				r.cache.copyFrom(r.before)
+			}
+			end, err = r.kernel.runSteps(m, r.cache, r.layouts, prog, args)
+		}
+		if err != nil {
+			return nil, err
+		}
+		r.events.Handled += int64(r.sim.Handled())
+		if d, err = r.measure(m, end); err != nil {
+			return nil, err
+		}
+		d.prog = l.Program
+		if r.opt.NoCap || r.chip.Power == nil || try == clockTries {
+			break
+		}
+		work := float64(d.dur - d.gap)
+		next := sustained(r.chip, d.energy, &r.kernel.path, work, hz)
+		if abs64(next-hz) <= clockStep*hz {
+			break
+		}
+		hz = next
+		if r.cache != nil {
+			r.cache.copyFrom(r.before)
+		}
+	}
+	r.events.Kernels++
+	if hz < top {
+		for i := range d.path {
+			if clocked[i] {
+				lost := float64(d.path[i] * (1 - hz/top))
+				d.path[i] -= lost
+				d.path[byPower] += lost
+			}
+		}
+	}
+	if r.cache != nil {
+		for _, t := range l.Free {
+			r.cache.drop(r.weights[t])
+		}
+	}
+	return d, nil
+}
+
+func abs64(x float64) float64 { return max(x, -x) }
+
+// measure collects what the kernel that just ended at end cost. Its duration
+// is rounded up to an edge of its clock, and the launch gap comes before it.
+func (r *replay) measure(m *model, end event.Time) (*measured, error) {
+	k := r.kernel
+	clk, err := event.NewClock(int64(m.hz))
+	if err != nil {
+		return nil, err
+	}
+	n := clk.Cycle(end)
+	if clk.Edge(n) < end {
+		n++
+	}
+	whole := int64(clk.Edge(n))
+	rest := float64(whole - int64(end))
+	d := &measured{gap: r.gap, dur: r.gap + whole, hz: m.hz, cycles: n, cost: k.cost, spans: k.spans}
+	d.busy, d.stall, d.path = k.busy, k.stall, k.path
+	for u := range d.busy {
+		w := k.weight(engine(u))
+		d.busy[u] /= w
+		for c := range d.stall[u] {
+			d.stall[u][c] /= w
+		}
+		d.stall[u][byLatency] += rest
+		d.stall[u][byLaunch] += float64(r.gap)
+	}
+	d.path[byLatency] += rest
+	d.path[byLaunch] += float64(r.gap)
+	d.energy = spend(r.chip, &d.cost, float64(d.dur), m.hz)
+	return d, nil
+}

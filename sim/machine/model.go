@@ -1,0 +1,213 @@
+package machine
+
+import (
+	"fmt"
+
+	"maru/arch"
+	"maru/arch/dtype"
+	"maru/workloads/trace"
+)
+
+// model is a chip at one clock, in the units the simulation works in:
+// picoseconds, bytes, clocks.
+type model struct {
+	chip  *arch.Chip
+	hz    float64
+	psClk float64 // picoseconds of one clock
+
+	cores   int
+	tileM   int64
+	tileN   int64
+	tileK   int64 // bytes
+	sync    bool
+	l2      bool
+	capPS   float64 // bytes per ps of the whole L2
+	portPS  float64 // bytes per ps of one core's port
+	dramPS  float64 // sustained bytes per ps of main memory
+	l2Lat   float64 // ps
+	dramLat float64 // ps
+	run     float64 // bytes that starting a contiguous run costs
+	flight  float64 // bytes outstanding in one core; 0: no limit
+	start   float64 // ps
+	dma     float64 // ps
+	vmem    float64 // scratchpad bytes per ps
+	special float64 // operations per ps
+}
+
+func newModel(c *arch.Chip, hz float64) *model {
+	m := &model{chip: c, hz: hz, psClk: 1e12 / hz}
+	clk := func(perClk float64) float64 { return perClk / m.psClk }
+	m.cores = int(c.Cores.Count.Value)
+	m.tileM = max(1, c.Cores.Matrix.Tile.Value)
+	m.tileN = max(1, c.Cores.Matrix.TileN.Value)
+	m.tileK = max(1, int64(c.Cores.Matrix.TileK.Value))
+	m.sync = c.Cores.Matrix.Issue == arch.Sync
+	m.dramPS = float64(c.Memory.DRAM.Bandwidth.Value) * float64(c.Memory.DRAM.Sustained.Value) / 1e12
+	m.dramLat = float64(c.Memory.DRAM.Latency.Value)
+	m.run = float64(c.Memory.DRAM.Run.Value)
+	if c.Memory.DRAM.Loaded.IsSet() {
+		m.dramLat = float64(c.Memory.DRAM.Loaded.Value)
+	}
+	if l2 := c.Memory.L2; l2 != nil {
+		m.l2 = true
+		m.capPS = clk(float64(l2.Bandwidth.Value))
+		m.portPS = clk(float64(l2.Port.Value))
+		m.l2Lat = float64(l2.Latency.Value)
+		if n := float64(l2.Partitions.Value); n > 1 && l2.Far.IsSet() {
+			// Addresses are hashed over the partitions: 1/n of the hits are near.
+			m.l2Lat = m.l2Lat/n + float64(float64(l2.Far.Value)*(n-1)/n)
+		}
+	} else {
+		m.l2Lat = m.dramLat
+		m.portPS = m.dramPS
+	}
+	m.flight = float64(c.Cores.InFlight.Value)
+	m.start = float64(c.Cores.Start.Value) * m.psClk
+	if c.Cores.DMA != nil {
+		m.dma = float64(c.Cores.DMA.Fixed.Value)
+	}
+	m.vmem = clk(float64(c.Cores.Scratchpad.Bandwidth.Value))
+	m.special = clk(float64(c.Cores.Special.Value))
+	return m
+}
+
+// occupancy is how many tile programs of p one core holds at once: the least
+// that thread slots, registers, scratchpad and block slots allow. On a machine
+// whose cores the compiler schedules it is one.
+func (m *model) occupancy(p *trace.Program) (int, error) {
+	c := &m.chip.Cores
+	if p.Scratch > int64(c.Scratchpad.Capacity.Value) {
+		return 0, fmt.Errorf("program %s needs %d bytes of scratchpad, a core has %d", p.Name, p.Scratch, int64(c.Scratchpad.Capacity.Value))
+	}
+	if m.chip.Discipline != arch.Dispatch {
+		return 1, nil
+	}
+	n := c.Groups.Value
+	if p.Threads > 0 {
+		n = min(n, c.Threads.Value/int64(p.Threads))
+		if regs := int64(p.Registers) * int64(p.Threads) * 4; regs > 0 {
+			n = min(n, int64(c.Registers.Value)/regs)
+		}
+	}
+	if p.Scratch > 0 {
+		n = min(n, int64(c.Scratchpad.Capacity.Value)/p.Scratch)
+	}
+	if n < 1 {
+		return 0, fmt.Errorf("program %s does not fit a core: %d threads with %d registers each; a core has %d threads and %d bytes of registers",
+			p.Name, p.Threads, p.Registers, c.Threads.Value, int64(c.Registers.Value))
+	}
+	return int(n), nil
+}
+
+// warpShare is the part of a core's units that one tile program can keep
+// busy: its warps spread over the schedulers.
+func (m *model) warpShare(p *trace.Program) float64 {
+	s := m.chip.Cores.Schedulers.Value
+	if p.Threads == 0 || s == 0 {
+		return 1
+	}
+	const warp = 32
+	return min(1, float64((p.Threads+warp-1)/warp)/float64(s))
+}
+
+// runCost is how much longer a byte of main memory takes in a contiguous run
+// of n bytes than in a long one.
+func (m *model) runCost(n int64) float64 { return 1 + m.run/float64(max(1, n)) }
+
+func ceilDiv(a, b int64) int64 { return (a + b - 1) / b }
+
+// warpTile is the square of the output that one warp of a synchronous matrix
+// kernel works on; it sets how often an operand is read from the scratchpad.
+const warpTile = 64
+
+// matmul is the time in ps that one core's matrix unit is busy with an
+// instruction, the bytes it reads from the scratchpad, and the multiply-adds
+// (times two) issued, padding included. Instruction shapes: NVIDIA PTX ISA, mma and wgmma; a systolic array
+// follows the closed form in docs/models/systolic.md.
+func (m *model) matmul(in *trace.Instr) (ps, bytes, flops float64, err error) {
+	mx := &m.chip.Cores.Matrix
+	rate, ok := mx.Rate[in.DType]
+	if !ok {
+		return 0, 0, 0, fmt.Errorf("%s has no matrix rate for %v", m.chip.Name, in.DType)
+	}
+	n := float64(max(1, in.Count))
+	width := float64(in.DType.Bits()) / 8
+	if sys := mx.Systolic; sys != nil {
+		clk := systolicCycles(sys, in.M, in.N, in.K)
+		// Rates of other formats than the array's own go faster or slower in proportion.
+		native := float64(2 * sys.Rows.Value * sys.Cols.Value * sys.Count.Value)
+		scale := native / float64(rate.Value)
+		bytes = float64(float64(in.M*in.K+in.K*in.N)*width) + float64(4*in.M*in.N)
+		return n * float64(clk) * scale * m.psClk, n * bytes, n * 2 * float64(in.M*in.N*in.K), nil
+	}
+	bits := int64(in.DType.Bits())
+	kStep := max(1, m.tileK*8/bits)
+	tm := m.tileM
+	mp, np, kp := ceilDiv(in.M, tm)*tm, ceilDiv(in.N, 8)*8, ceilDiv(in.K, kStep)*kStep
+	flops = 2 * float64(mp*np) * float64(kp)
+	clk := flops / float64(rate.Value)
+	if m.sync {
+		if mx.SyncShare.IsSet() {
+			clk /= float64(mx.SyncShare.Value)
+		}
+		bytes = float64(ceilDiv(np, warpTile)*mp*kp+ceilDiv(mp, warpTile)*np*kp) * width
+	} else {
+		if mx.Sustained.IsSet() {
+			clk /= float64(mx.Sustained.Value)
+		}
+		a := float64(ceilDiv(np, m.tileN)*mp*kp) * width
+		if in.FromReg {
+			a = 0
+		}
+		bytes = a + float64(float64(ceilDiv(mp, tm)*np*kp)*width)
+	}
+	return n * clk * m.psClk, n * bytes, n * flops, nil
+}
+
+// systolicCycles is the time of C[M,N] = A[M,K] B[K,N] on the arrays of one
+// core, in clocks. Serial folds: folds x (2R + C + M - 2) for weights
+// stationary, likewise with M or N exchanged for inputs stationary, and
+// R + C + K - 2 for outputs stationary (Samajdar et al., SCALE-Sim,
+// ISPASS 2020). Overlapped: the next fold's stationary operand loads behind
+// the current one's stream, so that a fold takes as long as the longer of the two, and fill and drain
+// are paid once.
+func systolicCycles(s *arch.Systolic, m, n, k int64) int64 {
+	r, c, count := s.Rows.Value, s.Cols.Value, s.Count.Value
+	var folds, stream, fill int64
+	switch s.Dataflow {
+	case arch.WeightStationary:
+		folds, stream, fill = ceilDiv(k, r)*ceilDiv(n, c), m, 2*r+c-2
+	case arch.InputStationary:
+		folds, stream, fill = ceilDiv(k, r)*ceilDiv(m, c), n, 2*r+c-2
+	case arch.OutputStationary:
+		folds, stream, fill = ceilDiv(m, r)*ceilDiv(n, c), k, r+c-2
+	}
+	if s.Fold == arch.Serial {
+		return ceilDiv(folds, count) * (stream + fill)
+	}
+	return ceilDiv(folds, count) * max(stream, r)
+}
+
+// fillDrain is what a chain of overlapped folds pays once, in clocks.
+func fillDrain(s *arch.Systolic) int64 {
+	if s == nil || s.Fold == arch.Serial {
+		return 0
+	}
+	if s.Dataflow == arch.OutputStationary {
+		return s.Rows.Value + s.Cols.Value - 2
+	}
+	return 2*s.Rows.Value + s.Cols.Value - 2
+}
+
+// vector is the time in ps that one core's vector unit is busy with n
+// operations in format d; a format without a rate of its own runs at that of fp32.
+func (m *model) vector(n float64, d dtype.Type) (float64, error) {
+	v := m.chip.Cores.Vector.Rate
+	r, ok := v[d]
+	if !ok {
+		if r, ok = v[dtype.FP32]; !ok {
+			return 0, fmt.Errorf("%s has no vector rate for %v or fp32", m.chip.Name, d)
+		}
+	}
+	return n / float64(r.Value) * m.psClk, nil
+}

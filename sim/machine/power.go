@@ -1,0 +1,103 @@
+package machine
+
+import (
+	"slices"
+
+	"maru/arch"
+	"maru/arch/dtype"
+	"maru/arch/unit"
+)
+
+// energies of one kernel in pJ, by where they are spent.
+type energies struct {
+	matrix, vector, special, scratch, l2, dram, static float64
+}
+
+var energyNames = [...]string{"matrix", "vector", "special", "scratchpad", "l2", "dram", "static"}
+
+func (e *energies) list() [7]float64 {
+	return [7]float64{e.matrix, e.vector, e.special, e.scratch, e.l2, e.dram, e.static}
+}
+
+func (e *energies) total() float64 {
+	var sum float64
+	for _, v := range e.list() {
+		sum += v
+	}
+	return sum
+}
+
+// core is the part that falls with the supply voltage.
+func (e *energies) core() float64 {
+	return e.matrix + e.vector + e.special + e.scratch + e.l2
+}
+
+// spend is the energy of work c in ps picoseconds at clock hz: events cost
+// their figure times the square of the relative voltage, main memory has a
+// supply of its own, and static power runs all the time.
+func spend(chip *arch.Chip, c *spent, ps, hz float64) (e energies) {
+	p := chip.Power
+	if p == nil {
+		return e
+	}
+	v := float64(chip.VoltageAt(unit.Frequency(hz)))
+	v2 := v * v
+	formats := make([]dtype.Type, 0, len(c.flops))
+	for d := range c.flops {
+		formats = append(formats, d)
+	}
+	slices.Sort(formats)
+	for _, d := range formats {
+		e.matrix += float64(c.flops[d] * float64(p.Matrix[d].Value))
+	}
+	e.matrix *= v2
+	e.vector = c.vector * float64(p.Vector.Value) * v2
+	e.special = c.special * float64(p.Special.Value) * v2
+	e.scratch = c.scratch * float64(p.Scratchpad.Value) * v2
+	if chip.Memory.L2 != nil {
+		e.l2 = (c.mem.load + c.mem.store) * float64(p.L2.Value) * v2
+	}
+	e.dram = (c.mem.miss + c.mem.writeback) * float64(p.DRAM.Value)
+	e.static = float64(p.Static.Value) * ps // W x ps = pJ
+	return e
+}
+
+// sustained finds the highest clock at which a kernel that took ps
+// picoseconds at clock hz, split by cause in path, stays within the power cap:
+// its clocked time goes with 1/f, its events' energy with the square of the
+// voltage. Bisection to one part in 10^6.
+func sustained(chip *arch.Chip, e energies, path *[limits]float64, ps, hz float64) float64 {
+	var fast float64
+	for l, t := range path {
+		if clocked[l] {
+			fast += t
+		}
+	}
+	slow := max(0, ps-fast)
+	v0 := float64(chip.VoltageAt(unit.Frequency(hz)))
+	watts := func(f float64) float64 {
+		v := float64(chip.VoltageAt(unit.Frequency(f))) / v0
+		t := float64(fast*hz/f) + slow
+		return (float64(e.core()*v*v)+e.dram)/t + float64(chip.Power.Static.Value)
+	}
+	limit := float64(chip.Power.Cap.Value)
+	hi := float64(chip.Clock.Max.Value)
+	lo := hi / 10
+	if chip.Clock.Min.IsSet() {
+		lo = float64(chip.Clock.Min.Value)
+	}
+	if watts(hi) <= limit {
+		return hi
+	}
+	if watts(lo) >= limit {
+		return lo
+	}
+	for hi-lo > 1e-6*hi {
+		if mid := (hi + lo) / 2; watts(mid) <= limit {
+			lo = mid
+		} else {
+			hi = mid
+		}
+	}
+	return lo
+}

@@ -1,0 +1,225 @@
+package machine
+
+import (
+	"maru/arch/dtype"
+	"maru/workloads/trace"
+)
+
+// segment is a stretch of a tile program in which nothing changes: a wait, or
+// iterations of a loop in their steady state. The period of an iteration is
+// the largest of what its units need under their current shares and of cap,
+// which its own dependencies and round trips set (the resource and recurrence
+// bounds of a software pipeline: Rau, "Iterative Modulo Scheduling", 1994).
+type segment struct {
+	wait   float64 // ps; a wait when iters is 0
+	waitBy limit
+	iters  float64
+	work   [shares]float64 // ps at the full rate of each unit, one iteration
+	cap    float64         // ps
+	capBy  limit
+	once   bool    // straight-line traffic: shared bandwidth serves it first come, first served
+	l2     float64 // bytes that cross the shared cache in one iteration
+	dram   float64 // bytes of main memory in one iteration
+	op     int
+}
+
+// spent is what a tile program costs in total, whenever it runs.
+type spent struct {
+	flops   map[dtype.Type]float64 // issued by the matrix unit
+	matrix  float64                // ps of the matrix unit
+	vector  float64
+	special float64
+	operand float64 // bytes that the matrix unit reads from the scratchpad
+	scratch float64 // bytes of all other scratchpad traffic
+	mem     traffic
+}
+
+// barrierClocks is what a barrier among the threads of a tile program costs:
+// about the latency of one trip through the scratchpad.
+const barrierClocks = 30
+
+// minPeriod keeps periods positive, in ps.
+const minPeriod = 1
+
+// segments builds the timing of one tile program of a cohort. counts holds
+// the iterations of each step.
+func (k *kernel) segments(part *trace.Part, tiles [][4]int64, counts []int64, cost *spent) ([]segment, error) {
+	segs := []segment{{wait: k.start(), waitBy: byStart}}
+	for i := range part.Code {
+		s := &part.Code[i]
+		n := counts[i]
+		if n == 0 {
+			continue
+		}
+		t := k.move(s, tiles, n)
+		cost.mem.add(t, 1)
+		var err error
+		segs, err = k.step(segs, s, float64(n), t, cost)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return segs, nil
+}
+
+// start is the time from dispatch of a tile program to its first load, with
+// the set-up code of its program.
+func (k *kernel) start() float64 {
+	return k.m.start + float64(float64(k.prog.Setup)*k.m.psClk)
+}
+
+// step appends the segments of one step with n iterations and traffic t.
+func (k *kernel) step(segs []segment, s *trace.Step, n float64, t traffic, cost *spent) ([]segment, error) {
+	m := k.m
+	var g segment
+	var chain float64 // ps of arithmetic that one iteration does in order
+	var matrixPS float64
+	units := 0
+	op := -1
+	for i := range s.Body {
+		in := &s.Body[i]
+		if op < 0 || in.Kind == trace.MatMul {
+			op = in.Op
+		}
+		switch in.Kind {
+		case trace.MatMul:
+			ps, bytes, flops, err := m.matmul(in)
+			if err != nil {
+				return nil, err
+			}
+			g.work[shMatrix] += ps
+			matrixPS += ps
+			g.work[shScratch] += bytes / m.vmem
+			chain += ps / k.warps
+			cost.flops[in.DType] += float64(flops * n)
+			cost.operand += float64(bytes * n)
+			units |= 1 << shMatrix
+		case trace.Vector:
+			ps, err := m.vector(float64(in.Count), in.DType)
+			if err != nil {
+				return nil, err
+			}
+			g.work[shVector] += ps
+			chain += ps / k.warps
+			cost.vector += float64(float64(in.Count) * n)
+			units |= 1 << shVector
+		case trace.Special:
+			ps := float64(in.Count) / m.special
+			g.work[shSpecial] += ps
+			chain += ps / k.warps
+			cost.special += float64(float64(in.Count) * n)
+			units |= 1 << shSpecial
+		case trace.Scratch:
+			ps := float64(in.Count) / m.vmem
+			g.work[shScratch] += ps
+			chain += ps
+			cost.scratch += float64(float64(in.Count) * n)
+			units |= 1 << shScratch
+		case trace.Barrier:
+			chain += float64(barrierClocks * m.psClk)
+			units |= 1 << shFlight
+		}
+	}
+	cost.matrix += float64(matrixPS * n)
+	cost.scratch += t.load
+	g.op = max(op, 0)
+	load, fetch, late := t.load/n, t.fetch/n, t.late/n
+	store, dram := t.store/n, t.dram/n
+	lat := 0.0
+	if load > 0 {
+		lat = m.l2Lat + float64((m.dramLat-m.l2Lat)*late/load)
+		if !m.l2 {
+			lat += m.dma
+		}
+	}
+	mem := segment{op: g.op, iters: 1, cap: minPeriod, capBy: byL2, once: true}
+	mem.work[shPort] = load / m.portPS
+	mem.work[shScratch] = load / m.vmem
+	if m.flight > 0 {
+		mem.work[shFlight] = load * lat / m.flight
+	}
+	mem.l2, mem.dram = fetch, dram
+	if !m.l2 {
+		mem.l2, mem.capBy = 0, byDRAM
+	}
+	out := segment{op: g.op, iters: 1, cap: minPeriod, capBy: mem.capBy, once: true}
+	out.work[shPort] = store / m.portPS
+	out.l2 = store
+	if !m.l2 {
+		both := load + store
+		out.l2, out.dram = 0, dram*store/max(1, both)
+		mem.dram -= out.dram
+	} else if load == 0 { // only the stores push anything out
+		out.dram, mem.dram = dram, 0
+	}
+
+	if s.Count == nil { // loads, then arithmetic, then stores
+		if load > 0 {
+			segs = append(segs, segment{wait: lat, waitBy: m.roundTrip(), op: g.op}, mem)
+		}
+		if chain > 0 {
+			g.iters, g.cap, g.capBy = 1, max(chain, minPeriod), chainLimit(units, &g)
+			segs = append(segs, g)
+		}
+		if store > 0 {
+			segs = append(segs, out)
+		}
+		return segs, nil
+	}
+
+	// Steady state of a loop: everything overlaps.
+	for u := range g.work {
+		g.work[u] += mem.work[u] + out.work[u]
+	}
+	g.l2, g.dram = mem.l2+out.l2, mem.dram+out.dram
+	g.iters = n
+	stages, ways := float64(max(1, s.Stages)), float64(max(1, s.Ways))
+	g.cap, g.capBy = max(chain/ways, minPeriod), chainLimit(units, &g)
+	// A buffer is taken from the request to the end of the arithmetic. The
+	// first data takes a round trip; where round trips set the pace, they come
+	// a buffer-full at a time, and only the arithmetic of one buffer-full shows.
+	trip := lat + mem.work[shPort]
+	first := 0.0
+	if load > 0 {
+		first = min(trip, (stages-1)*g.cap)
+		if turn := (trip + chain) / stages; turn > g.cap {
+			g.cap, g.capBy = turn, m.roundTrip()
+		} else {
+			first = trip
+		}
+	}
+	if first > 0 {
+		segs = append(segs, segment{wait: first, waitBy: m.roundTrip(), op: g.op})
+	}
+	if drain := chain - chain/ways; drain > 0 { // of the last iterations in flight
+		segs = append(segs, segment{wait: drain, waitBy: byDependency, op: g.op})
+	}
+	if sys := m.chip.Cores.Matrix.Systolic; sys != nil && matrixPS > 0 {
+		if clk := fillDrain(sys); clk > 0 {
+			segs = append(segs, segment{wait: float64(clk) * m.psClk, waitBy: byMatrix, op: g.op})
+		}
+	}
+	return append(segs, g), nil
+}
+
+// roundTrip names a wait for memory.
+func (m *model) roundTrip() limit {
+	if m.dma > m.dramLat {
+		return byDMA
+	}
+	return byLatency
+}
+
+// chainLimit names what a chain of arithmetic waits for: the one unit it
+// uses, or each other.
+func chainLimit(units int, g *segment) limit {
+	for u := shMatrix; u <= shScratch; u++ {
+		if units == 1<<u {
+			return shareLimit[u]
+		}
+	}
+	if units == 0 {
+		return byL2
+	}
+	return byDependency
+}

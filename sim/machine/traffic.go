@@ -1,0 +1,260 @@
+package machine
+
+import (
+	"maru/workloads/trace"
+)
+
+// traffic is what a step of one tile program moves, in bytes, averaged over
+// the tile programs that start together.
+type traffic struct {
+	load      float64 // asked of the shared cache (or of main memory, without one)
+	fetch     float64 // the same after multicast: what leaves the cache
+	miss      float64 // brought from main memory
+	late      float64 // of load: what had to wait for main memory, fetched here or by a neighbour
+	store     float64
+	writeback float64 // written to main memory
+	dram      float64 // miss and writeback in bytes of long runs: short ones take as long as more
+}
+
+func (t *traffic) add(o traffic, f float64) {
+	t.load += float64(o.load * f)
+	t.fetch += float64(o.fetch * f)
+	t.miss += float64(o.miss * f)
+	t.late += float64(o.late * f)
+	t.store += float64(o.store * f)
+	t.writeback += float64(o.writeback * f)
+	t.dram += float64(o.dram * f)
+}
+
+// stripe is a region that several tile programs of a cohort sweep together.
+type stripe struct {
+	tile [4]int64
+	n    int64 // tile programs
+}
+
+// raw is e before division and limits, at iteration 0: tile programs with
+// equal raw values see equal regions.
+func raw(e *trace.Expr, g [4]int64) int64 {
+	return e.C + e.X*g[0] + e.Y*g[1] + e.Z*g[2] + e.W*g[3]
+}
+
+// region is in's rectangle over iterations [k0, k1), clipped to the tensor; in
+// rows and bytes across. asked is the sum of the bytes of each iteration.
+func (l *layout) region(in *trace.Instr, g [4]int64, k0, k1 int64) (r0, r1, c0, c1, asked int64) {
+	one := func(k int64) (a, b, c, d int64) {
+		a = in.Row.Eval(g, k)
+		b = a + in.Rows
+		c = in.Col.Eval(g, k) * l.elemBits
+		d = (c + in.Cols*l.elemBits + 7) / 8
+		c /= 8
+		return max(0, a), min(l.rows, b), max(0, c), min(l.rowBytes, d)
+	}
+	r0, r1, c0, c1 = one(k0)
+	asked = max(0, r1-r0) * max(0, c1-c0)
+	if k1-k0 == 1 {
+		return
+	}
+	if in.Row.K == 0 && in.Col.K == 0 {
+		asked *= k1 - k0
+		return
+	}
+	for k := k0 + 1; k < k1; k++ {
+		a, b, c, d := one(k)
+		asked += max(0, b-a) * max(0, d-c)
+		r0, r1, c0, c1 = min(r0, a), max(r1, b), min(c0, c), max(c1, d)
+	}
+	return
+}
+
+// chunk is how many iterations of a loop are swept at once: enough to cross
+// about one block.
+func (k *kernel) chunk(s *trace.Step) int64 {
+	n := int64(1)
+	for i := range s.Body {
+		in := &s.Body[i]
+		if in.Kind != trace.Load && in.Kind != trace.Store {
+			continue
+		}
+		l := &k.layouts[k.args[in.Slot]]
+		if d := abs(in.Col.K) * l.elemBits / 8; d > 0 {
+			n = max(n, l.bw/max(1, d/max(1, in.Col.Div)))
+		}
+		if d := abs(in.Row.K); d > 0 {
+			n = max(n, l.br/max(1, d/max(1, in.Row.Div)))
+		}
+	}
+	return min(n, 64)
+}
+
+func abs(x int64) int64 { return max(x, -x) }
+
+// places is a small hash table from pairs to indices that empties at once.
+type places struct {
+	slots []struct {
+		a, b  int64
+		at    int32
+		epoch uint32
+	}
+	epoch uint32
+}
+
+// reset empties the table and makes room for n pairs.
+func (p *places) reset(n int) {
+	if len(p.slots) < 2*n {
+		size := 64
+		for size < 2*n {
+			size *= 2
+		}
+		*p = places{slots: make([]struct {
+			a, b  int64
+			at    int32
+			epoch uint32
+		}, size)}
+	}
+	p.epoch++
+}
+
+// place returns the index of a pair, or gives it the index at.
+func (p *places) place(a, b int64, at int32) (int32, bool) {
+	mask := uint64(len(p.slots) - 1)
+	for i := mix(uint64(a)*0x9e3779b97f4a7c15+uint64(b)) & mask; ; i = (i + 1) & mask {
+		s := &p.slots[i]
+		if s.epoch != p.epoch {
+			s.a, s.b, s.at, s.epoch = a, b, at, p.epoch
+			return at, false
+		}
+		if s.a == a && s.b == b {
+			return s.at, true
+		}
+	}
+}
+
+// move sweeps the tensors that a cohort of tile programs touches in step s of
+// n iterations through the cache, iteration by iteration as they advance
+// together, and returns the traffic of one tile program.
+func (k *kernel) move(s *trace.Step, tiles [][4]int64, n int64) traffic {
+	var sum traffic
+	step := int64(1)
+	if s.Count != nil {
+		step = k.chunk(s)
+	}
+	k.stripes = k.stripes[:0]
+	k.instrs = k.instrs[:0]
+	for i := range s.Body {
+		in := &s.Body[i]
+		if in.Kind != trace.Load && in.Kind != trace.Store {
+			continue
+		}
+		if in.Random {
+			k.scatter(in, tiles, n, &sum)
+			continue
+		}
+		first := len(k.stripes)
+		k.seen.reset(len(tiles))
+		for _, g := range tiles {
+			at, found := k.seen.place(raw(&in.Row, g), raw(&in.Col, g), int32(len(k.stripes)))
+			if found {
+				k.stripes[at].n++
+				continue
+			}
+			k.stripes = append(k.stripes, stripe{g, 1})
+		}
+		k.instrs = append(k.instrs, sweep{in, first, len(k.stripes)})
+	}
+	for k0 := int64(0); k0 < n && len(k.instrs) > 0; k0 += step {
+		k1 := min(n, k0+step)
+		for _, w := range k.instrs {
+			l := &k.layouts[k.args[w.in.Slot]]
+			for _, st := range k.stripes[w.first:w.end] {
+				r0, r1, c0, c1, asked := l.region(w.in, st.tile, k0, k1)
+				if asked == 0 {
+					continue
+				}
+				k.sweep(w.in, l, st.n, r0, r1, c0, c1, asked, &sum)
+			}
+		}
+	}
+	var per traffic
+	per.add(sum, 1/float64(len(tiles)))
+	return per
+}
+
+// sweep is an instruction of a loop with its stripes.
+type sweep struct {
+	in         *trace.Instr
+	first, end int
+}
+
+// sweep accesses one region for n tile programs.
+func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int64, sum *traffic) {
+	total := float64(asked * n)
+	run := min(l.rowBytes, max(1, (in.Cols*l.elemBits+7)/8))
+	if run == l.rowBytes {
+		run *= r1 - r0
+	}
+	cost := k.m.runCost(run)
+	if k.cache == nil {
+		if in.Kind == trace.Store {
+			sum.store += total
+			sum.writeback += total
+			sum.dram += float64(total * cost)
+			return
+		}
+		sum.load += total
+		f := total / float64(max(1, in.Share))
+		sum.fetch += f
+		sum.miss += f
+		sum.late += total
+		sum.dram += float64(f * cost)
+		return
+	}
+	tensor := k.args[in.Slot]
+	write := in.Kind == trace.Store
+	var blocks, missed, bytes, back int64
+	for br := r0 / l.br; br <= (r1-1)/l.br; br++ {
+		for bc := c0 / l.bw; bc <= (c1-1)/l.bw; bc++ {
+			b := br*l.across + bc
+			hit, wb := k.cache.touch(tensor, b, write)
+			blocks++
+			if !hit {
+				missed++
+				bytes += l.size(b)
+			}
+			sum.writeback += float64(wb)
+			back += wb
+		}
+	}
+	// What is pushed out leaves a row of its block at a time.
+	sum.dram += float64(float64(back) * k.m.runCost(l.bw))
+	if write {
+		if in.Atomic {
+			total *= 2 // the cache reads, adds and writes
+		}
+		sum.store += total
+		return
+	}
+	sum.load += total
+	sum.fetch += total / float64(max(1, in.Share))
+	sum.miss += float64(bytes)
+	sum.dram += float64(float64(bytes) * cost)
+	sum.late += float64(total * float64(missed) / float64(blocks))
+}
+
+// scatter accounts for rows at unpredictable places: each is fetched whole,
+// in sectors of 32 bytes, from main memory.
+func (k *kernel) scatter(in *trace.Instr, tiles [][4]int64, n int64, sum *traffic) {
+	l := &k.layouts[k.args[in.Slot]]
+	const sector = 32
+	width := min(l.rowBytes, (in.Cols*l.elemBits+7)/8)
+	total := float64(in.Rows) * float64(ceilDiv(width, sector)*sector) * float64(n) * float64(len(tiles))
+	sum.dram += float64(total * k.m.runCost(width))
+	if in.Kind == trace.Store {
+		sum.store += total
+		sum.writeback += total
+		return
+	}
+	sum.load += total
+	sum.fetch += total
+	sum.miss += total
+	sum.late += total
+}
