@@ -67,11 +67,11 @@ type kernel struct {
 	part int // next tile program: part and index in it
 	tile int64
 
-	l2Scale, dramScale float64
-	queueing           bool
-	total              demand
-	queue              []queued
-	order              []int
+	l2, dram scales
+	queueing bool
+	total    demand
+	queue    []queued
+	order    []int
 
 	// working space
 	stripes []stripe
@@ -126,7 +126,7 @@ func (k *kernel) run(m *model, c *cache, layouts []layout, prog *trace.Program, 
 	k.cost = spent{flops: map[dtype.Type]float64{}}
 	k.busy, k.stall, k.path = [engines]float64{}, [engines][limits]float64{}, [limits]float64{}
 	k.spans, k.trace, k.last = nil, record, 0
-	k.l2Scale, k.dramScale, k.queueing = 1, 1, false
+	k.l2, k.dram, k.queueing = scales{1, 1}, scales{1, 1}, false
 	k.total = demand{}
 	k.settling, k.err = false, nil
 	k.groups = append(k.groups[:0], &group{n: m.cores, freed: occ, core0: true})
@@ -566,8 +566,8 @@ type queued struct {
 // at their own rates, in fixed point so that sums can be kept up to date
 // without drift.
 type demand struct {
-	l2, dram int64
-	once     int // residents with straight-line traffic
+	loop, once struct{ l2, dram int64 }
+	queued     int // residents with straight-line traffic
 }
 
 // fixed is the steps of a demand in one byte per ps.
@@ -579,11 +579,13 @@ func (g *group) demand() (d demand) {
 		r := &g.res[i]
 		if s := &r.segs[r.at]; s.iters > 0 {
 			f := float64(g.n*r.n) * r.own
-			d.l2 += int64(f * s.l2 * fixed)
-			d.dram += int64(f * s.dram * fixed)
+			to := &d.loop
 			if s.once {
-				d.once++
+				to = &d.once
+				d.queued++
 			}
+			to.l2 += int64(f * s.l2 * fixed)
+			to.dram += int64(f * s.dram * fixed)
 		}
 	}
 	return d
@@ -592,6 +594,33 @@ func (g *group) demand() (d demand) {
 // hysteresis is the change in the share of bandwidth that residents get below
 // which those that are not concerned keep their rates.
 const hysteresis = 1e-3
+
+// scales is the part of what they ask for that loops and straight-line
+// traffic get of one bandwidth.
+type scales struct{ loop, once float64 }
+
+// halve divides rate between loops and straight-line traffic: neither gets
+// less than half of it as long as it asks for that much (max-min fairness).
+func halve(rate, loop, once float64) scales {
+	if loop+once <= rate {
+		return scales{1, 1}
+	}
+	got := rate / 2
+	switch {
+	case loop <= got:
+		got = loop
+	case once <= got:
+		got = rate - once
+	}
+	s := scales{1, 1}
+	if loop > 0 {
+		s.loop = got / loop
+	}
+	if once > 0 {
+		s.once = min(1, (rate-got)/once)
+	}
+	return s
+}
 
 // share divides the bandwidth of the shared cache and of main memory and
 // schedules the next events. Loops ask again and again, so together they are
@@ -604,23 +633,20 @@ func (k *kernel) share(now event.Time) {
 		}
 		g.rates()
 		d := g.demand()
-		k.total.l2 += d.l2 - g.asks.l2
-		k.total.dram += d.dram - g.asks.dram
-		k.total.once += d.once - g.asks.once
+		k.total.add(&d, 1)
+		k.total.add(&g.asks, -1)
 		g.asks = d
 	}
-	l2Scale, dramScale := 1.0, 1.0
-	if l2 := float64(k.total.l2) / fixed; k.m.l2 && l2 > k.m.capPS {
-		l2Scale = k.m.capPS / l2
+	l2, dram := scales{1, 1}, scales{1, 1}
+	if k.m.l2 {
+		l2 = halve(k.m.capPS, bytesPS(k.total.loop.l2), bytesPS(k.total.once.l2))
 	}
 	// What crosses to main memory crosses the shared cache first.
-	if dram := float64(k.total.dram) / fixed * l2Scale; dram > k.m.dramPS {
-		dramScale = k.m.dramPS / dram
-	}
-	queueing := k.total.once > 0 && (l2Scale < 1 || dramScale < 1)
-	all := queueing || k.queueing || differ(l2Scale, k.l2Scale) || differ(dramScale, k.dramScale)
+	dram = halve(k.m.dramPS, bytesPS(k.total.loop.dram)*l2.loop, bytesPS(k.total.once.dram)*l2.once)
+	queueing := k.total.queued > 0 && (l2.once < 1 || dram.once < 1)
+	all := queueing || k.queueing || differ(l2.loop, k.l2.loop) || differ(dram.loop, k.dram.loop)
 	if all {
-		k.l2Scale, k.dramScale = l2Scale, dramScale
+		k.l2, k.dram = l2, dram
 	}
 	k.queueing = queueing
 	if queueing {
@@ -639,7 +665,10 @@ func (k *kernel) share(now event.Time) {
 			s := &r.segs[r.at]
 			rate, by := r.own, r.cap
 			if s.iters > 0 {
-				l, d := k.l2Scale, k.dramScale
+				l, d := k.l2.loop, k.dram.loop
+				if s.once {
+					l, d = 1, 1
+				}
 				if s.once && queueing {
 					l, d = k.queue[at].l2, k.queue[at].dram
 					at++
@@ -673,6 +702,17 @@ func (k *kernel) share(now event.Time) {
 	}
 }
 
+// bytesPS is a demand in bytes per ps.
+func bytesPS(fix int64) float64 { return float64(fix) / fixed }
+
+func (d *demand) add(o *demand, sign int64) {
+	d.loop.l2 += sign * o.loop.l2
+	d.loop.dram += sign * o.loop.dram
+	d.once.l2 += sign * o.once.l2
+	d.once.dram += sign * o.once.dram
+	d.queued += int(sign) * o.queued
+}
+
 // differ tells two shares of bandwidth apart.
 func differ(a, b float64) bool {
 	return (a == 1) != (b == 1) || a > b*(1+hysteresis) || a < b*(1-hysteresis)
@@ -681,33 +721,21 @@ func differ(a, b float64) bool {
 // serve gives the queue its part of the bandwidth in order of arrival: those
 // who came first go at their own rate, those for whom nothing is left wait.
 func (k *kernel) serve() {
-	l2Scale, dramScale := k.l2Scale, k.dramScale
-	k.queue = k.queue[:0]
+	k.queue, k.order = k.queue[:0], k.order[:0]
 	for _, g := range k.groups {
 		for i := range g.res {
 			r := &g.res[i]
 			if s := &r.segs[r.at]; s.iters > 0 && s.once {
+				k.order = append(k.order, len(k.queue))
 				k.queue = append(k.queue, queued{r, float64(g.n), 1, 1})
 			}
 		}
 	}
-	k.order = k.order[:0]
-	var l2, dram float64
-	for i := range k.queue {
-		q := &k.queue[i]
-		s := &q.r.segs[q.r.at]
-		f := float64(q.n * float64(q.r.n) * q.r.own)
-		l2 += float64(f * s.l2)
-		if s.l2 > 0 {
-			f *= l2Scale
-		}
-		dram += float64(f * s.dram)
-		k.order = append(k.order, i)
-	}
 	slices.SortStableFunc(k.order, func(a, b int) int {
 		return cmp.Compare(k.queue[a].r.came, k.queue[b].r.came)
 	})
-	l2, dram = l2*l2Scale, dram*dramScale
+	l2 := bytesPS(k.total.once.l2) * k.l2.once
+	dram := bytesPS(k.total.once.dram) * k.l2.once * k.dram.once
 	grant := func(left *float64, ask float64) float64 {
 		if ask <= 0 {
 			return 1
@@ -723,11 +751,11 @@ func (k *kernel) serve() {
 		q := &k.queue[i]
 		s := &q.r.segs[q.r.at]
 		f := float64(q.n * float64(q.r.n) * q.r.own)
-		if l2Scale < 1 {
+		if k.l2.once < 1 {
 			q.l2 = grant(&l2, f*s.l2)
 			f *= q.l2
 		}
-		if dramScale < 1 {
+		if k.dram.once < 1 {
 			q.dram = grant(&dram, f*s.dram)
 		}
 	}
