@@ -1,0 +1,639 @@
+package compile
+
+import (
+	"fmt"
+	"math"
+
+	"maru/arch/dtype"
+	"maru/workloads/graph"
+	"maru/workloads/trace"
+)
+
+// attend is an attention operator to be tiled. Grids are x query heads of a
+// group, y tiles of queries, z groups (key/value heads), w sequences.
+type attend struct {
+	c     *coder
+	d     *graph.AttentionDims
+	r     *attentionRules
+	path  matrixPath
+	group int64 // query heads for each key/value head
+	dt    dtype.Type
+
+	queries, keys int64 // tile
+	threads, regs int
+}
+
+// attention lowers an attention operator: a flash kernel, split over the keys
+// where there are few queries.
+func (c *coder) attention() error {
+	d := c.o.Attention
+	a := &attend{c: c, d: d, group: d.Heads / d.KVHeads, dt: c.o.DType}
+	if k := c.in(1).dt; c.t.matrixRate(k) > 0 && c.in(0).dt == k {
+		a.dt = k
+	}
+	var err error
+	if a.path, err = c.t.path(a.dt); err != nil {
+		return err
+	}
+	a.r = &c.m.prof.attention
+	if c.m.prof.block.rows == nil && a.path != asyncPath {
+		a.r = &c.m.prof.syncAttn
+	}
+	if d.Backward {
+		return a.backward()
+	}
+	if a.group*d.SeqQ <= a.r.decodeRows {
+		if c.m.prof.block.rows != nil && a.decodeWhole() {
+			return nil
+		}
+		return a.decode()
+	}
+	return a.prefill()
+}
+
+// head is the region of rows rows of one head's elements: sequence w, head
+// z*group + x (or z), row as given within the sequence.
+func (a *attend) head(x *operand, seq, width, group int64, row trace.Expr) (trace.Expr, trace.Expr, int64) {
+	heads := a.d.KVHeads * group
+	if x.cols == heads*width {
+		col := trace.Expr{C: x.col, Z: group * width}
+		if group > 1 {
+			col.X = width
+		}
+		row.W += seq
+		return row, col, width
+	}
+	// Stored head by head.
+	row.W += seq * heads
+	row.Z += seq * group
+	if group > 1 {
+		row.X += seq
+	}
+	return row, fixed(x.col), width
+}
+
+// fit chooses the tile: the most queries, then the most keys, that scratchpad
+// and registers hold.
+func (a *attend) fit(rows int64, keysAtMost int64, held int64) error {
+	d, r, t := a.d, a.r, a.c.t
+	q, k := a.c.in(0).dt, a.c.in(1).dt
+	limit := t.scratchGroup
+	if a.c.m.prof.block.rows != nil {
+		limit = int64(float64(limit) * a.c.m.prof.block.share)
+	}
+	need := int64(math.MaxInt64)
+	for i, bq := range r.queries {
+		if bq >= 2*rows && i+1 < len(r.queries) {
+			continue // a smaller tile holds them
+		}
+		for _, bk := range r.keys {
+			if bk > keysAtMost && bk != r.keys[len(r.keys)-1] {
+				continue
+			}
+			scratch := a.scratch(bq, bk, held, q, k)
+			need = min(need, scratch)
+			if scratch > limit {
+				continue
+			}
+			a.threads, a.regs = 0, 0
+			if r.threads > 0 {
+				each := int64(float64(bq*d.ValueDim)+float64(bq*bk)*r.scores)/r.threads + r.registers
+				if each > r.maxRegs {
+					continue
+				}
+				all := r.threads + r.producers
+				a.threads = int(all)
+				a.regs = int(min(255, roundUp((r.threads*roundUp(each, 8)+r.producers*r.producerReg)/all, 8)))
+			}
+			a.queries, a.keys = bq, bk
+			return nil
+		}
+	}
+	return &BufferError{Buffer: "tiles of queries, keys and values", Need: need, Have: limit}
+}
+
+// scratch is the bytes that a tile of queries and held tiles of keys and values
+// take; on a machine without registers the scores and sums too.
+func (a *attend) scratch(bq, bk, held int64, q, k dtype.Type) int64 {
+	d := a.d
+	s := q.Bytes(bq*d.HeadDim) + held*k.Bytes(bk*(d.HeadDim+d.ValueDim))
+	if a.r.threads == 0 {
+		s += 4*bq*bk + 4*bq*d.ValueDim + q.Bytes(bq*d.ValueDim)
+	}
+	return s
+}
+
+// multiply appends a product; where only the vector unit computes in the
+// format, its operations and what it reads from the scratchpad.
+func (a *attend) multiply(body []trace.Instr, m, n, k int64, fromReg bool) []trace.Instr {
+	if a.path == vectorPath {
+		_, bytes := a.c.t.unitCost(vectorPath, m, n, k, a.dt)
+		body = vector(body, 0, 2*m*n*k, a.dt)
+		return append(body, trace.Instr{Kind: trace.Scratch, Count: int64(bytes)})
+	}
+	return append(body, trace.Instr{Kind: trace.MatMul, M: m, N: n, K: k, DType: a.dt, FromReg: fromReg && a.r.threads > 0})
+}
+
+// arithmetic is what one iteration computes for bq queries and bk keys.
+func (a *attend) arithmetic(bq, bk int64, body []trace.Instr) (scores, values []trace.Instr) {
+	d := a.d
+	scores = a.multiply(body, bq, bk, d.HeadDim, false)
+	scores = vector(scores, 0, unpack(a.c.in(1).dt, a.dt)*bk*(d.HeadDim+d.ValueDim), a.dt)
+	// Maximum, scale and subtract, sum; the sums so far are scaled again.
+	values = vector(nil, 0, 4*bq*bk+bq*d.ValueDim, dtype.FP32)
+	values = special(values, 0, bq*bk)
+	return scores, a.multiply(values, bq, d.ValueDim, bk, true)
+}
+
+// prefill lowers attention with many queries.
+func (a *attend) prefill() error {
+	c, d := a.c, a.d
+	most := d.SeqKV
+	if d.Causal {
+		most = min(most, a.r.causalKeys)
+	}
+	if err := a.fit(d.SeqQ, max(16, most), a.r.held); err != nil {
+		return err
+	}
+	// Keys are cut into equal blocks, so that none reaches into the next sequence.
+	blocks := ceilDiv(d.SeqKV, a.keys)
+	keys := ceilDiv(d.SeqKV, blocks)
+	c.begin(fmt.Sprintf("%s_%s_%dx%d", a.r.name, a.dt, a.queries, a.keys), a.threads, a.regs,
+		a.scratch(a.queries, a.keys, a.r.held, c.in(0).dt, c.in(1).dt))
+	w := a.writer()
+	behind := d.SeqKV - d.SeqQ // keys before the first query
+	segs := segments(d.SeqQ, a.queries, d.Batch > 1)
+	for i := len(segs) - 1; i >= 0; i-- { // longest first
+		s := segs[i]
+		if d.Window > 0 && d.Causal {
+			for _, p := range a.windowed(s, behind, keys) {
+				w.part(p.segment, p.count, p.first, keys)
+			}
+			continue
+		}
+		count := fixed(blocks)
+		if d.Causal {
+			count = trace.Expr{C: behind + s.start + s.size + keys - 1, Y: s.size, Div: keys, Min: 1, Max: blocks}
+		}
+		w.part(s, count, fixed(0), keys)
+	}
+	c.finish()
+	return nil
+}
+
+// stretch is tiles of queries that see keys from first on, in count blocks.
+type stretch struct {
+	segment
+	count, first trace.Expr
+}
+
+// windowed cuts tiles of queries into those that see the start of the sequence
+// and those whose window begins later.
+func (a *attend) windowed(s segment, behind, keys int64) []stretch {
+	w := a.d.Window
+	// The first key of tile y is behind + start + y*size - window + 1.
+	first := trace.Expr{C: behind + s.start - w + 1, Y: s.size}
+	whole := min(ceilDiv(a.d.SeqKV, keys), ceilDiv(w+s.size-1, keys))
+	early := int64(0)
+	if first.C < 0 {
+		early = min(s.tiles, ceilDiv(-first.C, s.size))
+	}
+	var out []stretch
+	if s.tiles > early {
+		late := segment{s.start + early*s.size, s.tiles - early, s.size}
+		first.C += early * s.size
+		out = append(out, stretch{late, fixed(whole), first})
+	}
+	if early > 0 {
+		count := trace.Expr{C: behind + s.start + s.size + keys - 1, Y: s.size, Div: keys, Min: 1, Max: ceilDiv(a.d.SeqKV, keys)}
+		out = append(out, stretch{segment{s.start, early, s.size}, count, fixed(0)})
+	}
+	return out
+}
+
+// attendWriter writes the parts of a forward kernel.
+type attendWriter struct {
+	*attend
+	q, k, v, o, stats int
+}
+
+func (a *attend) writer() *attendWriter {
+	c := a.c
+	w := &attendWriter{attend: a, stats: -1}
+	w.q, w.k, w.v = c.slot("q", c.inRef(0)), c.slot("k", c.inRef(1)), c.slot("v", c.inRef(2))
+	w.o = c.slot("o", c.resultRef(0))
+	if len(c.o.Out) > 1 {
+		w.stats = c.slot("stats", c.resultRef(1))
+	}
+	return w
+}
+
+// part writes the tiles of a stretch of queries: count blocks of keys, the
+// first of which begins at first.
+func (w *attendWriter) part(s segment, count, first trace.Expr, keys int64) {
+	c, d := w.c, w.d
+	grid := [4]int64{w.group, s.tiles, d.KVHeads, d.Batch}
+	rows := trace.Expr{C: s.start, Y: s.size}
+	if s.tiles == 1 {
+		rows.Y = 0
+	}
+	qr, qc, qw := w.head(c.in(0), d.SeqQ, d.HeadDim, w.group, rows)
+	or, oc, ow := w.head(c.result(0), d.SeqQ, d.ValueDim, w.group, rows)
+	first.K = keys
+	kr, kc, kw := w.head(c.in(1), d.SeqKV, d.HeadDim, 1, first)
+	vr, vc, vw := w.head(c.in(2), d.SeqKV, d.ValueDim, 1, first)
+	if s.tiles == 1 {
+		count.Y, kr.Y, vr.Y = 0, 0, 0
+	}
+	scores, values := w.arithmetic(w.queries, w.keys, []trace.Instr{load(0, w.k, kr, kc, keys, kw)})
+	body := append(append(scores, load(0, w.v, vr, vc, keys, vw)), values...)
+	end := vector(nil, 0, s.size*d.ValueDim, dtype.FP32)
+	end = special(end, 0, s.size)
+	end = append(end, store(0, w.o, or, oc, s.size, ow))
+	if w.stats >= 0 {
+		sr, sc, _ := w.head(c.result(1), d.SeqQ, 1, w.group, rows)
+		end = append(end, store(0, w.stats, sr, sc, s.size, 1))
+	}
+	p := c.part(grid, once(load(0, w.q, qr, qc, s.size, qw)), loop(count, w.r.stages, w.r.ways, body...), once(end...))
+	p.Reverse = count.Y != 0
+}
+
+// decode lowers attention with few queries: the query heads of a group share
+// the keys that a tile program reads, and the keys are cut until the chip is
+// full (Flash-Decoding). Grid: x key/value heads, y sequences, w pieces.
+func (a *attend) decode() error {
+	c, d, r, t := a.c, a.d, a.r, a.c.t
+	rows := a.group * d.SeqQ
+	visible := d.VisibleKeys()
+	if err := a.fit(rows, max(16, roundUp(min(visible, 128), 16)), r.held); err != nil {
+		return err
+	}
+	pad := r.pad
+	if pad == 0 {
+		pad = t.instrM
+	}
+	padded := roundUp(rows, pad)
+	scratch := a.scratch(padded, a.keys, r.held, c.in(0).dt, c.in(1).dt)
+	blocks := ceilDiv(visible, a.keys)
+	resident := max(1, min(2, t.resident(a.threads, a.regs, scratch)))
+	splits := a.splits(d.Batch*d.KVHeads, blocks, t.cores*resident)
+	keys := ceilDiv(visible, blocks)
+	each := ceilDiv(blocks, splits)
+	splits = ceilDiv(blocks, each)
+
+	name := fmt.Sprintf("%s_%s_decode_%dx%d", r.name, a.dt, padded, a.keys)
+	if splits > 1 {
+		name += fmt.Sprintf("_split%d", splits)
+	}
+	c.begin(name, a.threads, a.regs, scratch)
+	q, k, v := c.slot("q", c.inRef(0)), c.slot("k", c.inRef(1)), c.slot("v", c.inRef(2))
+	count := fixed(blocks)
+	if splits > 1 {
+		count = trace.Expr{C: blocks, W: -each, Max: each, Min: 1}
+	}
+	// Coordinates here: z becomes x, w becomes y.
+	turn := func(e trace.Expr) trace.Expr {
+		e.X, e.Y, e.Z, e.W = e.Z, e.W, 0, 0
+		return e
+	}
+	at := trace.Expr{C: d.SeqKV - visible, K: keys}
+	kr, kc, kw := a.head(c.in(1), d.SeqKV, d.HeadDim, 1, at)
+	vr, vc, vw := a.head(c.in(2), d.SeqKV, d.ValueDim, 1, at)
+	kr, kc, vr, vc = turn(kr), turn(kc), turn(vr), turn(vc)
+	if splits > 1 {
+		kr.W, vr.W = each*keys, each*keys
+	}
+	scores, values := a.arithmetic(padded, a.keys, []trace.Instr{load(0, k, kr, kc, keys, kw)})
+	body := append(append(scores, load(0, v, vr, vc, keys, vw)), values...)
+	qRow, qCol, qRows, qCols := a.packed(c.in(0), d.HeadDim)
+	oRow, oCol, oRows, oCols := a.packed(c.result(0), d.ValueDim)
+	end := vector(nil, 0, rows*d.ValueDim, dtype.FP32)
+	end = special(end, 0, rows)
+	grid := [4]int64{d.KVHeads, d.Batch, 1, splits}
+	if splits == 1 {
+		end = append(end, store(0, c.slot("o", c.resultRef(0)), oRow, oCol, oRows, oCols))
+		if len(c.o.Out) > 1 {
+			sRow, sCol, sRows, sCols := a.packed(c.result(1), 1)
+			end = append(end, store(0, c.slot("stats", c.resultRef(1)), sRow, sCol, sRows, sCols))
+		}
+		c.part(grid, once(load(0, q, qRow, qCol, qRows, qCols)), loop(count, r.stages, r.ways, body...), once(end...))
+		c.finish()
+		return nil
+	}
+	// Partial results and the statistics that weigh them, fp32.
+	all := d.Batch * d.SeqQ
+	partial := c.buffer(".partials", splits*all, d.Heads*d.ValueDim, dtype.FP32)
+	stats := c.buffer(".stats", splits*all, d.Heads, dtype.FP32)
+	put := func(ref, width int64, name string) trace.Instr {
+		row := trace.Expr{Y: d.SeqQ, W: all}
+		col := trace.Expr{X: a.group * width}
+		return store(0, c.slot(name, int(ref)), row, col, d.SeqQ, a.group*width)
+	}
+	end = append(end, put(int64(partial), d.ValueDim, "partials"), put(int64(stats), 1, "stats"))
+	c.part(grid, once(load(0, q, qRow, qCol, qRows, qCols)), loop(count, r.stages, r.ways, body...), once(end...))
+	c.finish()
+	a.combine(partial, stats, splits)
+	return nil
+}
+
+// decodeWhole lowers attention with few queries on scheduled cores, if the
+// scratchpad holds all keys and values of a head twice: tile programs walk the
+// sequences of a head, or the heads of a sequence, whichever are more. Grid: x
+// what is not walked, y pieces of what is.
+func (a *attend) decodeWhole() bool {
+	c, d, t := a.c, a.d, a.c.t
+	rules := &c.m.prof.block
+	visible := d.VisibleKeys()
+	rows := a.group * d.SeqQ
+	padded := roundUp(rows, t.instrM)
+	q, k := c.in(0).dt, c.in(1).dt
+	stages := int64(rules.stages)
+	scratch := stages*(k.Bytes(visible*(d.HeadDim+d.ValueDim))+q.Bytes(rows*(d.HeadDim+d.ValueDim))) + 4*padded*(visible+d.ValueDim)
+	wide := c.in(0).cols == d.Heads*d.HeadDim && c.result(0).cols == d.Heads*d.ValueDim
+	if scratch > int64(float64(t.scratchGroup)*rules.share) || !wide {
+		return false
+	}
+	walked, others := d.Batch, d.KVHeads
+	heads := d.KVHeads > d.Batch
+	if heads {
+		walked, others = others, walked
+	}
+	pieces := int64(1)
+	if others%t.cores != 0 {
+		pieces = min(walked, t.cores)
+	}
+	each := ceilDiv(walked, pieces)
+	pieces = ceilDiv(walked, each)
+	// at is the place of a head's elements: rows from first on of each sequence of seq rows.
+	at := func(x *operand, first, seq, width int64) (row, col trace.Expr) {
+		row, col = trace.Expr{C: first}, trace.Expr{C: x.col}
+		if heads {
+			row.X, col.K, col.Y = seq, width, each*width
+		} else {
+			col.X, row.K, row.Y = width, seq, each*seq
+		}
+		return row, col
+	}
+	c.begin(fmt.Sprintf("%s_%s_decode_%dx%d", a.r.name, a.dt, padded, visible), 0, 0, scratch)
+	behind := d.SeqKV - visible
+	qr, qc := at(c.in(0), 0, d.SeqQ, a.group*d.HeadDim)
+	kr, kc := at(c.in(1), behind, d.SeqKV, d.HeadDim)
+	vr, vc := at(c.in(2), behind, d.SeqKV, d.ValueDim)
+	or, oc := at(c.result(0), 0, d.SeqQ, a.group*d.ValueDim)
+	body := []trace.Instr{
+		load(0, c.slot("q", c.inRef(0)), qr, qc, d.SeqQ, a.group*d.HeadDim),
+		load(0, c.slot("k", c.inRef(1)), kr, kc, visible, d.HeadDim),
+	}
+	scores, values := a.arithmetic(padded, visible, body)
+	body = append(append(scores, load(0, c.slot("v", c.inRef(2)), vr, vc, visible, d.ValueDim)), values...)
+	body = vector(body, 0, rows*d.ValueDim, dtype.FP32)
+	body = special(body, 0, rows)
+	body = append(body, store(0, c.slot("o", c.resultRef(0)), or, oc, d.SeqQ, a.group*d.ValueDim))
+	if len(c.o.Out) > 1 {
+		sr, sc := at(c.result(1), 0, d.SeqQ, a.group)
+		body = append(body, store(0, c.slot("stats", c.resultRef(1)), sr, sc, d.SeqQ, a.group))
+	}
+	count := fixed(walked)
+	if pieces > 1 {
+		count = trace.Expr{C: walked, Y: -each, Max: each, Min: 1}
+	}
+	c.part([4]int64{others, pieces, 1, 1}, loop(count, rules.stages, rules.stages, body...))
+	c.finish()
+	return true
+}
+
+// packed is the region of all queries of one group of heads of one sequence.
+func (a *attend) packed(x *operand, width int64) (row, col trace.Expr, rows, cols int64) {
+	d := a.d
+	if x.cols == d.Heads*width {
+		return trace.Expr{Y: d.SeqQ}, trace.Expr{C: x.col, X: a.group * width}, d.SeqQ, a.group * width
+	}
+	return trace.Expr{X: a.group * d.SeqQ, Y: d.Heads * d.SeqQ}, fixed(x.col), a.group * d.SeqQ, width
+}
+
+// splits is how many pieces the keys are cut into: the fewest whose waves are
+// nearly as full as the fullest (the rule of FlashAttention's
+// num_splits_heuristic).
+func (a *attend) splits(programs, blocks, slots int64) int64 {
+	r := a.r
+	if r.maxSplits == 0 || float64(programs) >= 0.8*float64(slots) {
+		return 1
+	}
+	most := min(r.maxSplits, slots, max(1, blocks*a.keys/r.minKeys))
+	full := func(s int64) float64 {
+		waves := float64(programs*s) / float64(slots)
+		return waves / math.Ceil(waves)
+	}
+	best := 0.0
+	for s := int64(1); s <= most; s++ {
+		if s == 1 || ceilDiv(blocks, s) != ceilDiv(blocks, s-1) {
+			best = max(best, full(s))
+		}
+	}
+	for s := int64(1); s <= most; s++ {
+		if (s == 1 || ceilDiv(blocks, s) != ceilDiv(blocks, s-1)) && full(s) >= r.fill*best {
+			return s
+		}
+	}
+	return 1
+}
+
+// combine adds the partial results of a split. Grid: x slices of the heads, y
+// queries.
+func (a *attend) combine(partial, stats int, splits int64) {
+	c, d := a.c, a.d
+	s := &c.m.prof.stream
+	rows, width := d.Batch*d.SeqQ, d.Heads*d.ValueDim
+	heads := d.Heads
+	for heads%2 == 0 && rows*(d.Heads/heads) < 2*c.t.cores && heads*d.ValueDim > 128 {
+		heads /= 2
+	}
+	cols := heads * d.ValueDim
+	threads := int(min(256, max(64, roundUp(cols/4, 32))))
+	c.begin(a.r.name+"_combine", threads, s.registers, 0)
+	p, st, o := c.slot("partials", partial), c.slot("stats", stats), c.slot("o", c.resultRef(0))
+	var body []trace.Instr
+	for i := range splits {
+		l := load(0, st, trace.Expr{C: i * rows, Y: 1}, trace.Expr{X: heads}, 1, heads)
+		l.Sync = true
+		body = append(body, l)
+		l = load(0, p, trace.Expr{C: i * rows, Y: 1}, trace.Expr{X: cols}, 1, cols)
+		l.Sync = true
+		body = append(body, l)
+	}
+	body = vector(body, 0, splits*(2*cols+2*heads), dtype.FP32)
+	body = special(body, 0, splits*heads)
+	row, col := trace.Expr{Y: 1}, trace.Expr{C: c.result(0).col, X: cols}
+	if x := c.result(0); x.cols != width {
+		row, col = trace.Expr{Y: d.Heads, X: heads}, fixed(x.col)
+		body = append(body, store(0, o, row, col, heads, x.cols))
+	} else {
+		body = append(body, store(0, o, row, col, 1, cols))
+	}
+	body[len(body)-1].Sync = true
+	if len(c.o.Out) > 1 {
+		l := store(0, c.slot("lse", c.resultRef(1)), trace.Expr{Y: 1}, trace.Expr{C: c.result(1).col, X: heads}, 1, heads)
+		l.Sync = true
+		body = append(body, l)
+	}
+	c.part([4]int64{d.Heads / heads, rows, 1, 1}, once(body...))
+	c.finish()
+}
+
+// backward lowers the gradient: tile programs keep a block of keys and values
+// and walk the queries from the last to the first that sees them; the gradient
+// of Q is added up in the shared cache (Dao, arXiv 2307.08691, algorithm 2).
+func (a *attend) backward() error {
+	c, d := a.c, a.d
+	if err := a.fitBackward(); err != nil {
+		return err
+	}
+	bq, bk := a.queries, a.keys
+	rows := d.Batch * d.SeqQ
+	delta := c.buffer(".delta", rows, d.Heads, dtype.FP32)
+	sums := c.buffer(".sums", rows, d.Heads*d.HeadDim, dtype.FP32)
+
+	// The sums of output times gradient, and zeros to add to.
+	work := c.work()
+	s := &c.m.prof.stream
+	c.begin(a.r.name+"_backward_delta", a.streamThreads(), int(s.registers), 0)
+	c.prog.Ops = []trace.Op{{Name: work[0].Name, Kind: work[0].Kind}}
+	per := max(1, s.chunk/max(1, c.in(3).dt.Bytes(d.Heads*d.ValueDim)))
+	span := func(name string, ref int, x *operand, cols int64, st bool) trace.Instr {
+		in := load(0, c.slot(name, ref), trace.Expr{Y: per}, fixed(0), per, cols)
+		if x != nil {
+			in.Col = fixed(x.col)
+		}
+		if st {
+			in.Kind = trace.Store
+		}
+		in.Sync = a.r.threads > 0
+		return in
+	}
+	body := []trace.Instr{span("o", c.inRef(3), c.in(3), c.in(3).cols, false), span("do", c.inRef(4), c.in(4), c.in(4).cols, false)}
+	body = vector(body, 0, per*2*d.Heads*d.ValueDim, dtype.FP32)
+	body = append(body, span("delta", delta, nil, d.Heads, true), span("sums", sums, nil, d.Heads*d.HeadDim, true))
+	c.part([4]int64{1, ceilDiv(rows, per), 1, 1}, once(body...))
+	c.finish()
+
+	c.begin(fmt.Sprintf("%s_backward_%s_%dx%d", a.r.name, a.dt, bq, bk), a.threads, a.regs, a.backwardScratch(bq, bk))
+	c.prog.Ops = work
+	blocks := ceilDiv(d.SeqKV, bk)
+	keys := ceilDiv(d.SeqKV, blocks)
+	tiles := ceilDiv(d.SeqQ, bq)
+	each := ceilDiv(d.SeqQ, tiles)
+	// Grid as in prefill, but y is blocks of keys.
+	at := trace.Expr{Y: keys}
+	kr, kc, kw := a.head(c.in(1), d.SeqKV, d.HeadDim, 1, at)
+	vr, vc, vw := a.head(c.in(2), d.SeqKV, d.ValueDim, 1, at)
+	from := trace.Expr{C: (tiles - 1) * each, K: -each}
+	if tiles == 1 {
+		from = trace.Expr{}
+	}
+	qr, qc, qw := a.head(c.in(0), d.SeqQ, d.HeadDim, a.group, from)
+	gr, gc, gw := a.head(c.in(4), d.SeqQ, d.ValueDim, a.group, from)
+	buffer := operand{rows: rows, cols: d.Heads * d.HeadDim, width: d.Heads * d.HeadDim}
+	nr, nc, nw := a.head(&buffer, d.SeqQ, d.HeadDim, a.group, from)
+	small := operand{rows: rows, cols: d.Heads, width: d.Heads}
+	tr, tc, tw := a.head(&small, d.SeqQ, 1, a.group, from)
+	count := fixed(tiles)
+	if d.Causal {
+		// Queries from key y*keys - (SeqKV-SeqQ) on see the block.
+		count = trace.Expr{C: tiles*each + d.SeqKV - d.SeqQ + each - 1, Y: -keys, Div: each, Min: 1, Max: tiles}
+	}
+	if d.Window > 0 && d.Causal {
+		count.Max = min(tiles, ceilDiv(d.Window+keys-1, each)+1)
+	}
+	sumsStore := store(0, c.slot("sums", sums), nr, nc, each, nw)
+	sumsStore.Atomic = true
+	in := []trace.Instr{
+		load(0, c.slot("q", c.inRef(0)), qr, qc, each, qw),
+		load(0, c.slot("do", c.inRef(4)), gr, gc, each, gw),
+		load(0, c.slot("delta", delta), tr, tc, each, tw),
+	}
+	if len(c.o.In) > 5 {
+		sr, sc, sw := a.head(c.in(5), d.SeqQ, 1, a.group, from)
+		in = append(in, load(0, c.slot("stats", c.inRef(5)), sr, sc, each, sw))
+	}
+	in = a.multiply(in, bq, bk, d.HeadDim, false)
+	in = a.multiply(in, bq, bk, d.ValueDim, false)
+	in = vector(in, 0, 5*bq*bk, dtype.FP32)
+	in = special(in, 0, bq*bk)
+	in = a.multiply(in, bk, d.ValueDim, bq, true)
+	in = a.multiply(in, bk, d.HeadDim, bq, true)
+	in = append(a.multiply(in, bq, d.HeadDim, bk, false), sumsStore)
+	var end []trace.Instr
+	for i, width := range [...]int64{d.HeadDim, d.ValueDim} {
+		r, col, w := a.head(c.result(1+i), d.SeqKV, width, 1, at)
+		st := store(0, c.slot([...]string{"dk", "dv"}[i], c.resultRef(1+i)), r, col, keys, w)
+		st.Atomic = a.group > 1
+		end = append(end, st)
+	}
+	c.part([4]int64{a.group, blocks, d.KVHeads, d.Batch},
+		once(load(0, c.slot("k", c.inRef(1)), kr, kc, keys, kw), load(0, c.slot("v", c.inRef(2)), vr, vc, keys, vw)),
+		loop(count, a.r.stages, a.r.ways, in...), once(end...))
+	c.finish()
+
+	// The gradient of Q in its own format.
+	c.begin(a.r.name+"_backward_convert", a.streamThreads(), s.registers, 0)
+	body = vector([]trace.Instr{span("sums", sums, nil, d.Heads*d.HeadDim, false)}, 0, per*d.Heads*d.HeadDim, dtype.FP32)
+	body = append(body, span("dq", c.resultRef(0), c.result(0), c.result(0).cols, true))
+	c.part([4]int64{1, ceilDiv(rows, per), 1, 1}, once(body...))
+	c.finish()
+	return nil
+}
+
+func (a *attend) streamThreads() int {
+	if a.r.threads == 0 {
+		return 0
+	}
+	return a.c.m.prof.stream.threads
+}
+
+// backwardScratch is the bytes that a block of keys and values, and the queries
+// and gradients of an iteration, take.
+func (a *attend) backwardScratch(bq, bk int64) int64 {
+	d := a.d
+	in := a.c.in(0).dt
+	s := in.Bytes(bk*(d.HeadDim+d.ValueDim)) + a.r.held*in.Bytes(bq*(d.HeadDim+d.ValueDim)) + 2*in.Bytes(bq*bk) + 8*bq
+	if a.r.threads == 0 {
+		s += 8*bq*bk + 4*bk*(d.HeadDim+d.ValueDim)
+	}
+	return s
+}
+
+// fitBackward chooses the blocks of the backward kernel.
+func (a *attend) fitBackward() error {
+	r, t := a.r, a.c.t
+	limit := t.scratchGroup
+	if a.c.m.prof.block.rows != nil {
+		limit = int64(float64(limit) * a.c.m.prof.block.share)
+	}
+	need := int64(math.MaxInt64)
+	for _, bk := range r.keys {
+		if bk > r.causalKeys || bk%16 != 0 || bk&(bk-1) != 0 {
+			continue
+		}
+		for _, bq := range r.queries {
+			if bq > 2*a.d.SeqQ && bq != r.queries[len(r.queries)-1] {
+				continue
+			}
+			scratch := a.backwardScratch(bq, bk)
+			need = min(need, scratch)
+			if scratch > limit {
+				continue
+			}
+			a.queries, a.keys = bq, bk
+			if r.threads > 0 {
+				// Twice the threads of the forward kernel: the sums of two gradients.
+				all := max(256, r.threads) + r.producers
+				a.threads, a.regs = int(all), int(min(255, t.registers/all/8*8))
+				if a.regs < 64 {
+					continue
+				}
+			}
+			return nil
+		}
+	}
+	return &BufferError{Buffer: "blocks of keys, values, queries and gradients", Need: need, Have: limit}
+}

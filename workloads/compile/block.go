@@ -1,0 +1,491 @@
+package compile
+
+import (
+	"fmt"
+	"math"
+
+	"maru/arch"
+	"maru/arch/dtype"
+	"maru/workloads/trace"
+)
+
+// form is the order in which a machine with scheduled cores walks a product.
+type form uint8
+
+const (
+	overK   form = iota // a block of the result stays; K is walked
+	overN               // rows of A stay, all of K; blocks of B stream past
+	overM               // columns of B stay, all of K; blocks of A stream past
+	formEnd             // number of forms
+)
+
+// blocking is a way to walk a product on scheduled cores.
+type blocking struct {
+	form             form
+	rows, cols, deep int64 // of a block: along M, N, K
+	pieces           int64 // of the streamed dimension, for the cores to share
+	scratch          int64
+	cost             float64
+}
+
+// blockCost finds out what blockings cost, in clocks. A core runs one tile
+// program at a time; copies run behind the arithmetic, double buffered.
+type blockCost struct {
+	t      *target
+	e      *estimate
+	stages int64
+	limit  int64
+	least  int64 // bytes of the smallest blocking seen
+}
+
+// arrayUnits are the sides that blocks come in: the array's.
+func (t *target) arrayUnits(dt dtype.Type) (m, n, k int64) {
+	m, n, k = t.instrM, t.instrN, max(1, t.instrK*8/int64(dt.Bits()))
+	if s := t.systolic; s != nil {
+		r, c := s.Rows.Value, s.Cols.Value
+		switch s.Dataflow {
+		case arch.WeightStationary:
+			m, n, k = min(m, r), c, r
+		case arch.InputStationary:
+			m, n, k = c, min(n, r), r
+		case arch.OutputStationary:
+			m, n, k = r, c, min(k, r)
+		}
+	}
+	return m, n, k
+}
+
+// arrayClocks is the time of one product on the arrays of a core (Samajdar et
+// al., SCALE-Sim, ISPASS 2020, for folds one after the other).
+func (t *target) arrayClocks(m, n, k int64, dt dtype.Type) float64 {
+	s := t.systolic
+	if s == nil {
+		clocks, _ := t.unitCost(asyncPath, m, n, k, dt)
+		return clocks
+	}
+	r, c, count := s.Rows.Value, s.Cols.Value, s.Count.Value
+	var folds, stream, fill int64
+	switch s.Dataflow {
+	case arch.WeightStationary:
+		folds, stream, fill = ceilDiv(k, r)*ceilDiv(n, c), m, 2*r+c-2
+	case arch.InputStationary:
+		folds, stream, fill = ceilDiv(k, r)*ceilDiv(m, c), n, 2*r+c-2
+	case arch.OutputStationary:
+		folds, stream, fill = ceilDiv(m, r)*ceilDiv(n, c), k, r+c-2
+	}
+	scale := float64(2*r*c*count) / float64(t.chip.Cores.Matrix.Rate[dt].Value)
+	if t.serial {
+		return scale * float64(ceilDiv(folds, count)*(stream+fill))
+	}
+	return scale * float64(ceilDiv(folds, count)*max(stream, r))
+}
+
+// blocked lowers a product for a machine whose cores the compiler schedules.
+func (c *coder) blocked(g *gemm) error {
+	if _, err := c.t.path(g.dt); err != nil {
+		return err
+	}
+	b, err := c.block(g)
+	if err != nil {
+		return err
+	}
+	if b.form == overK {
+		x := gemmTile{rows: b.rows, cols: b.cols, depth: b.deep, split: 1, band: 1, stages: c.m.prof.block.stages}
+		c.begin(fmt.Sprintf("block_%s_%dx%dx%d", g.dt, b.rows, b.cols, b.deep), 0, 0, b.scratch)
+		w := &gemmWriter{c: c, g: g, x: &x, path: asyncPath}
+		w.slots()
+		w.parts()
+	} else {
+		c.begin(fmt.Sprintf("stream_%s_%s_%dx%d", [...]string{overN: "n", overM: "m"}[b.form], g.dt, b.rows, b.cols), 0, 0, b.scratch)
+		x := gemmTile{rows: b.rows, cols: b.cols, depth: b.deep, split: 1, band: 1}
+		w := &gemmWriter{c: c, g: g, x: &x, path: asyncPath}
+		w.slots()
+		for i := range g.runs {
+			w.walk(&g.runs[i], b)
+		}
+	}
+	c.expect(b.cost)
+	c.finish()
+	return nil
+}
+
+// block searches the blockings.
+func (c *coder) block(g *gemm) (blocking, error) {
+	t, rules := c.t, &c.m.prof.block
+	bc := &blockCost{t: t, e: newEstimate(t, g, asyncPath, &gemmRules{}), stages: int64(rules.stages), limit: int64(float64(t.scratchGroup) * rules.share), least: math.MaxInt64}
+	um, un, uk := t.arrayUnits(g.dt)
+	r := &g.runs[0] // with most rows
+	inner := len(g.runs) > 1 || r.count > 1
+	best := blocking{cost: math.Inf(1)}
+	ms, ns, ks := sides(r.m, um, rules.rows), sides(r.n, un, rules.cols), sides(r.k, uk, rules.depth)
+	for f := overK; f < formEnd; f++ {
+		if f != overK && (g.picture != nil || t.serial) {
+			continue
+		}
+		for _, bm := range ms {
+			if f == overM && inner && r.m%bm != 0 {
+				continue
+			}
+			for _, bn := range ns {
+				if g.glu && bn%2 != 0 {
+					continue
+				}
+				depths := ks
+				if f != overK {
+					depths = ks[len(ks)-1:] // all of it
+				}
+				for _, bk := range depths {
+					x := blocking{form: f, rows: bm, cols: bn, deep: bk}
+					if t.serial && !bc.whole(&x, r) {
+						continue
+					}
+					best = bc.try(x, best)
+				}
+			}
+		}
+	}
+	if math.IsInf(best.cost, 1) && t.serial {
+		// No blocking keeps the streamed side whole: any that fits.
+		for _, bm := range ms {
+			for _, bn := range ns {
+				for _, bk := range ks {
+					best = bc.try(blocking{form: overK, rows: bm, cols: bn, deep: bk}, best)
+				}
+			}
+		}
+	}
+	if math.IsInf(best.cost, 1) {
+		return best, &BufferError{Buffer: "blocks of both operands and of the result", Need: bc.least, Have: bc.limit}
+	}
+	return best, nil
+}
+
+// sides are candidates for the side of a block along a dimension of n elements:
+// multiples of the array's side, and all of it.
+func sides(n, unit int64, multiples []int64) []int64 {
+	var out []int64
+	for _, k := range multiples {
+		if k*unit >= n {
+			break
+		}
+		out = append(out, k*unit)
+	}
+	return append(out, n)
+}
+
+// whole reports whether the side that streams through the array is not cut, and
+// the others are cut at folds of the array only: then the folds of all blocks
+// are those of the whole product.
+func (b *blockCost) whole(x *blocking, r *run) bool {
+	um, un, uk := b.t.arrayUnits(b.e.g.dt)
+	even := func(side, n, unit int64) bool {
+		return side == n || side%unit == 0 && ceilDiv(n, unit)%(side/unit) == 0
+	}
+	switch b.t.systolic.Dataflow {
+	case arch.WeightStationary:
+		return x.rows == r.m && even(x.cols, r.n, un) && even(x.deep, r.k, uk)
+	case arch.InputStationary:
+		return x.cols == r.n && even(x.rows, r.m, um) && even(x.deep, r.k, uk)
+	}
+	return x.deep == r.k && even(x.rows, r.m, um) && even(x.cols, r.n, un)
+}
+
+// try costs a blocking and returns the better of it and best.
+func (b *blockCost) try(x, best blocking) blocking {
+	e := b.e
+	am, bm := float64(x.rows*x.deep)*e.widthA, float64(x.cols*x.deep)*e.widthB
+	out := float64(x.rows*x.cols) * e.outCols * (e.widthC + e.widthExtras)
+	sums := float64(x.rows*x.cols) * 4
+	stages := float64(b.stages)
+	switch x.form {
+	case overK:
+		x.scratch = int64(stages*(am+bm) + sums + out)
+	case overN:
+		x.scratch = int64(am + stages*(bm+out) + sums)
+	case overM:
+		x.scratch = int64(bm + stages*(am+out) + sums)
+	}
+	b.least = min(b.least, x.scratch)
+	if x.scratch > b.limit {
+		return best
+	}
+	if x.form == overK {
+		x.pieces = 1
+		if x.cost = b.cost(&x); x.cost < best.cost {
+			return x
+		}
+		return best
+	}
+	for _, p := range [...]int64{1, b.t.cores} {
+		x.pieces = p
+		if x.cost = b.cost(&x); x.cost < best.cost {
+			best = x
+		}
+		if b.t.cores == 1 {
+			break
+		}
+	}
+	return best
+}
+
+// cost is the time of a blocking: the tile programs that the busiest core runs,
+// one after the other.
+func (b *blockCost) cost(x *blocking) float64 {
+	t, e := b.t, b.e
+	lat := t.dramLoaded + t.dmaFixed
+	total := 0.0
+	for i := range e.g.runs {
+		r := &e.g.runs[i]
+		down, across := ceilDiv(r.m, x.rows), ceilDiv(r.n, x.cols)
+		var programs, iters int64
+		switch x.form {
+		case overK:
+			programs, iters = down*across*r.count, ceilDiv(r.k, x.deep)
+		case overN:
+			programs, iters = down*min(x.pieces, across)*r.count, ceilDiv(across, min(x.pieces, across))
+		case overM:
+			programs, iters = across*min(x.pieces, down)*r.count, ceilDiv(down, min(x.pieces, down))
+		}
+		active := float64(min(t.cores, programs))
+		rate := t.dramRate / active
+		am, bn := float64(min(x.rows, r.m)*x.deep)*e.widthA, float64(min(x.cols, r.n)*x.deep)*e.widthB
+		elements := float64(min(x.rows, r.m) * min(x.cols, r.n))
+		out := elements * e.outCols * e.widthC
+		extra := elements * e.outCols * e.widthExtras
+		arith := elements*e.vectorOps/t.vectorRate(dtype.FP32) + elements*e.specials/t.special
+		clocks := t.arrayClocks(x.rows, x.cols, x.deep, e.g.dt)
+		fill := 0.0
+		if s := t.systolic; s != nil && !t.serial {
+			fill = float64(2*s.Rows.Value + s.Cols.Value)
+		}
+		one := t.start + fill
+		// A loop: the first iteration arrives and passes through alone.
+		chain, moved := clocks, am+bn
+		if x.form != overK {
+			stay := am
+			moved = bn + out + extra
+			if x.form == overM {
+				stay, moved = bn, am+out+extra
+			}
+			chain += arith
+			one += lat + stay/rate
+		}
+		bound := max(chain/float64(b.stages), (lat+chain)/float64(b.stages))
+		if x.form == overK {
+			bound = max(chain, bound)
+		}
+		one += max(0, lat+chain-bound) + float64(iters)*max(bound, clocks, moved/rate)
+		if x.form == overK {
+			one += arith + out/rate
+			if extra > 0 {
+				one += lat + extra/rate
+			}
+		}
+		total += float64(ceilDiv(programs, t.cores)) * one
+	}
+	return total
+}
+
+// walk writes the tile programs that keep one operand's block and stream the
+// other past it. Grid: x pieces of the streamed dimension, y blocks of the one
+// that stays, z products.
+func (w *gemmWriter) walk(r *run, b blocking) {
+	c, g := w.c, w.g
+	inner := len(g.runs) > 1 || r.count > 1
+	stayN, stayBlock, streamN, streamBlock := r.m, b.rows, r.n, b.cols
+	if b.form == overM {
+		stayN, stayBlock, streamN, streamBlock = r.n, b.cols, r.m, b.rows
+	}
+	blocks := ceilDiv(streamN, streamBlock)
+	pieces := min(b.pieces, blocks)
+	each := ceilDiv(blocks, pieces)
+	pieces = ceilDiv(blocks, each)
+	streamed := min(streamBlock, streamN)
+	for _, s := range segments(stayN, stayBlock, inner) {
+		kept := trace.Expr{C: s.start, Y: s.size}
+		if s.tiles == 1 {
+			kept.Y = 0
+		}
+		moving := trace.Expr{X: each * streamBlock, K: streamBlock}
+		if pieces == 1 {
+			moving.X = 0
+		}
+		count := trace.Expr{C: blocks, X: -each, Max: each, Min: 1}
+		if pieces == 1 {
+			count = fixed(blocks)
+		}
+		alongM, alongN, sizeM, sizeN := kept, moving, s.size, streamed
+		if b.form == overM {
+			alongM, alongN, sizeM, sizeN = moving, kept, streamed, s.size
+		}
+		// An operand's region across its M or N dimension and along all of K.
+		region := func(slot int, x *side, first, step int64, across trace.Expr, size int64) trace.Instr {
+			if x.down {
+				row := trace.Expr{C: first, Z: step}
+				across.C += x.op.col
+				return load(0, slot, row, across, r.k, size)
+			}
+			across.C += first
+			across.Z = step
+			return load(0, slot, across, fixed(x.op.col), size, r.k)
+		}
+		la := region(w.a, &g.a, r.a, r.aStep, alongM, sizeM)
+		lb := region(w.b, &g.b, r.b, r.bStep, alongN, sizeN)
+		row, col := alongM, alongN
+		row.C += r.c
+		row.Z = r.cStep
+		cols := sizeN
+		if g.glu {
+			cols = sizeN / 2
+			col.C, col.X, col.Y, col.K = col.C/2, col.X/2, col.Y/2, col.K/2
+		}
+		plain := col
+		col.C += g.c.op.col
+		stay, stream := la, lb
+		if b.form == overM {
+			stay, stream = lb, la
+		}
+		body := []trace.Instr{stream}
+		body = vector(body, 0, g.unpackA*sizeM*r.k+g.unpackB*sizeN*r.k, g.dt)
+		body = append(body, trace.Instr{Kind: trace.MatMul, M: sizeM, N: sizeN, K: r.k, DType: g.dt})
+		for i, e := range g.extras {
+			at := plain
+			at.C += e.op.col
+			l := load(e.ops, w.extras[i], row, at, sizeM, cols)
+			if e.row {
+				l.Row, l.Rows = fixed(0), e.op.rows
+				if g.glu && e.op.cols == r.n {
+					l.Col, l.Cols = alongN, sizeN
+				}
+			}
+			body = append(body, l)
+		}
+		for i := range g.vector {
+			n := sizeM * cols
+			if i == 0 || i > 0 && c.o.Fused[i-1].Cols == r.n {
+				n = sizeM * sizeN
+			}
+			body = vector(body, i, n*g.vector[i], dtype.FP32)
+			body = special(body, i, n*g.special[i])
+		}
+		for i, e := range g.also {
+			to := plain
+			to.C += e.op.col
+			body = append(body, store(0, w.also[i], row, to, sizeM, cols))
+		}
+		body = append(body, store(0, w.cc, row, col, sizeM, cols))
+		c.part([4]int64{pieces, s.tiles, r.count, 1}, once(stay), loop(count, c.m.prof.block.stages, c.m.prof.block.stages, body...))
+	}
+}
+
+// streamBlocks lowers a streaming kernel for scheduled cores: every core walks
+// its share of the units, double buffered. Grid: x slices of a unit, y cores.
+func (c *coder) streamBlocks(s *streamed) error {
+	rules := &c.m.prof.block
+	limit := int64(float64(c.t.scratchGroup) * rules.share)
+	unit := int64(0) // bytes of all operands for one unit
+	fixedBytes := int64(0)
+	for i := range s.accesses {
+		a := &s.accesses[i]
+		unit += s.unitBytes(a)
+		if a.how == whole || a.how == sum {
+			fixedBytes += a.op.dt.Bytes(a.op.elements())
+		}
+	}
+	unit = max(1, unit)
+	stages := int64(rules.stages)
+	room := (limit - fixedBytes) / stages
+	slices := int64(1)
+	if unit > room || s.units < c.t.cores && !s.wholeRow {
+		slices = s.slices(max(ceilDiv(unit, max(1, min(room, rules.chunk))), ceilDiv(c.t.cores, s.units)))
+		if unit/slices > limit {
+			return &BufferError{Buffer: "the operands of " + s.name, Need: unit/slices*stages + fixedBytes, Have: limit}
+		}
+	}
+	per := max(1, min(s.units, min(room, rules.chunk*int64(len(s.accesses)))/max(1, unit/slices)))
+	chunks := ceilDiv(s.units, per)
+	cores := max(1, min(c.t.cores/min(slices, c.t.cores), chunks))
+	each := ceilDiv(chunks, cores)
+	// Even chunks, so that cores end together.
+	per = ceilDiv(s.units, cores*each)
+	chunks = ceilDiv(s.units, per)
+	each = ceilDiv(chunks, cores)
+	cores = ceilDiv(chunks, each)
+	c.begin(s.name, 0, 0, min(limit, stages*per*(unit/slices)+fixedBytes))
+	w := &streamWriter{c: c, s: s, per: per, slices: slices}
+	w.slots()
+	w.walk(chunks, each, cores, stages)
+	c.finish()
+	return nil
+}
+
+// walk writes a loop over chunks of units, each of them a core's.
+func (w *streamWriter) walk(chunks, each, cores, stages int64) {
+	c, s := w.c, w.s
+	start := trace.Expr{Y: each * w.per, K: w.per}
+	count := trace.Expr{C: chunks, Y: -each, Max: each, Min: 1}
+	if cores == 1 {
+		start.Y, count = 0, fixed(chunks)
+	}
+	var first, body, stores, last []trace.Instr
+	for i := range s.accesses {
+		in := w.region(i, start, w.per)
+		in.Sync = false
+		switch a := &s.accesses[i]; {
+		case a.how == sum && a.store:
+			in.Atomic = cores > 1
+			last = append(last, in)
+		case a.how == sum || a.how == whole && !a.store:
+			first = append(first, in)
+		case a.store:
+			stores = append(stores, in)
+		default:
+			body = append(body, in)
+		}
+	}
+	for i, op := range c.prog.Ops {
+		body = vector(body, i, ceilDiv(op.VectorOps*w.per, s.units*w.slices), w.arith())
+		body = special(body, i, ceilDiv(op.SpecialOps*w.per, s.units*w.slices))
+	}
+	body = vector(body, 0, ceilDiv(s.vector*w.per, s.units*w.slices), w.arith())
+	c.part([4]int64{w.slices, cores, 1, 1}, once(first...), loop(count, int(stages), int(stages), append(body, stores...)...), once(last...))
+}
+
+// optimizerBlocks lowers the optimizer steps of many parameters.
+func (c *coder) optimizerBlocks(all []*streamed) error {
+	rules := &c.m.prof.block
+	limit := int64(float64(c.t.scratchGroup) * rules.share)
+	c.begin(all[0].name, 0, 0, 0)
+	ops := c.prog.Ops
+	for i, s := range all {
+		unit := int64(0)
+		for j := range s.accesses {
+			unit += s.unitBytes(&s.accesses[j])
+		}
+		stages := int64(rules.stages)
+		slices := int64(1)
+		if unit > limit/stages {
+			slices = s.slices(ceilDiv(unit, limit/stages))
+		}
+		per := max(1, min(s.units, min(limit/stages, rules.chunk*int64(len(s.accesses)))/max(1, unit/slices)))
+		chunks := ceilDiv(s.units, per)
+		cores := max(1, min(c.t.cores/min(slices, c.t.cores), chunks))
+		each := ceilDiv(chunks, cores)
+		cores = ceilDiv(chunks, each)
+		c.prog.Scratch = max(c.prog.Scratch, min(limit, stages*per*(unit/slices)))
+		w := &streamWriter{c: c, s: s, per: per, slices: slices}
+		w.slots()
+		c.prog.Ops = make([]trace.Op, i+1)
+		c.prog.Ops[i] = ops[i]
+		w.walk(chunks, each, cores, stages)
+		part := &c.prog.Parts[len(c.prog.Parts)-1]
+		for j := range part.Code {
+			for k := range part.Code[j].Body {
+				part.Code[j].Body[k].Op = i
+			}
+		}
+	}
+	c.prog.Ops = ops
+	c.finish()
+	return nil
+}

@@ -1,0 +1,941 @@
+package compile
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"maru/arch/dtype"
+	"maru/workloads/graph"
+	"maru/workloads/trace"
+)
+
+// matrixPath is the unit that computes a matrix product.
+type matrixPath uint8
+
+const (
+	asyncPath  matrixPath = iota // matrix unit, operands from the scratchpad
+	syncPath                     // matrix unit, operands through registers
+	vectorPath                   // vector unit
+)
+
+// side is one operand of a product: the slot's reference, where its elements
+// lie, and whether the reduced dimension runs down its rows.
+type side struct {
+	ref  int
+	op   *operand
+	down bool
+}
+
+// run is a number of equal products next to each other: batches, or groups
+// with the same number of rows. Product z of the run has its operands at these
+// rows (columns, where K runs across the result) of the storage.
+type run struct {
+	count, m, n, k int64
+	a, aStep       int64 // first row of A, and rows from one product to the next
+	b, bStep       int64
+	c, cStep       int64
+	aCol, bCol     int64 // columns from one product to the next, of a grouped convolution
+	cCol           int64
+}
+
+// gemm is a matrix product to be tiled.
+type gemm struct {
+	runs    []run
+	a, b, c side
+	dt      dtype.Type
+	glu     bool    // columns of C are made of two columns of the product
+	extras  []extra // operands of the epilogue
+	also    []extra // results besides C, of its size
+	// per element of the product, by operator of the program
+	vector, special []int64
+	// unpack is the vector operations for each element of B that is stored
+	// narrower than it is multiplied, and of A.
+	unpackA, unpackB int64
+
+	picture *picture // of a convolution: which operand is made of pixels
+	filter  int64    // rows of a filter whose output channels are reduced; 0: they are not
+}
+
+// extra is an operand of the epilogue: as large as the result, or a row of it.
+type extra struct {
+	ref int
+	op  *operand
+	ops int // operator of the program it belongs to
+	row bool
+}
+
+// gemmTile is a way to tile a product.
+type gemmTile struct {
+	rows, cols, depth int64 // elements
+	stages            int
+	split             int64
+	inPlace           bool // partial sums are added up in the shared cache
+	swap              bool // rows of tiles run along N
+	stream            bool // the last partial wave is cut along K
+	band              int64
+	walk              int64    // tiles that a tile program computes, one after the other along its row
+	cluster           [2]int64 // tile programs next to each other that share fetches: along x, of the rows' operand; along y, of the columns'
+
+	ways      int // groups of threads that take products in turn
+	waits     int // in each iteration
+	threads   int
+	registers int
+	scratch   int64
+	resident  int64
+	cost      float64
+}
+
+// searches remembers what was found for a shape.
+type searches struct {
+	gemm map[string]gemmTile
+	buf  []byte
+}
+
+// path chooses the unit for products in a format.
+func (t *target) path(dt dtype.Type) (matrixPath, error) {
+	switch {
+	case t.matrixRate(dt) > 0 && t.async:
+		return asyncPath, nil
+	case t.matrixRate(dt) > 0:
+		return syncPath, nil
+	case t.chip.Cores.Vector.Rate[dt].Value > 0 && t.systolic == nil:
+		return vectorPath, nil
+	}
+	return 0, &FormatError{Chip: t.chip.Name, Format: dt, Have: t.formats()}
+}
+
+func (p *profile) gemm(path matrixPath) *gemmRules {
+	switch path {
+	case asyncPath:
+		return &p.async
+	case syncPath:
+		return &p.sync
+	}
+	return &p.vector
+}
+
+// matmul lowers a matrix product.
+func (c *coder) matmul() error {
+	g, err := c.product()
+	if err != nil {
+		return err
+	}
+	if c.m.prof.block.rows != nil {
+		return c.blocked(g)
+	}
+	return c.tiled(g)
+}
+
+// product describes the operator's product in storage.
+func (c *coder) product() (*gemm, error) {
+	o, d := c.o, c.o.MatMul
+	g := &gemm{dt: o.DType}
+	g.a = side{ref: c.inRef(0), op: c.in(0), down: o.Fn == "wgrad"}
+	g.b = side{ref: c.inRef(1), op: c.in(1), down: o.Fn != ""}
+	g.c = side{ref: c.resultRef(0), op: c.result(0)}
+	switch {
+	case d.Groups > 0:
+		rows := groupRows(d, o.Fn == "wgrad")
+		g.runs = groupRuns(d, rows, o.Fn)
+	case o.Fn == "wgrad":
+		g.runs = []run{{count: d.Batch, m: d.M, n: d.N, k: d.K, aStep: d.K, bStep: d.K, cStep: d.M}}
+	case o.Fn == "dgrad":
+		g.runs = []run{{count: d.Batch, m: d.M, n: d.N, k: d.K, aStep: d.M, bStep: d.K, cStep: d.M}}
+	default:
+		g.runs = []run{{count: d.Batch, m: d.M, n: d.N, k: d.K, aStep: d.M, bStep: d.N, cStep: d.M}}
+	}
+	g.unpackA, g.unpackB = unpack(g.a.op.dt, g.dt), unpack(g.b.op.dt, g.dt)
+	c.epilogue(g, 2, d.N)
+	return g, nil
+}
+
+// unpack is the vector operations to widen an element for multiplication: a
+// shift or a look-up and a scale (assumed).
+func unpack(from, to dtype.Type) int64 {
+	if from.Bits() < to.Bits() && from.Bits() <= 8 {
+		return 2
+	}
+	return 0
+}
+
+// epilogue fills in what is applied to a result of cols columns before it is
+// stored; inputs from first on belong to the fused operators.
+func (c *coder) epilogue(g *gemm, first int, cols int64) {
+	o := c.o
+	out := c.result(0)
+	for i := 1; i < len(o.Out); i++ {
+		if y := c.result(i); y.storage != out.storage && y.elements() == out.elements() {
+			g.also = append(g.also, extra{ref: c.resultRef(i), op: y})
+		}
+	}
+	g.vector, g.special = make([]int64, 1+len(o.Fused)), make([]int64, 1+len(o.Fused))
+	next := first
+	for i := range o.Fused {
+		f := &o.Fused[i]
+		v, s := fusedWork(f)
+		if n := f.Rows * f.Cols; n > 0 {
+			g.vector[i+1], g.special[i+1] = (v+n/2)/n, (s+n/2)/n
+		}
+		for range operandsOf(f) {
+			if next == len(o.In) {
+				break
+			}
+			x := c.in(next)
+			g.extras = append(g.extras, extra{ref: c.inRef(next), op: x, ops: i + 1, row: x.elements() < out.elements()})
+			next++
+		}
+		if gated(f.Fn) {
+			g.glu = true
+		}
+	}
+	if out.dt != dtype.FP32 && out.dt != g.dt.Accumulator() {
+		g.vector[0]++ // conversion of the sum
+	}
+}
+
+// operandsOf is the number of inputs of a fused operator besides the result it
+// is applied to.
+func operandsOf(f *graph.Fused) int {
+	switch f.Kind {
+	case graph.Elementwise:
+		switch f.Fn {
+		case "add", "bias", "sub", "mul", "div":
+			return 1
+		case "add3":
+			return 2
+		}
+	case graph.Norm:
+		return 3 // batch normalization: weight, bias, running statistics
+	}
+	return 0
+}
+
+func gated(fn string) bool { return fn == "silu_mul" || fn == "gelu_mul" }
+
+// groupRows are the rows of each group of a grouped product, zeros left out and
+// equal ones together: as groups are interchangeable, their order is free.
+func groupRows(d *graph.MatMulDims, along bool) map[int64]int64 {
+	total := d.M
+	if along {
+		total = d.K
+	}
+	rows := map[int64]int64{}
+	if d.GroupRows != nil {
+		for _, r := range d.GroupRows {
+			if r > 0 {
+				rows[r]++
+			}
+		}
+		return rows
+	}
+	if low := total / d.Groups; low > 0 {
+		rows[low] = d.Groups - total%d.Groups
+	}
+	if rest := total % d.Groups; rest > 0 {
+		rows[total/d.Groups+1] = rest
+	}
+	return rows
+}
+
+// groupRuns lays the groups out one after the other, those with most rows
+// first.
+func groupRuns(d *graph.MatMulDims, rows map[int64]int64, fn string) []run {
+	var sizes []int64
+	for r := range rows {
+		sizes = append(sizes, r)
+	}
+	sortDown(sizes)
+	var runs []run
+	var token, group int64
+	for _, r := range sizes {
+		n := rows[r]
+		x := run{count: n, m: r, n: d.N, k: d.K, a: token, aStep: r, c: token, cStep: r}
+		switch fn {
+		case "":
+			x.b, x.bStep = group*d.N, d.N
+		case "dgrad":
+			x.b, x.bStep = group*d.K, d.K
+		case "wgrad":
+			x.m, x.k = d.M, r
+			x.b, x.bStep = token, r
+			x.c, x.cStep = group*d.M, d.M
+		}
+		runs = append(runs, x)
+		token += r * n
+		group += n
+	}
+	return runs
+}
+
+// unitCost is the clocks that the unit is busy with a product of the given size
+// and the bytes that it reads from the scratchpad, padding to the instruction
+// included.
+func (t *target) unitCost(path matrixPath, rows, cols, depth int64, dt dtype.Type) (clocks, bytes float64) {
+	width := float64(dt.Bits()) / 8
+	if path == vectorPath {
+		clocks = 2 * float64(rows*cols*depth) / t.vectorRate(dt)
+		bytes = float64((ceilDiv(cols, vectorWarpCols)*rows+ceilDiv(rows, vectorWarpRows)*cols)*depth) * width
+		return clocks, bytes
+	}
+	step := max(1, t.instrK*8/int64(dt.Bits()))
+	r, n, k := roundUp(rows, t.instrM), roundUp(cols, 8), roundUp(depth, step)
+	clocks = 2 * float64(r*n) * float64(k) / t.matrixRate(dt)
+	if path == syncPath {
+		bytes = float64((ceilDiv(n, warpTile)*r+ceilDiv(r, warpTile)*n)*k) * width
+	} else {
+		bytes = float64((ceilDiv(n, t.instrN)*r+ceilDiv(r, t.instrM)*n)*k) * width
+	}
+	return clocks, bytes
+}
+
+// Parts of a tile that one warp computes: the operands it reads are shared by
+// no other.
+const (
+	warpTile       = 64
+	vectorWarpRows = 32
+	vectorWarpCols = 64
+)
+
+// search finds the tiling of least estimated time.
+func (c *coder) search(g *gemm, path matrixPath) (gemmTile, error) {
+	t, rules := c.t, c.m.prof.gemm(path)
+	key := c.searches.key(g, path)
+	if best, ok := c.searches.gemm[string(key)]; ok {
+		return best, nil
+	}
+	e := newEstimate(t, g, path, rules)
+	best := gemmTile{cost: math.Inf(1)}
+	least := int64(math.MaxInt64) // scratchpad that the smallest candidate needs
+	splits := rules.splits
+	if g.glu || len(g.runs) > 1 || g.runs[0].count > 1 {
+		splits = splits[:1]
+	}
+	for _, swap := range [...]bool{false, true} {
+		if swap && (!rules.swap || g.glu) {
+			continue
+		}
+		// The longer side goes along the rows of the instruction if the other does not fill them.
+		if r, c := e.extents(&gemmTile{swap: swap}); rules.swap && !g.glu && r < t.instrM && c > r {
+			continue
+		}
+		er, ec := e.extents(&gemmTile{swap: swap})
+		for _, shape := range rules.tiles {
+			// Nobody takes a tile of which more than half is padding.
+			if shape[0] >= 2*max(er, rules.tiles[0][0]) || shape[1] >= 2*max(ec, rules.tiles[0][1]) {
+				continue
+			}
+			for _, bytes := range rules.depth {
+				depth := bytes * 8 / int64(g.dt.Bits())
+				x := gemmTile{rows: shape[0], cols: shape[1], depth: depth, swap: swap, walk: 1}
+				stage := e.stage(&x)
+				least = min(least, stage*int64(rules.minStages)+rules.persist)
+				last := 0
+				for residents := int64(1); residents <= 8; residents++ {
+					room := min(t.scratchGroup, t.scratch/residents) - rules.persist
+					x.stages = int(min(int64(rules.maxStages), room/stage))
+					if x.stages < rules.minStages {
+						break
+					}
+					if x.stages == last && residents > 1 {
+						continue
+					}
+					last = x.stages
+					x.scratch = int64(x.stages)*stage + rules.persist
+					rules.resources(&x)
+					if int64(x.registers) > rules.maxRegs {
+						break
+					}
+					x.resident = t.resident(x.threads, x.registers, x.scratch)
+					if x.resident < 1 {
+						break
+					}
+					e.place(&x, rules)
+					best = e.splits(x, splits, rules, best)
+				}
+			}
+		}
+	}
+	if math.IsInf(best.cost, 1) {
+		return best, &BufferError{Buffer: "a stage of both operands' tiles", Need: least, Have: t.scratchGroup}
+	}
+	c.searches.gemm[string(key)] = best
+	return best, nil
+}
+
+// resources sets the threads and registers that a tile takes.
+func (r *gemmRules) resources(x *gemmTile) {
+	sums := x.rows * x.cols
+	threads := int64(128)
+	if r.groupRows > 0 {
+		threads *= ceilDiv(x.rows, r.groupRows)
+	} else {
+		threads *= ceilDiv(sums, 128*r.threadSums)
+	}
+	threads = min(threads, r.maxThreads)
+	each := roundUp(ceilDiv(sums, threads)+r.registers, 8)
+	x.ways, x.waits = 1, r.waits
+	if r.groupRows > 0 {
+		x.ways = int(max(1, min(threads/128, x.rows/r.groupRows)))
+	}
+	all := threads + r.producers
+	x.threads = int(all)
+	x.registers = int(roundUp((threads*min(each, 256)+r.producers*r.producerReg)/all, 8))
+	if each > r.maxRegs+1 {
+		x.registers = int(each) // refused by the caller
+	}
+}
+
+// splits tries the ways to cut K and returns the better of x and best.
+func (e *estimate) splits(x gemmTile, splits []int64, rules *gemmRules, best gemmTile) gemmTile {
+	iters := ceilDiv(e.k, x.depth)
+	slots := e.t.cores * x.resident
+	for _, s := range splits {
+		if s > 1 && (iters/s < 2 || e.tiles(&x)*(s-1) > 2*slots) {
+			break
+		}
+		for _, inPlace := range [...]bool{false, true} {
+			if inPlace && (s == 1 || !rules.inPlace) {
+				break
+			}
+			x.split, x.stream, x.inPlace = s, false, inPlace
+			if x.cost = e.cost(&x); x.cost < best.cost {
+				best = x
+			}
+		}
+	}
+	if rules.persistent && len(e.g.runs) == 1 && e.g.runs[0].count == 1 && e.g.picture == nil {
+		x.split, x.stream, x.inPlace = 1, false, false
+		_, ec := e.extents(&x)
+		possible, _ := x.walkSteps(e.k, e.t.instrK*8/int64(e.g.dt.Bits()))
+		for x.walk = 2; possible > 0 && x.walk <= ceilDiv(ec, x.cols) && e.tiles(&x) >= 2*slots; x.walk *= 2 {
+			if x.cost = e.cost(&x); x.cost < best.cost {
+				best = x
+			}
+		}
+		x.walk = 1
+	}
+	if rules.streamK && len(splits) > 1 {
+		x.inPlace = false
+		if x.split, x.stream = e.streamSplit(&x); x.stream {
+			if x.cost = e.cost(&x); x.cost < best.cost {
+				best = x
+			}
+		}
+	}
+	return best
+}
+
+// key is what the search depends on.
+func (s *searches) key(g *gemm, path matrixPath) []byte {
+	b := s.buf[:0]
+	num := func(v int64) { b = binary.AppendVarint(b, v) }
+	num(int64(path))
+	num(int64(g.dt))
+	num(flag(g.glu))
+	for _, x := range [...]*side{&g.a, &g.b, &g.c} {
+		num(int64(x.op.dt))
+		num(flag(x.down))
+	}
+	for _, r := range g.runs {
+		num(r.count)
+		num(r.m)
+		num(r.n)
+		num(r.k)
+	}
+	num(-1)
+	for _, x := range g.extras {
+		num(int64(x.op.dt))
+		num(flag(x.row))
+	}
+	num(-1)
+	for _, y := range g.also {
+		num(int64(y.op.dt))
+	}
+	for i := range g.vector {
+		num(g.vector[i])
+		num(g.special[i])
+	}
+	s.buf = b
+	return b
+}
+
+// tiled lowers a product to a grid of tile programs.
+func (c *coder) tiled(g *gemm) error {
+	path, err := c.t.path(g.dt)
+	if err != nil {
+		return err
+	}
+	x, err := c.search(g, path)
+	if err != nil {
+		return err
+	}
+	name := fmt.Sprintf("gemm_%s_%dx%dx%d_%d", g.dt, x.rows, x.cols, x.depth, x.stages)
+	if x.swap {
+		name += "_t"
+	}
+	if x.walk > 1 {
+		name += fmt.Sprintf("_walk%d", x.walk)
+	}
+	if x.split > 1 {
+		name += fmt.Sprintf("_split%d", x.split)
+		switch {
+		case x.stream:
+			name += "_tail"
+		case x.inPlace:
+			name += "_add"
+		}
+	}
+	c.begin(name, x.threads, x.registers, x.scratch)
+	c.prog.Setup = c.m.prof.gemm(path).setup
+	w := &gemmWriter{c: c, g: g, x: &x, path: path}
+	w.slots()
+	if x.walk > 1 {
+		w.walkTiles()
+	} else {
+		w.parts()
+	}
+	c.expect(x.cost)
+	c.finish()
+	if x.split > 1 && !x.inPlace {
+		c.reducePartials(g, &x, w.partials, w.partRows(), c.m.prof.gemm(path).reduceSetup)
+	}
+	return nil
+}
+
+// gemmWriter writes the parts of a product.
+type gemmWriter struct {
+	c        *coder
+	g        *gemm
+	x        *gemmTile
+	path     matrixPath
+	a, b, cc int
+	extras   []int
+	also     []int
+	partials int // reference of the buffer of partial sums
+	partSlot int
+}
+
+func (w *gemmWriter) slots() {
+	w.a = w.c.slot("a", w.g.a.ref)
+	w.b = w.c.slot("b", w.g.b.ref)
+	if w.x.split > 1 {
+		n := w.g.runs[0].n
+		copies := w.x.split
+		if w.x.inPlace {
+			copies = 1
+		}
+		w.partials = w.c.buffer(".partials", copies*w.partRows(), n, w.g.dt.Accumulator())
+		w.partSlot = w.c.slot("partials", w.partials)
+		if !w.x.stream && !w.x.inPlace {
+			return
+		}
+	}
+	w.cc = w.c.slot("c", w.g.c.ref)
+	for _, e := range w.g.extras {
+		w.extras = append(w.extras, w.c.slot("x", e.ref))
+	}
+	for _, e := range w.g.also {
+		w.also = append(w.also, w.c.slot("y", e.ref))
+	}
+}
+
+// segment is a stretch of a dimension that is cut into equal tiles; the last
+// stretch of a dimension may hang over its end.
+type segment struct {
+	start, tiles, size int64
+}
+
+// segments cuts n elements into tiles of size. Where something else follows the
+// end (inner), the rest is a tile of its own.
+func segments(n, size int64, inner bool) []segment {
+	if !inner || n%size == 0 {
+		return []segment{{0, ceilDiv(n, size), min(size, n)}}
+	}
+	var s []segment
+	if n >= size {
+		s = append(s, segment{0, n / size, size})
+	}
+	return append(s, segment{n / size * size, 1, n % size})
+}
+
+func (w *gemmWriter) parts() {
+	g, x := w.g, w.x
+	inner := g.runs[0].count > 1 || len(g.runs) > 1
+	rowTile, colTile := x.rowTile(), x.colTile()
+	for i := range g.runs {
+		r := &g.runs[i]
+		if x.stream {
+			rows := r.m - w.streamRows()
+			w.part(r, segment{0, rows / rowTile, rowTile}, segments(r.n, colTile, false)[0], 1, 0)
+			w.part(r, segment{rows, ceilDiv(r.m-rows, rowTile), min(rowTile, r.m-rows)}, segments(r.n, colTile, false)[0], x.split, rows)
+			continue
+		}
+		for _, sm := range segments(r.m, rowTile, inner) {
+			for _, sn := range segments(r.n, colTile, inner) {
+				w.part(r, sm, sn, x.split, 0)
+			}
+		}
+	}
+}
+
+// partRows is the rows of one set of partial sums: those of whole tiles.
+func (w *gemmWriter) partRows() int64 {
+	m := w.g.runs[0].m
+	if w.x.stream {
+		m = w.streamRows()
+	}
+	size := w.x.rowTile()
+	return ceilDiv(m, size) * min(size, m)
+}
+
+// rowTile and colTile are the sides of a tile along M and N.
+func (x *gemmTile) rowTile() int64 {
+	if x.swap {
+		return x.cols
+	}
+	return x.rows
+}
+
+func (x *gemmTile) colTile() int64 {
+	if x.swap {
+		return x.rows
+	}
+	return x.cols
+}
+
+// streamRows is the rows of C whose tiles are cut along K: those after the last
+// full wave.
+func (w *gemmWriter) streamRows() int64 {
+	return streamRows(w.c.t, w.x, w.g.runs[0].m, w.g.runs[0].n)
+}
+
+func streamRows(t *target, x *gemmTile, m, n int64) int64 {
+	rowTile, colTile := x.rowTile(), x.colTile()
+	across, down := ceilDiv(n, colTile), ceilDiv(m, rowTile)
+	slots := t.cores * x.resident
+	whole := across * down / slots * slots / across // rows of tiles in full waves
+	return m - whole*rowTile
+}
+
+// part writes the tiles of one stretch of M and one of N for one run of
+// products.
+func (w *gemmWriter) part(r *run, sm, sn segment, split, base int64) {
+	if sm.tiles == 0 || sn.tiles == 0 {
+		return
+	}
+	c, g, x := w.c, w.g, w.x
+	// Grid: x along the columns of tiles, y along the rows of tiles, z products, w splits.
+	grid := [4]int64{sn.tiles, sm.tiles, r.count, split}
+	if x.swap {
+		grid[0], grid[1] = grid[1], grid[0]
+	}
+	// at is the coordinate of an element of dimension M or N: start + index of the tile x size.
+	at := func(first, step int64, s segment, alongM bool) trace.Expr {
+		e := trace.Expr{C: first + s.start, Z: step}
+		size := x.rows
+		if alongM == x.swap {
+			size = x.cols
+			e.X = size
+		} else {
+			e.Y = size
+		}
+		if s.tiles == 1 {
+			e.X, e.Y = 0, 0
+		}
+		if r.count == 1 {
+			e.Z = 0
+		}
+		return e
+	}
+	iters := ceilDiv(r.k, x.depth)
+	each := ceilDiv(iters, split)
+	depth := min(x.depth, r.k)
+	count := trace.Expr{C: iters}
+	kAt := trace.Expr{K: x.depth}
+	if split > 1 {
+		count = trace.Expr{C: iters, W: -each, Max: each}
+		kAt.W = each * x.depth
+	}
+	if iters == 1 {
+		kAt.K = 0
+	}
+	// An operand's region: across its M or N dimension, and along K.
+	region := func(slot int, s *side, first, step int64, seg segment, alongM bool) trace.Instr {
+		if s.down {
+			row := kAt
+			row.C, row.Z = first, step
+			if r.count == 1 {
+				row.Z = 0
+			}
+			col := at(s.op.col, 0, seg, alongM)
+			return load(0, slot, row, col, depth, seg.size)
+		}
+		col := kAt
+		col.C = s.op.col
+		return load(0, slot, at(first, step, seg, alongM), col, seg.size, depth)
+	}
+	la := region(w.a, &g.a, r.a, r.aStep, sm, true)
+	lb := region(w.b, &g.b, r.b, r.bStep, sn, false)
+	if r.count > 1 {
+		la.Col.Z += r.aCol
+		lb.Col.Z += r.bCol
+	}
+	switch p := g.picture; {
+	case p == nil:
+	case p.down:
+		lb = w.image(w.b, &g.b, r, at, sn, false, kAt, depth)
+	default:
+		la = w.image(w.a, &g.a, r, at, sm, true, kAt, depth)
+		if g.filter > 0 {
+			lb = w.filterDown(w.b, r, at, sn, kAt)
+		}
+	}
+	w.multicast(&la, &lb, grid)
+	body := []trace.Instr{la, lb}
+	body = vector(body, 0, g.unpackA*sm.size*depth+g.unpackB*sn.size*depth, g.dt)
+	// Whole tiles are computed, whatever hangs over the edge.
+	if w.path == vectorPath {
+		_, bytes := c.t.unitCost(vectorPath, x.rows, x.cols, x.depth, g.dt)
+		body = vector(body, 0, 2*x.rows*x.cols*x.depth, g.dt)
+		body = append(body, trace.Instr{Kind: trace.Scratch, Count: int64(bytes)})
+	} else {
+		body = append(body, trace.Instr{Kind: trace.MatMul, M: x.rows, N: x.cols, K: x.depth, DType: g.dt})
+	}
+	for range x.waits {
+		body = append(body, barrier(0))
+	}
+	code := []trace.Step{loop(count, x.stages, x.ways, body...)}
+	if split > 1 {
+		row := at(0, 0, sm, true)
+		row.C -= base
+		col := at(0, 0, sn, false)
+		st := store(0, w.partSlot, row, col, sm.size, sn.size)
+		if x.inPlace {
+			// The last of the tile programs that share a tile finishes it.
+			st.Atomic = true
+			code = append(code, once(st), loop(trace.Expr{C: 1, W: 1, Div: split}, 1, 1,
+				append([]trace.Instr{load(0, w.partSlot, row, col, sm.size, sn.size)}, w.epilogue(r, sm, sn, at)...)...))
+		} else {
+			st.Row.W = w.partRows()
+			code = append(code, once(st))
+		}
+	} else {
+		code = append(code, once(w.epilogue(r, sm, sn, at)...))
+	}
+	p := c.part(grid, code...)
+	p.Swizzle = max(1, min(x.band, grid[0]))
+}
+
+// walkTiles writes tile programs that compute several tiles of a row, so that
+// the epilogue of one runs behind the loads and products of the next (persistent
+// kernels). The loop runs over the steps of all its tiles. As regions move by
+// equal amounts, a step takes a slice of a tile's rows and all of K in place of
+// all rows and a slice of K: the same bytes, and the same tile once its steps
+// are over; results leave slice by slice as well.
+func (w *gemmWriter) walkTiles() {
+	c, g, x := w.c, w.g, w.x
+	r := &g.runs[0]
+	er, ec := r.m, r.n
+	if x.swap {
+		er, ec = ec, er
+	}
+	down, across := ceilDiv(er, x.rows), ceilDiv(ec, x.cols)
+	groups := ceilDiv(across, x.walk)
+	steps, depth := x.walkSteps(r.k, w.c.t.instrK*8/int64(g.dt.Bits()))
+	all := steps * x.walk
+	high := min(x.rows, er)
+	rowSlice, colSlice := ceilDiv(high, steps), x.cols/steps
+	// A tile's rows are swept once while its program walks.
+	rowsAt := trace.Expr{Y: x.rows * all, K: high - rowSlice, Div: all}
+	colsAt := trace.Expr{X: x.walk * x.cols, K: colSlice}
+	alongM, alongN := rowsAt, colsAt
+	sizeM, sizeN := rowSlice, colSlice
+	if x.swap {
+		alongM, alongN = colsAt, rowsAt
+		sizeM, sizeN = colSlice, rowSlice
+	}
+	region := func(slot int, s *side, at trace.Expr, size int64) trace.Instr {
+		if s.down {
+			at.C += s.op.col * max(1, at.Div)
+			return load(0, slot, fixed(0), at, r.k, size)
+		}
+		return load(0, slot, at, fixed(s.op.col), size, r.k)
+	}
+	la, lb := region(w.a, &g.a, alongM, sizeM), region(w.b, &g.b, alongN, sizeN)
+	w.multicast(&la, &lb, [4]int64{groups, down, 1, 1})
+	body := []trace.Instr{la, lb}
+	body = vector(body, 0, g.unpackA*x.rowTile()*depth+g.unpackB*x.colTile()*depth, g.dt)
+	body = append(body, trace.Instr{Kind: trace.MatMul, M: x.rows, N: x.cols, K: depth, DType: g.dt})
+	for range x.waits {
+		body = append(body, barrier(0))
+	}
+	// Of the result, a slice of columns of all the tile's rows.
+	tall := trace.Expr{Y: x.rows}
+	at := func(first, _ int64, _ segment, m bool) trace.Expr {
+		e := colsAt
+		if m != x.swap {
+			e = tall
+		}
+		e.C += first
+		return e
+	}
+	sm, sn := segment{0, 1, high}, segment{0, 1, colSlice}
+	if x.swap {
+		sm, sn = sn, sm
+	}
+	body = append(body, w.epilogue(r, sm, sn, at)...)
+	count := trace.Expr{C: across * steps, X: -all, Max: all}
+	p := c.part([4]int64{groups, down, 1, 1}, loop(count, x.stages, x.ways, body...))
+	p.Swizzle = max(1, min(x.band/x.walk, groups))
+}
+
+// walkSteps is the steps of a tile that is walked, and how much of K each takes:
+// as many as divide the tile's columns evenly, and no shallower than an
+// instruction. It returns 0 if that would compute much more than k.
+func (x *gemmTile) walkSteps(k, instr int64) (steps, depth int64) {
+	steps = 1
+	for steps < ceilDiv(k, x.depth) {
+		steps *= 2
+	}
+	depth = roundUp(ceilDiv(k, steps), max(1, instr))
+	if x.cols%steps != 0 || x.cols/steps < 2 || steps*depth*8 > roundUp(k, x.depth)*9 {
+		return 0, 0
+	}
+	return steps, depth
+}
+
+// multicast marks the loads that neighbours share.
+func (w *gemmWriter) multicast(la, lb *trace.Instr, grid [4]int64) {
+	rows, cols := la, lb
+	if w.x.swap {
+		rows, cols = lb, la
+	}
+	if n := min(w.x.cluster[0], grid[0]); n > 1 {
+		rows.Share = n
+	}
+	if n := min(w.x.cluster[1], grid[1]); n > 1 {
+		cols.Share = n
+	}
+}
+
+// epilogue is what happens to the sums of a tile before they are stored.
+func (w *gemmWriter) epilogue(r *run, sm, sn segment, at func(first, step int64, s segment, alongM bool) trace.Expr) []trace.Instr {
+	g, c := w.g, w.c
+	width := int64(1)
+	if g.glu {
+		width = 2
+	}
+	row := at(r.c, r.cStep, sm, true)
+	col := at(g.c.op.col, 0, sn, false)
+	if r.count > 1 {
+		col.Z += r.cCol
+	}
+	if g.glu {
+		col.C = g.c.op.col + sn.start/2
+		col.X, col.Y, col.K = col.X/2, col.Y/2, col.K/2
+	}
+	cols := ceilDiv(sn.size, width)
+	var body []trace.Instr
+	for i, e := range g.extras {
+		xc := col
+		xc.C += e.op.col - g.c.op.col
+		if !e.row {
+			body = append(body, load(e.ops, w.extras[i], row, xc, sm.size, cols))
+			continue
+		}
+		if e.op.cols == g.runs[0].n && g.glu { // before the gate: a row for both halves
+			full := at(e.op.col, 0, sn, false)
+			body = append(body, load(e.ops, w.extras[i], fixed(0), full, 1, sn.size))
+			continue
+		}
+		body = append(body, load(e.ops, w.extras[i], fixed(0), xc, e.op.rows, cols))
+	}
+	for i := range g.vector {
+		n := sm.size * sn.size
+		if i > 0 && c.o.Fused[i-1].Cols*width == g.runs[0].n {
+			n = sm.size * cols
+		}
+		body = vector(body, i, n*g.vector[i], dtype.FP32)
+		body = special(body, i, n*g.special[i])
+	}
+	rules := c.m.prof.gemm(w.path)
+	if n := rules.staging * sm.size * cols; n > 0 {
+		body = append(body, trace.Instr{Kind: trace.Scratch, Count: n})
+	}
+	for range epilogueWaits(rules, w.x) {
+		body = append(body, barrier(0))
+	}
+	for i, e := range g.also {
+		to := col
+		to.C += e.op.col - g.c.op.col
+		body = append(body, store(0, w.also[i], row, to, sm.size, cols))
+	}
+	return append(body, store(0, w.cc, row, col, sm.size, cols))
+}
+
+// epilogueWaits is how often the threads of a tile wait for each other while
+// they pass its sums through the scratchpad.
+func epilogueWaits(r *gemmRules, x *gemmTile) int64 {
+	if r.stepSums == 0 || x.threads == 0 {
+		return 0
+	}
+	return min(32, 2*ceilDiv(x.rows*x.cols, int64(x.threads)*r.stepSums))
+}
+
+// reducePartials adds the partial sums of a split product, applies the epilogue
+// and stores the result.
+func (c *coder) reducePartials(g *gemm, x *gemmTile, partials int, partRows, setup int64) {
+	r := &g.runs[0]
+	rows, base := r.m, int64(0)
+	if x.stream {
+		rows = streamRows(c.t, x, r.m, r.n)
+		base = r.m - rows
+	}
+	s := &c.m.prof.stream
+	per := int64(s.threads) * 16 * 8 / int64(g.c.op.dt.Bits()) // 16 bytes of the result for each thread
+	cols := min(r.n, roundUp(min(per, max(128, ceilDiv(rows*r.n, 2*c.t.cores))), 8))
+	down := max(1, min(rows, per/cols))
+	c.begin("split_reduce", s.threads, s.registers, 0)
+	c.prog.Setup = setup
+	p := c.slot("partials", partials)
+	out := c.slot("c", g.c.ref)
+	row, col := trace.Expr{Y: down}, trace.Expr{X: cols}
+	var loads, rest []trace.Instr
+	for i := range x.split {
+		at := row
+		at.C = i * partRows
+		l := load(0, p, at, col, down, cols)
+		l.Sync = true
+		loads = append(loads, l)
+	}
+	at, to := row, col
+	at.C, to.C = r.c+base, g.c.op.col
+	rest = vector(rest, 0, down*cols*x.split, dtype.FP32)
+	for _, e := range g.extras {
+		from := col
+		from.C = e.op.col
+		l := load(0, c.slot("x", e.ref), at, from, down, cols)
+		if e.row {
+			l.Row, l.Rows = fixed(0), e.op.rows
+		}
+		l.Sync = true
+		loads = append(loads, l)
+	}
+	for i := range g.vector {
+		rest = vector(rest, 0, down*cols*g.vector[i], dtype.FP32)
+		rest = special(rest, 0, down*cols*g.special[i])
+	}
+	body := append(loads, rest...)
+	for _, e := range g.also {
+		from := col
+		from.C = e.op.col
+		body = append(body, store(0, c.slot("y", e.ref), at, from, down, cols))
+	}
+	body = append(body, store(0, out, at, to, down, cols))
+	for i := range body {
+		body[i].Sync = body[i].Kind == trace.Store || body[i].Sync
+	}
+	c.part([4]int64{ceilDiv(r.n, cols), ceilDiv(rows, down), 1, 1}, once(body...))
+	c.finish()
+}

@@ -1,0 +1,108 @@
+package compile
+
+import "maru/arch"
+
+// Set-up and tear-down of a matrix kernel: descriptors, barriers, addresses, the
+// wait for the last store. Calibrated: the smallest products in the tables of
+// ai-dynamo/aiconfigurator (2.5 us on A100 and H100, 1.75 us on GB200) less
+// launch, start and round trips give 1800 to 3000 clocks. The kernel that adds
+// partial sums: a split product takes as long as two small ones.
+const (
+	setupClocks  = 2500
+	reduceClocks = 2000
+)
+
+// cublas stands for the usual libraries of thread-block machines: cuBLAS and
+// CUTLASS for matrix products, FlashAttention 2 and 3 for attention (one of the
+// tables of attention.go's rules each), and the fused pointwise kernels of
+// inference frameworks. Tile shapes are those of CUTLASS 3 (sm80 and sm90
+// default configurations); other figures are assumed where no source is named.
+var cublas = profile{
+	name:       "cublas",
+	discipline: arch.Dispatch,
+	fuse: fuseRules{
+		mergeMatMuls: true,
+		// cublasLt epilogues: bias, relu, gelu, and beta = 1 for a residual.
+		epilogues:    map[string]bool{"bias": true, "relu": true, "gelu": true, "add": true, "scale": true},
+		addNorm:      true,
+		chains:       true,
+		normEpilogue: true,
+		convNorm:     true,
+		ropeAppend:   true,
+		quantize:     true,
+		multiTensor:  true,
+	},
+	async: gemmRules{
+		tiles: [][2]int64{
+			{64, 8}, {64, 16}, {64, 32}, {64, 64}, {64, 128}, {64, 256},
+			{128, 8}, {128, 16}, {128, 32}, {128, 64}, {128, 128}, {128, 192}, {128, 256}, {256, 128},
+		},
+		depth:       []int64{128},
+		minStages:   2,
+		maxStages:   16,
+		splits:      []int64{1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32},
+		streamK:     false,
+		swap:        true,
+		clusters:    [][2]int64{{2, 1}, {1, 2}, {2, 2}, {4, 1}, {1, 4}, {4, 2}, {2, 4}},
+		persistent:  true,
+		persist:     8 << 10,
+		setup:       setupClocks,
+		reduceSetup: reduceClocks,
+		waits:       3, // operands full, products done, operands empty
+		staging:     4, // the result, written and read
+		groupRows:   64,
+		maxThreads:  256,
+		producers:   128,
+		registers:   56,
+		producerReg: 24,
+		maxRegs:     255,
+	},
+	sync: gemmRules{
+		tiles: [][2]int64{
+			{16, 32}, {16, 64}, {16, 128}, {32, 32}, {32, 64}, {32, 128}, {64, 32}, {64, 64}, {64, 128}, {128, 32}, {128, 64}, {128, 128},
+			{64, 256}, {256, 64}, {128, 256}, {256, 128},
+		},
+		depth:       []int64{64, 128},
+		minStages:   3,
+		maxStages:   5,
+		splits:      []int64{1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32},
+		swap:        true,
+		setup:       setupClocks,
+		reduceSetup: reduceClocks,
+		waits:       2, // copies arrived, all threads done
+		staging:     8, // sums, written and read
+		stepSums:    8,
+		threadSums:  64,
+		maxThreads:  256,
+		registers:   40,
+		maxRegs:     255,
+	},
+	// sgemm: 128 x 128 tiles, eight to sixteen of K, double buffered.
+	vector: gemmRules{
+		tiles: [][2]int64{
+			{32, 32}, {32, 64}, {64, 32}, {64, 64}, {32, 128}, {128, 32}, {64, 128}, {128, 64}, {128, 128}, {256, 128}, {128, 256},
+		},
+		depth:       []int64{32, 64},
+		minStages:   2,
+		maxStages:   3,
+		splits:      []int64{1, 2, 3, 4, 6, 8, 12, 16},
+		setup:       setupClocks,
+		reduceSetup: reduceClocks,
+		waits:       1,
+		threadSums:  64,
+		maxThreads:  256,
+		registers:   40,
+		maxRegs:     255,
+	},
+	attention: fa3,
+	syncAttn:  fa2,
+	stream: streamRules{
+		threads:     256,
+		registers:   32,
+		chunk:       16 << 10,
+		minChunk:    2 << 10,
+		rowThreads:  []int{128, 256, 512, 1024},
+		perThread:   16,
+		sumPrograms: 4,
+	},
+}

@@ -1,0 +1,49 @@
+package compile
+
+// fa2 stands for FlashAttention 2 (Dao, arXiv 2307.08691): one warp group of
+// four warps, tiles of Q through registers, K and V through the scratchpad, two
+// tile programs on a core; a split over keys with a combining kernel for short
+// queries (Flash-Decoding). Its tiles for a head of 64, 128 and 256 follow from
+// the registers that scores and sums take.
+var fa2 = attentionRules{
+	name:       "fa2",
+	queries:    []int64{128, 64, 32, 16},
+	keys:       []int64{128, 64, 32, 16},
+	causalKeys: 128,
+	stages:     2,
+	held:       1,
+	ways:       1,
+	threads:    128,
+	registers:  40,
+	maxRegs:    255,
+	scores:     1,
+	decodeRows: 64,
+	fill:       0.85,
+	minKeys:    128,
+	maxSplits:  128,
+	pad:        16,
+}
+
+// fa3 stands for FlashAttention 3 (Shah et al., arXiv 2407.08608): a producer
+// warp group copies, two consumers of 64 rows take turns, so that the
+// exponentials of one run behind the products of the other. The tile of keys is
+// the largest that registers and scratchpad hold, 128 with a causal mask.
+var fa3 = attentionRules{
+	name:        "fa3",
+	queries:     []int64{128, 64},
+	keys:        []int64{176, 160, 128, 112, 96, 80, 64, 48, 32, 16},
+	causalKeys:  128,
+	stages:      2,
+	held:        2,
+	ways:        2,
+	threads:     256,
+	producers:   128,
+	registers:   40,
+	producerReg: 24,
+	maxRegs:     240,
+	scores:      1.5,
+	decodeRows:  64,
+	fill:        0.85,
+	minKeys:     128,
+	maxSplits:   128,
+}

@@ -1,0 +1,154 @@
+package compile
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"maru/arch"
+)
+
+// profile is what a library does: data, the same for all chips of a discipline
+// and for all shapes. The tables are in files of their own, one for each
+// library.
+type profile struct {
+	name       string
+	discipline arch.Discipline
+	fuse       fuseRules
+	async      gemmRules // where the matrix unit reads the scratchpad
+	sync       gemmRules // where threads carry operands through registers
+	vector     gemmRules // for formats that only the vector unit computes
+	attention  attentionRules
+	syncAttn   attentionRules
+	stream     streamRules
+	block      blockRules // where the compiler schedules the cores
+}
+
+// fuseRules say which operators become one kernel.
+type fuseRules struct {
+	mergeMatMuls bool            // products of the same A side by side: QKV, gate and up
+	epilogues    map[string]bool // elementwise functions that a matrix kernel applies to its result
+	glu          bool            // gated activations too, on interleaved columns
+	addNorm      bool            // residual addition and the norm after it
+	chains       bool            // elementwise operators one after the other
+	normEpilogue bool            // elementwise operators after a norm
+	convNorm     bool            // batch normalization with running statistics into the convolution
+	ropeAppend   bool            // rotary embedding and the append to the cache
+	quantize     bool            // conversion of activations into the kernel that makes them
+	multiTensor  bool            // optimizer steps of many parameters in one launch
+}
+
+// gemmRules are a family of matrix kernels.
+type gemmRules struct {
+	tiles      [][2]int64 // rows and columns of a tile of the result
+	depth      []int64    // bytes of K that one iteration takes
+	minStages  int
+	maxStages  int
+	splits     []int64    // ways to cut K
+	inPlace    bool       // partial sums may be added in the shared cache, not by a second kernel
+	streamK    bool       // the tiles of a last, partial wave may be cut along K
+	persistent bool       // a tile program may compute several tiles
+	swap       bool       // the transposed product may be computed instead
+	clusters   [][2]int64 // tile programs that may share fetches: along x and y of the grid, smallest first
+	persist    int64      // bytes of scratchpad kept free of the pipeline
+
+	setup       int64 // clocks of a tile program besides its loop and its epilogue
+	reduceSetup int64 // the same of the kernel that adds partial sums
+
+	waits    int   // times that threads wait for each other in an iteration
+	staging  int64 // bytes that each element of the result moves through the scratchpad on its way out
+	stepSums int64 // sums of a thread that go there at once, a wait before and after; 0: all of them
+
+	groupRows   int64 // rows of a tile that each 128 threads take; 0: threads follow from sums
+	threadSums  int64 // sums that a thread keeps before a tile gets more threads
+	maxThreads  int64 // that compute
+	producers   int64 // threads that only copy
+	registers   int64 // of a computing thread, beside its sums
+	producerReg int64 // of a copying thread
+	maxRegs     int64 // of any thread
+}
+
+// attentionRules are a family of fused attention kernels.
+type attentionRules struct {
+	name        string
+	queries     []int64 // rows of Q of a tile, largest first
+	keys        []int64 // rows of K and V of an iteration, largest first
+	causalKeys  int64   // most of them with a causal mask
+	stages      int     // iterations whose loads are under way
+	held        int64   // iterations whose K and V the scratchpad holds
+	ways        int     // warp groups that take iterations in turn
+	threads     int64   // that compute
+	producers   int64   // that only copy
+	registers   int64   // of a computing thread, beside sums and scores
+	producerReg int64
+	maxRegs     int64
+	scores      float64 // registers for each score, its packed copy included
+	decodeRows  int64   // at most this many rows of Q (group x queries) take the split kernel
+	fill        float64 // splits grow until the last wave is this full, relative to the best
+	minKeys     int64   // keys of a split, at least
+	maxSplits   int64
+	pad         int64 // rows of Q are padded to this in the split kernel; 0: to the matrix instruction
+}
+
+// streamRules are the kernels that only move data past the vector unit.
+type streamRules struct {
+	threads     int
+	registers   int
+	chunk       int64 // bytes of the widest operand that a tile program takes at most
+	minChunk    int64 // and at least, where there is too little to fill the chip
+	rowThreads  []int // of kernels that keep a row; more where the row needs it
+	perThread   int64 // elements of a row a thread keeps
+	sumPrograms int64 // tile programs for each core of a reduction over rows
+}
+
+// blockRules are the programs of machines whose cores the compiler schedules.
+type blockRules struct {
+	rows, cols, depth []int64 // of blocks, in units of the array's sides
+	stages            int
+	share             float64 // of the scratchpad that a program may fill
+	chunk             int64   // bytes of the widest operand in one iteration of an elementwise program
+}
+
+var profiles = []*profile{&cublas, &xla}
+
+// Profiles lists the names of the library profiles.
+func Profiles() []string {
+	names := make([]string, len(profiles))
+	for i, p := range profiles {
+		names[i] = p.name
+	}
+	return names
+}
+
+// chooseProfile finds a profile by name, or the chip's own for "".
+func chooseProfile(name string, chip *arch.Chip) (*profile, error) {
+	asked := name
+	if name == "" {
+		name = chip.Profile
+	}
+	for _, p := range profiles {
+		if p.name != name {
+			continue
+		}
+		if p.discipline != chip.Discipline {
+			return nil, fmt.Errorf("profile %s is for chips of discipline %s, %s has %s; allowed: %s",
+				name, p.discipline, chip.Name, chip.Discipline, strings.Join(profilesOf(chip.Discipline), ", "))
+		}
+		return p, nil
+	}
+	if asked == "" {
+		return nil, fmt.Errorf("chip %s names the profile %q, which there is not; allowed: %s", chip.Name, name, strings.Join(Profiles(), ", "))
+	}
+	return nil, fmt.Errorf("unknown profile %q; allowed: %s", name, strings.Join(profilesOf(chip.Discipline), ", "))
+}
+
+func profilesOf(d arch.Discipline) []string {
+	var names []string
+	for _, p := range profiles {
+		if p.discipline == d {
+			names = append(names, p.name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}

@@ -1,0 +1,477 @@
+package compile
+
+import (
+	"fmt"
+	"strings"
+
+	"maru/arch/dtype"
+	"maru/workloads/graph"
+	"maru/workloads/trace"
+)
+
+// how says which part of an operand a tile program of a streaming kernel takes.
+type how uint8
+
+const (
+	byRows  how = iota // the rows of its units
+	byItems            // one element of a vector for each of its units
+	whole              // all of it, or the columns of its slice
+	gather             // rows at unpredictable places, as many as units
+	pick               // one row of every stretch: the last
+	tail               // appended rows at the end of every sequence of a cache
+	sum                // added to: a row, or a slice of it, by every tile program
+)
+
+// access is one operand of a streaming kernel.
+type access struct {
+	ref     int
+	op      *operand
+	store   bool
+	how     how
+	perUnit int64 // byRows: rows for each unit; 0: in proportion
+}
+
+// streamed is a kernel that moves data past the vector unit. Its work is units
+// that are independent of each other, such as rows.
+type streamed struct {
+	name     string
+	units    int64
+	accesses []access
+	wholeRow bool // a unit stays together: its result depends on all of it
+	barriers int
+	batch    int64 // sequences, for appended rows
+	vector   int64 // operations besides those of the operators
+}
+
+// pointwise lowers an operator that is no matrix product.
+func (c *coder) pointwise() error {
+	o := c.o
+	s := &streamed{name: o.Kind.String(), batch: max(1, c.m.plan.Batch)}
+	if o.Fn != "" {
+		s.name += "_" + o.Fn
+	}
+	switch o.Kind {
+	case graph.Optimizer:
+		return c.optimizer(s)
+	case graph.Reduce:
+		if o.Fn == "sum" {
+			return c.columnSum(s)
+		}
+	}
+	c.accesses(s)
+	return c.stream(s)
+}
+
+// rowwise reports whether one result needs a whole row.
+func rowwise(kind graph.Kind, fn string) bool {
+	switch kind {
+	case graph.Norm:
+		return !strings.HasPrefix(fn, "batchnorm")
+	case graph.Softmax, graph.Route:
+		return true
+	case graph.Quantize:
+		return fn == "dynamic"
+	case graph.Reduce:
+		return true
+	}
+	return false
+}
+
+// accesses classifies the operands.
+func (c *coder) accesses(s *streamed) {
+	o := c.o
+	if rowwise(o.Kind, o.Fn) {
+		s.wholeRow, s.barriers = true, 2
+	}
+	appended := o.Kind == graph.Permute && o.Fn == "append"
+	for i := range o.Fused {
+		f := &o.Fused[i]
+		if rowwise(f.Kind, f.Fn) {
+			s.wholeRow, s.barriers = true, s.barriers+2
+		}
+		appended = appended || f.Kind == graph.Permute && f.Fn == "append"
+	}
+	seen := map[int32]bool{}
+	for i := range c.operands {
+		x := &c.operands[i]
+		a := access{ref: i, op: x, store: i >= len(o.In), how: byRows}
+		n := o.Rows * o.Cols
+		switch {
+		case o.Kind == graph.Gather && o.Fn == "" && i == 0:
+			a.how = gather
+		case o.Kind == graph.Gather && o.Fn == "select" && i == 0:
+			a.how = pick
+		case o.Kind == graph.Gather && o.Fn == "scatter_add" && x.cols == o.Cols && (a.store || i > 0):
+			a.how = gather
+			if !a.store { // added to in place; the store stands for both
+				continue
+			}
+		case appended && x.role == graph.KV:
+			a.how = tail
+			if !a.store {
+				continue
+			}
+		case a.store && x.role == graph.Gradient && x.elements() < n:
+			a.how = sum
+		case x.rows == 1 && x.cols == o.Rows && x.cols != o.Cols:
+			a.how = byItems
+		case x.rows == 1 && o.Rows > 1 && x.elements() < n:
+			a.how = whole
+		case o.Kind == graph.Norm && x.elements() < n && x.rows < o.Rows && !a.store:
+			a.how = whole
+		case o.Kind == graph.Norm && a.store && x.elements() < n && x.rows <= 2:
+			a.how = sum
+		case o.Kind == graph.Permute && o.Fn == "concat" && x.rows == 1:
+			a.how = whole
+		}
+		if a.how == byRows && !a.store && seen[x.storage] && x.col == 0 && x.cols == x.width {
+			continue // read once
+		}
+		if !a.store {
+			seen[x.storage] = true
+		}
+		s.accesses = append(s.accesses, a)
+	}
+	s.units = 0
+	for i := range s.accesses {
+		if a := &s.accesses[i]; a.how == byRows && (s.units == 0 || a.op.rows < s.units) {
+			s.units = a.op.rows
+		}
+	}
+	if s.units == 0 || o.Kind == graph.Gather && o.Fn == "" {
+		s.units = max(1, o.Rows)
+	}
+	for i := range s.accesses {
+		if a := &s.accesses[i]; a.how == byRows && a.op.rows%s.units == 0 {
+			a.perUnit = a.op.rows / s.units
+		}
+		if a := &s.accesses[i]; a.how == byItems && a.op.cols != s.units {
+			a.how = whole
+		}
+	}
+}
+
+// rowBytes is the bytes of an access for one unit.
+func (s *streamed) unitBytes(a *access) int64 {
+	switch a.how {
+	case byRows:
+		if a.perUnit > 0 {
+			return a.op.dt.Bytes(a.perUnit * a.op.cols)
+		}
+		return a.op.dt.Bytes(ceilDiv(a.op.rows, s.units) * a.op.cols)
+	case gather, pick, tail:
+		return a.op.dt.Bytes(a.op.cols)
+	}
+	return 0
+}
+
+// widest is the most bytes that one access has for a unit.
+func (s *streamed) widest() int64 {
+	most := int64(1)
+	for i := range s.accesses {
+		most = max(most, s.unitBytes(&s.accesses[i]))
+	}
+	return most
+}
+
+// stream lowers a streaming kernel.
+func (c *coder) stream(s *streamed) error {
+	if c.m.prof.block.rows != nil {
+		return c.streamBlocks(s)
+	}
+	r := &c.m.prof.stream
+	unit := s.widest()
+	chunk := min(r.chunk, max(r.minChunk, unit*s.units/(2*c.t.cores)))
+	per, slices := max(1, chunk/unit), int64(1)
+	threads := r.threads
+	if s.wholeRow {
+		// Threads grow with the row; short rows share a tile program.
+		cols := c.o.Cols
+		for _, n := range r.rowThreads {
+			threads = n
+			if int64(n)*r.perThread >= cols {
+				break
+			}
+		}
+		if cols*int64(s.barriers) == 0 || unit > chunk {
+			per = 1
+		}
+	} else if unit > chunk {
+		slices = s.slices(ceilDiv(unit, chunk))
+	}
+	per = min(per, s.units)
+	// A row stays in registers, as it is stored, if they hold it; otherwise it is read twice.
+	registers, passes := r.registers, 1
+	if s.wholeRow {
+		kept := int(ceilDiv(per*unit, 4*int64(threads)))
+		if most := min(255, int(c.t.registers)/threads); registers+kept <= most {
+			registers += kept
+		} else {
+			passes = 2
+		}
+	}
+	c.begin(fmt.Sprintf("%s_%d", s.name, threads), threads, registers, 0)
+	w := &streamWriter{c: c, s: s, per: per, slices: slices}
+	w.slots()
+	for _, seg := range segments(s.units, per, s.inner()) {
+		w.part(seg, passes)
+	}
+	c.finish()
+	return nil
+}
+
+// inner reports whether units beyond the last would touch other data.
+func (s *streamed) inner() bool {
+	for i := range s.accesses {
+		a := &s.accesses[i]
+		if a.how == tail || a.how == byRows && a.perUnit == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// slices is the least number of slices, at least want, into which every operand
+// of a unit falls evenly; want if there is none close.
+func (s *streamed) slices(want int64) int64 {
+	for n := want; n <= 2*want; n++ {
+		even := true
+		for i := range s.accesses {
+			a := &s.accesses[i]
+			if a.how != byRows && a.how != whole && a.how != tail && a.how != gather {
+				continue
+			}
+			even = even && (a.op.cols%n == 0 || a.how == byRows && a.perUnit%n == 0)
+		}
+		if even {
+			return n
+		}
+	}
+	return want
+}
+
+// streamWriter writes the parts of a streaming kernel. Grid: x slices of a unit,
+// y groups of units, z sequences.
+type streamWriter struct {
+	c      *coder
+	s      *streamed
+	per    int64
+	slices int64
+	slot   []int
+}
+
+func (w *streamWriter) slots() {
+	for i := range w.s.accesses {
+		a := &w.s.accesses[i]
+		name := "in"
+		if a.store {
+			name = "out"
+		}
+		w.slot = append(w.slot, w.c.slot(name, a.ref))
+	}
+}
+
+// region is the part of access i that a tile program takes: start is its first
+// unit as an expression, n units of it.
+func (w *streamWriter) region(i int, start trace.Expr, n int64) trace.Instr {
+	a := &w.s.accesses[i]
+	x := a.op
+	in := trace.Instr{Kind: trace.Load, Slot: w.slot[i], Sync: true}
+	if a.store {
+		in.Kind = trace.Store
+	}
+	scale := func(e trace.Expr, by int64) trace.Expr {
+		e.C, e.X, e.Y, e.Z, e.W, e.K = e.C*by, e.X*by, e.Y*by, e.Z*by, e.W*by, e.K*by
+		return e
+	}
+	in.Rows, in.Cols, in.Col = n, x.cols, fixed(x.col)
+	columns := func() { // the slice along the columns
+		if w.slices == 1 {
+			return
+		}
+		in.Cols = ceilDiv(x.cols, w.slices)
+		if x.cols%w.slices == 0 {
+			in.Col.X = in.Cols
+		} else {
+			in.Col = trace.Expr{C: x.col * w.slices, X: x.cols, Div: w.slices}
+		}
+	}
+	switch a.how {
+	case byRows:
+		switch {
+		case a.perUnit == 0: // in proportion
+			in.Row = scale(start, x.rows)
+			in.Row.Div = w.s.units
+			in.Rows = min(x.rows, ceilDiv(x.rows*n, w.s.units))
+		case w.slices > 1 && a.perUnit%w.slices == 0 && a.perUnit > 1:
+			in.Row = scale(start, a.perUnit)
+			in.Row.X = a.perUnit / w.slices
+			in.Rows = a.perUnit / w.slices * n
+			return in
+		default:
+			in.Row = scale(start, a.perUnit)
+			in.Rows = a.perUnit * n
+		}
+		columns()
+	case byItems:
+		in.Col, in.Cols, in.Rows = start, n, 1
+	case whole:
+		in.Rows = x.rows
+		columns()
+	case sum:
+		in.Rows, in.Atomic = x.rows, a.store
+		columns()
+	case gather:
+		in.Random, in.Atomic = true, a.store && w.c.o.Fn == "scatter_add"
+		in.Rows = min(n, x.rows)
+		columns()
+	case pick:
+		stretch := x.rows / w.s.units
+		in.Row = scale(start, stretch)
+		in.Row.C += stretch - 1
+		in.Rows = 1
+		columns()
+	case tail:
+		seq := x.rows / w.s.batch
+		in.Row = start
+		in.Row.C += seq - w.s.units/w.s.batch
+		in.Row.Z = seq
+		columns()
+	}
+	return in
+}
+
+// part writes the tile programs of a stretch of units, which read what they
+// need once, or twice if a unit does not fit the threads' registers.
+func (w *streamWriter) part(seg segment, passes int) {
+	c, s := w.c, w.s
+	grid := [4]int64{w.slices, seg.tiles, 1, 1}
+	start := trace.Expr{C: seg.start, Y: seg.size}
+	if seg.tiles == 1 {
+		start.Y = 0
+	}
+	var loads, body, stores []trace.Instr
+	for i := range s.accesses {
+		in := w.region(i, start, seg.size)
+		if s.accesses[i].store {
+			stores = append(stores, in)
+		} else {
+			loads = append(loads, in)
+		}
+	}
+	for i, op := range c.prog.Ops {
+		body = vector(body, i, ceilDiv(op.VectorOps*seg.size, s.units*w.slices), w.arith())
+		body = special(body, i, ceilDiv(op.SpecialOps*seg.size, s.units*w.slices))
+		if i == 0 {
+			for range s.barriers {
+				body = append(body, barrier(0))
+			}
+		}
+	}
+	body = vector(body, 0, ceilDiv(s.vector*seg.size, s.units*w.slices), w.arith())
+	var code []trace.Step
+	if passes > 1 {
+		code = append(code, once(append(loads[:len(loads):len(loads)], barrier(0))...))
+	}
+	code = append(code, once(append(append(loads[:len(loads):len(loads)], body...), stores...)...))
+	c.part(grid, code...)
+}
+
+// arith is the format that the vector unit computes in: that of the operator,
+// but norms and softmax, which sum, in fp32.
+func (w *streamWriter) arith() dtype.Type {
+	if dt := w.c.o.DType; dt.IsFloat() && !w.s.wholeRow {
+		return dt
+	}
+	return dtype.FP32
+}
+
+// columnSum lowers a sum over rows: every tile program takes a slice of the
+// columns and a stretch of the rows, and adds its sum to the result.
+func (c *coder) columnSum(s *streamed) error {
+	x, y := c.in(0), c.result(0)
+	r := &c.m.prof.stream
+	cols := min(x.cols, 512*8/int64(x.dt.Bits()))
+	across := ceilDiv(x.cols, cols)
+	depth := int64(64)
+	down := max(1, min(ceilDiv(x.rows, depth), ceilDiv(max(1, r.sumPrograms)*c.t.cores, across)))
+	each := ceilDiv(x.rows, down)
+	down = ceilDiv(x.rows, each)
+	iters := ceilDiv(each, depth)
+	depth = ceilDiv(each, iters)
+	threads, registers, scratch := r.threads, r.registers, int64(0)
+	if c.m.prof.block.rows != nil {
+		threads, registers, scratch = 0, 0, 2*x.dt.Bytes(depth*cols)
+	}
+	c.begin(s.name, threads, registers, scratch)
+	in, out := c.slot("in", c.inRef(0)), c.slot("out", c.resultRef(0))
+	l := load(0, in, trace.Expr{Y: each, K: depth}, trace.Expr{C: x.col, X: cols}, depth, cols)
+	l.Sync = threads > 0
+	body := vector([]trace.Instr{l}, 0, depth*cols, dtype.FP32)
+	st := store(0, out, fixed(0), trace.Expr{C: y.col, X: cols}, 1, cols)
+	st.Sync, st.Atomic = threads > 0, down > 1
+	count := trace.Expr{C: ceilDiv(x.rows, depth), Y: -iters, Max: iters, Min: 1}
+	c.part([4]int64{across, down, 1, 1}, loop(count, 2, 1, body...), once(st))
+	c.finish()
+	return nil
+}
+
+// optimizer lowers a step of one or, in one launch, of many parameters.
+func (c *coder) optimizer(s *streamed) error {
+	n := 1
+	for i := range c.o.Fused {
+		if c.o.Fused[i].Kind == graph.Optimizer {
+			n++
+		}
+	}
+	ins, outs := len(c.o.In)/n, len(c.o.Out)/n
+	var all []*streamed
+	for i := range n {
+		p := &streamed{name: s.name, batch: 1}
+		for j := range ins {
+			p.accesses = append(p.accesses, access{ref: i*ins + j, op: c.in(i*ins + j), how: byRows})
+		}
+		for j := range outs {
+			p.accesses = append(p.accesses, access{ref: c.resultRef(i*outs + j), op: c.result(i*outs + j), store: true, how: byRows})
+		}
+		p.units = p.accesses[0].op.rows
+		for j := range p.accesses {
+			p.units = min(p.units, p.accesses[j].op.rows)
+		}
+		for j := range p.accesses {
+			if a := &p.accesses[j]; a.op.rows%p.units == 0 {
+				a.perUnit = a.op.rows / p.units
+			}
+		}
+		all = append(all, p)
+	}
+	if c.m.prof.block.rows != nil {
+		return c.optimizerBlocks(all)
+	}
+	r := &c.m.prof.stream
+	c.begin(s.name, r.threads, r.registers, 0)
+	ops := c.prog.Ops
+	for i, p := range all {
+		unit := p.widest()
+		per, slices := max(1, r.chunk/unit), int64(1)
+		if unit > r.chunk {
+			slices = p.slices(ceilDiv(unit, r.chunk))
+		}
+		w := &streamWriter{c: c, s: p, per: min(per, p.units), slices: slices}
+		w.slots()
+		c.prog.Ops = make([]trace.Op, i+1)
+		c.prog.Ops[i] = ops[i] // only its own work
+		for _, seg := range segments(p.units, w.per, false) {
+			w.part(seg, 1)
+		}
+		part := &c.prog.Parts[len(c.prog.Parts)-1]
+		for j := range part.Code {
+			for k := range part.Code[j].Body {
+				part.Code[j].Body[k].Op = i
+			}
+		}
+	}
+	c.prog.Ops = ops
+	c.finish()
+	return nil
+}

@@ -1,0 +1,180 @@
+package compile
+
+import (
+	"slices"
+	"strings"
+
+	"maru/arch"
+	"maru/arch/dtype"
+)
+
+// target is a chip as the compiler sees it: plain numbers in clocks of the
+// cores at the highest clock, with the optional figures filled in.
+type target struct {
+	chip *arch.Chip
+
+	cores      int64
+	hertz      float64
+	discipline arch.Discipline
+	async      bool // the matrix unit reads the scratchpad by itself
+
+	threads, groups int64 // of one core; 0 where there is no such limit
+	registers       int64 // of 32 bits, of one core; 0 where there are none
+	scratch         int64 // bytes of one core
+	scratchGroup    int64 // bytes that one tile program may take
+	scratchRate     float64
+
+	sustained    float64
+	instrM       int64 // rows of one matrix instruction
+	instrN       int64
+	instrK       int64 // bytes
+	systolic     *arch.Systolic
+	serial       bool
+	special      float64
+	start        float64 // clocks before the first load of a tile program
+	inFlight     float64 // bytes of one core; 0 is no limit
+	l2           bool
+	l2Capacity   float64
+	l2Rate       float64 // bytes for each clock, all cores
+	port         float64 // bytes for each clock, one core
+	l2Latency    float64 // clocks
+	dramRate     float64 // bytes for each clock, sustained
+	dramLatency  float64 // clocks
+	dramLoaded   float64
+	dramCapacity int64
+	dmaFixed     float64 // clocks
+	launch       float64 // clocks between kernels
+}
+
+func newTarget(c *arch.Chip, launch string) *target {
+	hz := float64(c.Clock.Max.Value)
+	if hz <= 0 {
+		hz = float64(c.Clock.Spec.Value)
+	}
+	clocks := func(ps int64) float64 { return float64(ps) * 1e-12 * hz }
+	m := &c.Cores.Matrix
+	t := &target{
+		chip:         c,
+		cores:        max(1, c.Cores.Count.Value),
+		hertz:        hz,
+		discipline:   c.Discipline,
+		async:        m.Issue == arch.Async,
+		threads:      c.Cores.Threads.Value,
+		groups:       c.Cores.Groups.Value,
+		registers:    int64(c.Cores.Registers.Value) / 4,
+		scratch:      int64(c.Cores.Scratchpad.Capacity.Value),
+		scratchGroup: int64(c.Cores.Scratchpad.Group.Value),
+		scratchRate:  float64(c.Cores.Scratchpad.Bandwidth.Value),
+		sustained:    float64(m.Sustained.Value),
+		instrM:       m.Tile.Value,
+		instrN:       m.TileN.Value,
+		instrK:       int64(m.TileK.Value),
+		systolic:     m.Systolic,
+		special:      max(1, float64(c.Cores.Special.Value)),
+		start:        float64(c.Cores.Start.Value),
+		inFlight:     float64(c.Cores.InFlight.Value),
+		dramRate:     float64(c.Memory.DRAM.Bandwidth.Value) * float64(c.Memory.DRAM.Sustained.Value) / hz,
+		dramLatency:  clocks(int64(c.Memory.DRAM.Latency.Value)),
+		dramLoaded:   clocks(int64(c.Memory.DRAM.Loaded.Value)),
+		dramCapacity: int64(c.Memory.DRAM.Capacity.Value),
+		launch:       clocks(int64(c.Launch.Graph.Value)),
+	}
+	if launch == "stream" {
+		t.launch = clocks(int64(c.Launch.Stream.Value))
+	}
+	if !t.async && m.SyncShare.Value > 0 {
+		t.sustained = float64(m.SyncShare.Value)
+	}
+	if t.sustained <= 0 {
+		t.sustained = 1
+	}
+	if t.scratchGroup <= 0 {
+		t.scratchGroup = t.scratch
+	}
+	if t.scratchRate <= 0 {
+		t.scratchRate = 128
+	}
+	t.instrM, t.instrN, t.instrK = max(1, t.instrM), max(1, t.instrN), max(1, t.instrK)
+	if t.dramLoaded < t.dramLatency {
+		t.dramLoaded = t.dramLatency
+	}
+	if s := t.systolic; s != nil {
+		t.serial = s.Fold == arch.Serial
+	}
+	if l2 := c.Memory.L2; l2 != nil {
+		t.l2 = true
+		t.l2Capacity = float64(l2.Capacity.Value)
+		t.l2Rate = float64(l2.Bandwidth.Value)
+		t.port = float64(l2.Port.Value)
+		t.l2Latency = clocks(int64(l2.Latency.Value))
+		if n, far := float64(l2.Partitions.Value), clocks(int64(l2.Far.Value)); n > 1 && far > 0 {
+			t.l2Latency = (t.l2Latency + float64((n-1)*far)) / n // addresses are spread over the partitions
+		}
+	} else {
+		t.l2Rate, t.port, t.l2Latency = t.dramRate, t.dramRate, t.dramLatency
+	}
+	if d := c.Cores.DMA; d != nil {
+		t.dmaFixed = clocks(int64(d.Fixed.Value))
+	}
+	return t
+}
+
+// matrixRate is the sustained rate of one core's matrix unit, in operations for
+// each clock; 0 if the chip has no such format.
+func (t *target) matrixRate(dt dtype.Type) float64 {
+	return float64(t.chip.Cores.Matrix.Rate[dt].Value) * t.sustained
+}
+
+// vectorRate is the rate of one core's vector unit; formats that the chip does
+// not list are computed in fp32.
+func (t *target) vectorRate(dt dtype.Type) float64 {
+	r := t.chip.Cores.Vector.Rate
+	if v := float64(r[dt].Value); v > 0 {
+		return v
+	}
+	if v := float64(r[dtype.FP32].Value); v > 0 {
+		return v
+	}
+	return 1
+}
+
+// formats lists the formats of the matrix unit, in the order of dtype.
+func (t *target) formats() string {
+	var names []string
+	for _, dt := range dtype.All() {
+		if t.chip.Cores.Matrix.Rate[dt].Value > 0 {
+			names = append(names, dt.String())
+		}
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}
+
+// resident is how many tile programs with the given needs one core holds at
+// once; 0 if it cannot hold one.
+func (t *target) resident(threads, registers int, scratch int64) int64 {
+	if scratch > t.scratchGroup {
+		return 0
+	}
+	n := int64(1 << 20)
+	if scratch > 0 {
+		n = t.scratch / scratch
+	}
+	if t.threads > 0 && threads > 0 {
+		n = min(n, t.threads/int64(threads))
+	}
+	if t.registers > 0 && registers > 0 && threads > 0 {
+		n = min(n, t.registers/(int64(threads)*int64(registers)))
+	}
+	if t.groups > 0 {
+		n = min(n, t.groups)
+	}
+	if t.threads == 0 && t.groups == 0 {
+		n = min(n, 1)
+	}
+	return n
+}
+
+func ceilDiv(a, b int64) int64 { return (a + b - 1) / b }
+
+func roundUp(a, b int64) int64 { return ceilDiv(a, b) * b }
