@@ -109,9 +109,11 @@ func (k *checker) discipline() {
 		return
 	}
 	if k.c.Discipline == Dispatch {
-		missing := k.filter(false, "cores.threads", "cores.groups", "cores.registers", "cores.matrix.tile_m", "cores.matrix.tile_n",
-			"cores.matrix.tile_k", "memory.l2")
-		if len(missing) > 0 {
+		needs := []string{"cores.threads", "cores.groups", "cores.registers"}
+		if k.matrixUnit() {
+			needs = append(needs, "cores.matrix.tile_m", "cores.matrix.tile_n", "cores.matrix.tile_k")
+		}
+		if missing := k.filter(false, append(needs, "memory.l2")...); len(missing) > 0 {
 			k.fail("discipline", "add what is missing, or use queues for a chip whose compiler schedules copies",
 				"dispatch needs %s", strings.Join(missing, ", "))
 		}
@@ -119,6 +121,9 @@ func (k *checker) discipline() {
 	}
 	if !k.doc.Has("cores.dma") {
 		k.fail("discipline", "add it, or use dispatch for a chip that hands thread blocks to cores", "queues needs cores.dma")
+	}
+	if !k.doc.Has("cores.matrix") {
+		k.fail("discipline", "add it, or use dispatch, where the vector unit may compute products", "queues needs cores.matrix")
 	}
 	if extra := k.filter(true, "cores.threads", "cores.groups", "cores.registers", "cores.schedulers"); len(extra) > 0 {
 		k.fail(k.latest(append(extra, "discipline")...), "remove them (with null, if they are of a base), or use discipline dispatch",
@@ -131,14 +136,27 @@ func (k *checker) filter(there bool, paths ...string) []string {
 	return slices.DeleteFunc(paths, func(path string) bool { return k.doc.Has(path) != there })
 }
 
+// matrixUnit reports whether there is a matrix unit, with formats unless these are wrong in other ways.
+func (k *checker) matrixUnit() bool {
+	return k.doc.Has("cores.matrix") && !(k.has("cores.matrix.rate") && len(k.c.Cores.Matrix.Rate) == 0)
+}
+
 func (k *checker) matrix() {
+	const rates, vectorRates = "cores.matrix.rate", "cores.vector.rate"
 	m, s := &k.c.Cores.Matrix, &k.c.Cores.Scratchpad
-	if k.has("preferred_dtype") && k.doc.Has("cores.matrix.rate") && !k.doc.Has(rate(k.c.Preferred)) {
+	switch vector := vectorRates + "." + k.c.Preferred.String(); {
+	case k.has(rates) && len(m.Rate) == 0:
+		k.fail(rates, "allowed: a rate for each format; a chip without a matrix unit has no cores.matrix", "no format")
+	case !k.has("preferred_dtype"):
+	case k.doc.Has(rates) && !k.doc.Has(rate(k.c.Preferred)):
 		k.fail("preferred_dtype", fmt.Sprintf("allowed: %s; or add %s", list(k.c.MatrixTypes()), rate(k.c.Preferred)),
 			"the matrix unit has no rate for %v", k.c.Preferred)
+	case k.c.Discipline == Dispatch && k.doc.Has(vectorRates) && !k.doc.Has("cores.matrix") && !k.doc.Has(vector):
+		k.fail("preferred_dtype", fmt.Sprintf("allowed: %s; or add %s", list(k.c.VectorTypes()), vector),
+			"there is no matrix unit, and the vector unit has no rate for %v", k.c.Preferred)
 	}
-	if k.doc.Has("cores.vector.rate") && !k.doc.Has("cores.vector.rate.fp32") {
-		k.fail("cores.vector.rate", "add it: formats without a rate of their own are computed in fp32", "missing key fp32")
+	if k.doc.Has(vectorRates) && !k.doc.Has(vectorRates+".fp32") {
+		k.fail(vectorRates, "add it: formats without a rate of their own are computed in fp32", "missing key fp32")
 	}
 	if k.has("cores.matrix.issue") && m.Issue == Sync && !k.doc.Has("cores.matrix.sync_share") {
 		k.fail("cores.matrix.issue", "add it, or use async", "sync needs cores.matrix.sync_share")
@@ -227,6 +245,9 @@ func (k *checker) power() {
 			k.fail("power.matrix", "add an energy for each format that cores.matrix.rate has", "missing %s", strings.Join(missing, ", "))
 		}
 	}
+	if k.matrixUnit() && !k.doc.Has("power.matrix") {
+		k.fail("power", "matrix: Energy of a matrix operation with its operand delivery", "missing key matrix, which a chip with cores.matrix needs")
+	}
 	if k.doc.Has("memory.l2") && !k.doc.Has("power.l2") {
 		k.fail("power", "l2: Energy of traffic between the shared cache and a core", "missing key l2, which a chip with memory.l2 needs")
 	}
@@ -289,7 +310,7 @@ func (c *Chip) Warnings(doc *config.Doc) []*config.Error {
 		"%v is less than the unloaded latency of %v", d.Loaded.Value, d.Latency.Value)
 	warn(c.Cores.Special.Value > v.Rate[dtype.FP32].Value, "cores.special", "check which of the two is per core",
 		"special functions are faster (%v) than fp32 arithmetic (%v)", c.Cores.Special.Value, v.Rate[dtype.FP32].Value)
-	warn(c.MatrixRate(c.Preferred) < v.Rate[dtype.FP32].Value, rate(c.Preferred), "check which of the two is per core",
+	warn(len(m.Rate) > 0 && c.MatrixRate(c.Preferred) < v.Rate[dtype.FP32].Value, rate(c.Preferred), "check which of the two is per core",
 		"the matrix unit is slower (%v) than the vector unit in fp32 (%v)", c.MatrixRate(c.Preferred), v.Rate[dtype.FP32].Value)
 	for _, pair := range [][2]dtype.Type{{dtype.BF16, dtype.FP8}, {dtype.FP8, dtype.FP4}, {dtype.BF16, dtype.Int8}} {
 		wide, narrow := pair[0], pair[1]
@@ -304,7 +325,7 @@ func (c *Chip) Warnings(doc *config.Doc) []*config.Error {
 		warn(least > p.Cap.Value, "power.matrix."+c.Preferred.String(), "lower clock.min or check the units",
 			"matrix units at full rate need %s even at the lowest clock, more than the cap of %v", unit.Short(least), p.Cap.Value)
 		most := c.MatrixPower(c.Preferred, c.Clock.Max.Value, GEMMTraffic(c.Preferred))
-		warn(most < p.Cap.Value/5, "power.cap", "check the units of the energies",
+		warn(len(m.Rate) > 0 && most < p.Cap.Value/5, "power.cap", "check the units of the energies",
 			"matrix units at full rate need only %s of the %v", unit.Short(most), p.Cap.Value)
 		faster := float64(c.Clock.Max.Value) > float64(1.02*float64(spec))
 		warn(faster && p.Voltage.AtMax.Value == 1, "power.voltage.at_max", "a higher clock takes a higher voltage",

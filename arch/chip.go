@@ -48,7 +48,7 @@ type Cores struct {
 	Registers  config.Figure[unit.Bytes]  `yaml:"registers,optional" bound:">0" doc:"Register file of one core."`
 	Schedulers config.Figure[int64]       `yaml:"schedulers,optional" bound:">=1" doc:"Instruction schedulers of one core."`
 	Start      config.Figure[unit.Cycles] `yaml:"start,optional" bound:">=0" doc:"Clocks from dispatch of a tile program to its first load."`
-	Matrix     Matrix                     `yaml:"matrix" doc:"Matrix unit (tensor cores, MXU) of one core."`
+	Matrix     Matrix                     `yaml:"matrix,optional" doc:"Matrix unit (tensor cores, MXU) of one core; a chip without one computes products on the vector unit."`
 	Vector     Vector                     `yaml:"vector" doc:"Vector unit of one core."`
 	Special    config.Figure[unit.Rate]   `yaml:"special" bound:">0" doc:"Special functions (exp, rsqrt, tanh) of one core per clock."`
 	Scratchpad Scratchpad                 `yaml:"scratchpad" doc:"Software-managed memory of one core: shared memory, VMEM."`
@@ -56,7 +56,7 @@ type Cores struct {
 	DMA        *DMA                       `yaml:"dma,optional" doc:"Copy engine of one core, where the compiler schedules it."`
 }
 
-// Matrix is the matrix unit of one core.
+// Matrix is the matrix unit of one core. Without one it is zero.
 type Matrix struct {
 	Rate      map[dtype.Type]config.Figure[unit.Rate] `yaml:"rate" bound:">0" doc:"Dense multiply-add operations (two per MAC) of one core per clock, by number format."`
 	Issue     Issue                                   `yaml:"issue" doc:"async: operands come from the scratchpad, one thread issues; sync: threads carry operands through registers."`
@@ -118,6 +118,7 @@ type DRAM struct {
 	Bandwidth config.Figure[unit.Bandwidth] `yaml:"bandwidth" bound:">0" doc:"Peak of the pins."`
 	Sustained config.Figure[unit.Ratio]     `yaml:"sustained" bound:">0,<=1" doc:"Share of the peak that large streams reach."`
 	Latency   config.Figure[unit.Duration]  `yaml:"latency" bound:">0" doc:"Load-to-use latency of a miss, unloaded."`
+	Run       config.Figure[unit.Bytes]     `yaml:"run_overhead,optional" bound:">0" doc:"Bytes that could have been moved in the time that each run of contiguous bytes costs on top of its own: a run of n bytes moves at n/(n + run_overhead) of the sustained rate."`
 	Loaded    config.Figure[unit.Duration]  `yaml:"loaded_latency,optional" bound:">0" doc:"Round trip of a read under load, which limits bandwidth by bytes in flight; the unloaded latency unless given."`
 }
 
@@ -132,7 +133,7 @@ type Launch struct {
 type Power struct {
 	Cap        config.Figure[unit.Power]                        `yaml:"cap" bound:">0" doc:"Power limit of the chip with its memory (TDP)."`
 	Static     config.Figure[unit.Power]                        `yaml:"static" bound:">=0" doc:"Leakage, clocks and memory background while a kernel runs."`
-	Matrix     map[dtype.Type]config.Figure[unit.EnergyPerFlop] `yaml:"matrix" bound:">=0" doc:"Energy of a matrix operation with its operand delivery, random data."`
+	Matrix     map[dtype.Type]config.Figure[unit.EnergyPerFlop] `yaml:"matrix,optional" bound:">=0" doc:"Energy of a matrix operation with its operand delivery, random data."`
 	Vector     config.Figure[unit.EnergyPerFlop]                `yaml:"vector" bound:">=0" doc:"Energy of a vector operation with register traffic."`
 	Special    config.Figure[unit.EnergyPerFlop]                `yaml:"special" bound:">=0" doc:"Energy of a special function."`
 	Scratchpad config.Figure[unit.EnergyPerByte]                `yaml:"scratchpad" bound:">=0" doc:"Energy of scratchpad traffic, except for the operands of the matrix unit, which its own figures hold."`

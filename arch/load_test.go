@@ -49,7 +49,10 @@ func load(t testing.TB, name string, sets ...string) (*Chip, *config.Doc) {
 
 func TestNames(t *testing.T) {
 	names := Names()
-	for _, want := range []string{"a100-sxm-80gb", "b200-sxm", "h100-sxm", "h200-sxm", "l40s", "tpu-v4", "tpu-v5e"} {
+	for _, want := range []string{
+		"a100-pcie-40gb", "a100-pcie-80gb", "a100-sxm-40gb", "a100-sxm-80gb", "b200-sxm", "gb200", "h100-nvl", "h100-sxm", "h200-sxm",
+		"h800-pcie", "l4", "l40s", "mi100", "p100-pcie", "rtx-4090", "tpu-v4", "tpu-v5e", "v100-pcie", "v100-sxm",
+	} {
 		if !slices.Contains(names, want) {
 			t.Errorf("no chip %s", want)
 		}
@@ -68,6 +71,27 @@ func TestNames(t *testing.T) {
 				t.Errorf("%s and %s are both called %s", name, seen[alias], alias)
 			}
 			seen[alias] = name
+		}
+	}
+}
+
+// TestAliases wants the names that measurement tables use to mean one chip each.
+func TestAliases(t *testing.T) {
+	found := map[string]string{}
+	for _, name := range Names() {
+		c, _ := load(t, name)
+		for _, alias := range append(c.Aliases, name) {
+			found[alias] = name
+		}
+	}
+	for alias, want := range map[string]string{
+		"a100_sxm": "a100-sxm-80gb", "a100_80gb": "a100-sxm-80gb", "a100_sxm_40gb": "a100-sxm-40gb", "a100_pcie_40gb": "a100-pcie-40gb",
+		"a100_pcie_80gb": "a100-pcie-80gb", "h100_sxm": "h100-sxm", "h100_80gb": "h100-sxm", "h100_nvl": "h100-nvl", "h800_pcie": "h800-pcie",
+		"gb200": "gb200", "l4": "l4", "mi100": "mi100", "v100_pcie": "v100-pcie", "v100_pcie_32gb": "v100-pcie", "p100_pcie": "p100-pcie",
+		"p100_pcie_16gb": "p100-pcie",
+	} {
+		if found[alias] != want {
+			t.Errorf("%s is %q, want %s", alias, found[alias], want)
 		}
 	}
 }
@@ -123,13 +147,13 @@ func TestFile(t *testing.T) {
 
 func TestUnknown(t *testing.T) {
 	for _, test := range []struct{ name, hint string }{
-		{"h100", "h100-sxm"},
+		{"h100", "h100-nvl or h100-sxm"},
 		{"H100_SXM", "h100-sxm"},
-		{"a100", "a100-sxm-80gb"},
+		{"a100", "a100-pcie-40gb or a100-pcie-80gb or a100-sxm-40gb or a100-sxm-80gb"},
 		{"tpu", "tpu-v4 or tpu-v5e"},
 		{"tpuv5", "tpu-v4 or tpu-v5e"},
-		{"l40", "l40s"},
-		{"sxm", "a100-sxm-80gb or b200-sxm or h100-sxm or h200-sxm"},
+		{"l40", "l4 or l40s"},
+		{"sxm", "a100-sxm-40gb or a100-sxm-80gb or b200-sxm or h100-sxm or h200-sxm or v100-sxm"},
 		{"b20-sxm", "b200-sxm"},
 		{"epyc", ""},
 		{"", ""},

@@ -64,6 +64,75 @@ func TestPublishedPeaks(t *testing.T) {
 		{"b200-sxm", "matrix", dtype.FP64, 37, top, 0.0135, "NVIDIA HGX B200 data sheet, rounded to whole TFLOP/s"},
 		{"b200-sxm", "vector", dtype.FP32, 75, top, 0.0135, "NVIDIA HGX B200 data sheet, rounded to whole TFLOP/s"},
 
+		{"a100-sxm-40gb", "matrix", dtype.TF32, 156, spec, usual, "NVIDIA A100 data sheet"},
+		{"a100-sxm-40gb", "matrix", dtype.BF16, 312, spec, usual, "NVIDIA A100 data sheet"},
+		{"a100-sxm-40gb", "vector", dtype.FP32, 19.5, spec, usual, "NVIDIA A100 data sheet"},
+		{"a100-pcie-40gb", "matrix", dtype.FP64, 19.5, spec, usual, "NVIDIA A100 data sheet, FP64 Tensor Core"},
+		{"a100-pcie-40gb", "matrix", dtype.BF16, 312, spec, usual, "NVIDIA A100 data sheet"},
+		{"a100-pcie-40gb", "matrix", dtype.Int8, 624, spec, usual, "NVIDIA A100 data sheet"},
+		{"a100-pcie-40gb", "vector", dtype.FP32, 19.5, spec, usual, "NVIDIA A100 data sheet"},
+		{"a100-pcie-80gb", "matrix", dtype.BF16, 312, spec, usual, "NVIDIA A100 80GB PCIe data sheet"},
+		{"a100-pcie-80gb", "matrix", dtype.Int8, 624, spec, usual, "NVIDIA A100 80GB PCIe data sheet"},
+		{"a100-pcie-80gb", "vector", dtype.FP32, 19.5, spec, usual, "NVIDIA A100 80GB PCIe data sheet"},
+		{"a100-pcie-80gb", "vector", dtype.FP64, 9.7, spec, usual, "NVIDIA A100 80GB PCIe data sheet"},
+
+		{"h100-nvl", "matrix", dtype.TF32, 417.5, spec, usual, "NVIDIA H100 NVL data sheet, half of the sparse 835"},
+		{"h100-nvl", "matrix", dtype.BF16, 835.5, spec, usual, "NVIDIA H100 NVL data sheet, half of the sparse 1671"},
+		{"h100-nvl", "matrix", dtype.FP16, 835.5, spec, usual, "NVIDIA H100 NVL data sheet, half of the sparse 1671"},
+		{"h100-nvl", "matrix", dtype.FP8, 1670.5, spec, usual, "NVIDIA H100 NVL data sheet, half of the sparse 3341"},
+		{"h100-nvl", "matrix", dtype.Int8, 1670.5, spec, usual, "NVIDIA H100 NVL data sheet, half of the sparse 3341"},
+		{"h100-nvl", "matrix", dtype.FP64, 60, top, 0.0085, "NVIDIA H100 NVL data sheet, FP64 Tensor Core, rounded to whole TFLOP/s"},
+		{"h100-nvl", "vector", dtype.FP64, 30, top, 0.017, "NVIDIA H100 NVL data sheet, rounded to whole TFLOP/s"},
+		{"h100-nvl", "vector", dtype.FP32, 60, top, 0.0085, "NVIDIA H100 NVL data sheet, rounded to whole TFLOP/s"},
+
+		{"h800-pcie", "matrix", dtype.TF32, 378, spec, usual, "NVIDIA H800 PCIe data sheet, half of the sparse 756"},
+		{"h800-pcie", "matrix", dtype.BF16, 756.5, spec, usual, "NVIDIA H800 PCIe data sheet, half of the sparse 1513"},
+		{"h800-pcie", "matrix", dtype.FP16, 756.5, spec, usual, "NVIDIA H800 PCIe data sheet, half of the sparse 1513"},
+		{"h800-pcie", "matrix", dtype.FP8, 1513, spec, usual, "NVIDIA H800 PCIe data sheet, half of the sparse 3026"},
+		{"h800-pcie", "matrix", dtype.Int8, 1513, spec, usual, "NVIDIA H800 PCIe data sheet, half of the sparse 3026"},
+		{"h800-pcie", "vector", dtype.FP32, 51, top, usual, "NVIDIA H800 PCIe data sheet"},
+		{"h800-pcie", "vector", dtype.FP64, 0.8, top, usual, "NVIDIA H800 PCIe data sheet"},
+
+		{"gb200", "matrix", dtype.TF32, 1250, spec, usual, "NVIDIA GB200 NVL72 data sheet, one GPU, half of the sparse 2.5 PFLOP/s"},
+		{"gb200", "matrix", dtype.BF16, 2500, spec, usual, "NVIDIA GB200 NVL72 data sheet, one GPU, half of the sparse 5 PFLOP/s"},
+		{"gb200", "matrix", dtype.FP8, 5000, spec, usual, "NVIDIA GB200 NVL72 data sheet, one GPU, half of the sparse 10 PFLOP/s"},
+		{"gb200", "matrix", dtype.Int8, 5000, spec, usual, "NVIDIA GB200 NVL72 data sheet, one GPU, half of the sparse 10 POPS"},
+		{"gb200", "matrix", dtype.FP4, 10000, spec, usual, "NVIDIA GB200 NVL72 data sheet, one GPU, half of the sparse 20 PFLOP/s"},
+		{"gb200", "matrix", dtype.FP64, 40, top, usual, "NVIDIA GB200 NVL72 data sheet, one GPU"},
+		{"gb200", "vector", dtype.FP32, 80, top, usual, "NVIDIA GB200 NVL72 data sheet, one GPU"},
+		{"gb200", "vector", dtype.FP64, 40, top, usual, "NVIDIA GB200 NVL72 data sheet, one GPU"},
+
+		{"v100-sxm", "matrix", dtype.FP16, 125, spec, usual, "NVIDIA V100 data sheet"},
+		{"v100-sxm", "vector", dtype.FP32, 15.7, spec, usual, "NVIDIA V100 data sheet"},
+		{"v100-sxm", "vector", dtype.FP64, 7.8, spec, usual, "NVIDIA V100 data sheet"},
+		{"v100-sxm", "vector", dtype.FP16, 31.4, spec, usual, "NVIDIA V100 white paper, twice fp32"},
+		{"v100-pcie", "matrix", dtype.FP16, 112, spec, usual, "NVIDIA V100 data sheet"},
+		{"v100-pcie", "vector", dtype.FP32, 14, spec, usual, "NVIDIA V100 data sheet"},
+		{"v100-pcie", "vector", dtype.FP64, 7, spec, usual, "NVIDIA V100 data sheet"},
+		{"p100-pcie", "vector", dtype.FP16, 18.7, spec, usual, "NVIDIA Tesla P100 PCIe data sheet"},
+		{"p100-pcie", "vector", dtype.FP32, 9.3, spec, usual, "NVIDIA Tesla P100 PCIe data sheet"},
+		{"p100-pcie", "vector", dtype.FP64, 4.7, spec, 0.0107, "NVIDIA Tesla P100 PCIe data sheet, rounded to tenths; half of its fp32 peak is 4.65"},
+
+		{"l4", "matrix", dtype.TF32, 60, spec, 0.0125, "NVIDIA L4 data sheet, half of the sparse 120, which is not half of its bf16 peak"},
+		{"l4", "matrix", dtype.BF16, 121, spec, usual, "NVIDIA L4 data sheet, half of the sparse 242"},
+		{"l4", "matrix", dtype.FP16, 121, spec, usual, "NVIDIA L4 data sheet, half of the sparse 242"},
+		{"l4", "matrix", dtype.FP8, 242.5, spec, usual, "NVIDIA L4 data sheet, half of the sparse 485"},
+		{"l4", "matrix", dtype.Int8, 242.5, spec, usual, "NVIDIA L4 data sheet, half of the sparse 485"},
+		{"l4", "vector", dtype.FP32, 30.3, spec, usual, "NVIDIA L4 data sheet"},
+		{"rtx-4090", "matrix", dtype.TF32, 82.6, spec, usual, "NVIDIA Ada white paper, GeForce RTX 4090"},
+		{"rtx-4090", "matrix", dtype.BF16, 165.2, spec, usual, "NVIDIA Ada white paper, GeForce RTX 4090, fp32 accumulation"},
+		{"rtx-4090", "matrix", dtype.FP16, 165.2, spec, usual, "NVIDIA Ada white paper, GeForce RTX 4090, fp32 accumulation"},
+		{"rtx-4090", "matrix", dtype.FP8, 330.3, spec, usual, "NVIDIA Ada white paper, GeForce RTX 4090, fp32 accumulation"},
+		{"rtx-4090", "matrix", dtype.Int8, 660.6, spec, usual, "NVIDIA Ada white paper, GeForce RTX 4090"},
+		{"rtx-4090", "vector", dtype.FP32, 82.6, spec, usual, "NVIDIA Ada white paper, GeForce RTX 4090"},
+
+		{"mi100", "matrix", dtype.FP32, 46.1, spec, usual, "AMD Instinct MI100 data sheet, matrix"},
+		{"mi100", "matrix", dtype.FP16, 184.6, spec, usual, "AMD Instinct MI100 data sheet, matrix"},
+		{"mi100", "matrix", dtype.BF16, 92.3, spec, usual, "AMD Instinct MI100 data sheet, matrix"},
+		{"mi100", "matrix", dtype.Int8, 184.6, spec, usual, "AMD Instinct MI100 data sheet, matrix"},
+		{"mi100", "vector", dtype.FP32, 23.1, spec, usual, "AMD Instinct MI100 data sheet"},
+		{"mi100", "vector", dtype.FP64, 11.5, spec, usual, "AMD Instinct MI100 data sheet"},
+
 		{"l40s", "matrix", dtype.TF32, 183, spec, usual, "NVIDIA L40S data sheet"},
 		{"l40s", "matrix", dtype.BF16, 362.05, spec, 0.0125, "NVIDIA L40S data sheet, which is not half of its own fp8 peak"},
 		{"l40s", "matrix", dtype.FP8, 733, spec, usual, "NVIDIA L40S data sheet"},
@@ -163,6 +232,30 @@ func TestUnsupported(t *testing.T) {
 	}
 }
 
+func TestNoMatrix(t *testing.T) {
+	c, doc := load(t, "p100-pcie")
+	if types := c.MatrixTypes(); len(types) != 0 || c.Supports(c.Preferred) || c.PeakAtSpec(c.Preferred) != 0 {
+		t.Errorf("P100 has a matrix unit: %v", types)
+	}
+	if got, want := c.VectorPeak(dtype.FP16, c.Clock.Spec.Value), 2*c.VectorPeak(dtype.FP32, c.Clock.Spec.Value); got != want {
+		t.Errorf("fp16 at %v, want %v", got, want)
+	}
+	if got := c.SustainedClock(dtype.FP16, GEMMTraffic(dtype.FP16)); got != c.Clock.Max.Value {
+		t.Errorf("a unit that is not there lowers the clock to %v", got)
+	}
+	if w := c.Warnings(doc); len(w) > 0 {
+		t.Error(w)
+	}
+	// A base's matrix unit can be removed; its energies are then left over.
+	c, doc = load(t, "l40s", "cores.matrix=null")
+	if len(c.MatrixTypes()) != 0 || c.Cores.Matrix.Issue != Async {
+		t.Errorf("a removed matrix unit: %+v", c.Cores.Matrix)
+	}
+	if w := c.Warnings(doc); len(w) != 5 || w[0].Path != "power.matrix.tf32" {
+		t.Error(w)
+	}
+}
+
 func TestWarnings(t *testing.T) {
 	for _, test := range []struct{ chip, set, path string }{
 		{"h100-sxm", "memory.l2.port=8 B/clk", "memory.l2.bandwidth"},
@@ -217,6 +310,14 @@ func TestDescribe(t *testing.T) {
 	}
 }
 
+// anyFormat draws a format of the chip's matrix unit, or takes the preferred one if there is no such unit.
+func anyFormat(t *rapid.T, c *Chip) dtype.Type {
+	if types := c.MatrixTypes(); len(types) > 0 {
+		return rapid.SampledFrom(types).Draw(t, "format")
+	}
+	return c.Preferred
+}
+
 // anyChip draws an embedded chip with some figures changed.
 func anyChip(t *rapid.T) *Chip {
 	name := rapid.SampledFrom(Names()).Draw(t, "chip")
@@ -255,7 +356,7 @@ func TestVoltageProperties(t *testing.T) {
 func TestPeakProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := anyChip(t)
-		dt := rapid.SampledFrom(c.MatrixTypes()).Draw(t, "format")
+		dt := anyFormat(t, c)
 		f := unit.Frequency(rapid.Float64Range(1e8, 4e9).Draw(t, "clock"))
 		near := func(what string, got, want float64) {
 			if math.Abs(got-want) > 1e-12*math.Abs(want) {
@@ -283,7 +384,7 @@ func TestPeakProperties(t *testing.T) {
 func TestPowerProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := anyChip(t)
-		dt := rapid.SampledFrom(c.MatrixTypes()).Draw(t, "format")
+		dt := anyFormat(t, c)
 		traffic := GEMMTraffic(dt)
 		f := c.SustainedClock(dt, traffic)
 		low, high := c.Clock.Min.Value, c.Clock.Max.Value

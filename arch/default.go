@@ -1,0 +1,63 @@
+package arch
+
+import (
+	"fmt"
+	"strings"
+
+	"maru/arch/unit"
+)
+
+// fallback is what a calibrated figure falls back to: what is known of chips of
+// its kind before anyone measured one of them.
+type fallback struct {
+	path  string // of the figure; a path that ends in a dot stands for all below
+	value func(c *Chip) string
+}
+
+// fallbacks are the figures of the family. None was fitted to a chip:
+//
+//   - matrix.sustained, sync_share: the data sheet's peak, which is what an
+//     architect assumes of a new chip;
+//   - l2.bandwidth: 64 bytes for each core and clock, the width of the port of
+//     an SM (NVIDIA A100 white paper), of which 60 % are usual;
+//   - dram.sustained: nine tenths of the pins, for refresh and turnarounds;
+//   - dram.loaded_latency: half as much again as unloaded;
+//   - launch: a microsecond between kernels of a graph, two and a half of a
+//     stream.
+var fallbacks = []fallback{
+	{"cores.matrix.sustained", func(*Chip) string { return "1" }},
+	{"cores.matrix.sync_share", func(*Chip) string { return "1" }},
+	{"memory.l2.bandwidth", func(c *Chip) string {
+		const port, share = 64, 0.6
+		return fmt.Sprintf("%g B/clk", float64(port*share*float64(c.Cores.Count.Value)))
+	}},
+	{"memory.dram.sustained", func(*Chip) string { return "0.9" }},
+	{"memory.dram.loaded_latency", func(c *Chip) string {
+		const loaded = 1.5
+		return unit.Duration(loaded * float64(c.Memory.DRAM.Latency.Value)).String()
+	}},
+	{"launch.graph", func(*Chip) string { return "1 us" }},
+	{"launch.stream", func(*Chip) string { return "2.5 us" }},
+}
+
+// Uncalibrated lists the overrides ("PATH=VALUE") that put the figures of the
+// family in place of those of this chip that were calibrated by measurements on
+// it. The second list holds calibrated figures for which the family has none.
+func (c *Chip) Uncalibrated() (sets, without []string) {
+	for _, f := range c.Figures() {
+		if f.Calibrated == "" {
+			continue
+		}
+		known := false
+		for _, d := range fallbacks {
+			if f.Path == d.path || strings.HasSuffix(d.path, ".") && strings.HasPrefix(f.Path, d.path) {
+				sets = append(sets, f.Path+"="+d.value(c))
+				known = true
+			}
+		}
+		if !known {
+			without = append(without, f.Path)
+		}
+	}
+	return sets, without
+}
