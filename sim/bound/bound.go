@@ -13,6 +13,7 @@ package bound
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"strings"
 
 	"maru/arch"
@@ -194,32 +195,35 @@ type layer struct {
 	times       int
 }
 
-// blocks marks pieces of a tensor, 64 rows by 256 bytes, less at the edges.
+// blocks marks which rows of which pieces of a tensor were read and written.
+// A piece is up to 64 rows by 256 bytes, more of one where the tensor has
+// less of the other; 64 bits stand for its rows.
 type blocks struct {
 	rows, width, across int64
-	br, bw              int64
-	state               []uint8
+	br, bw, sub         int64
+	read, written       []uint64
 }
 
-const (
-	isRead    = 1
-	isWritten = 2
-)
-
 func newBlocks(t *trace.Tensor) *blocks {
+	const size = 16 << 10
 	b := &blocks{rows: t.Rows, width: (t.Cols*int64(t.DType.Bits()) + 7) / 8, br: min(64, t.Rows)}
-	b.bw = min(b.width, (16<<10)/b.br)
-	if b.bw < (16<<10)/b.br {
-		b.br = max(1, min(t.Rows, (16<<10)/max(1, b.bw)))
+	b.bw = size / b.br
+	if b.width < b.bw {
+		b.bw = max(1, b.width)
+		b.br = max(1, min(t.Rows, size/b.bw))
 	}
+	b.sub = (b.br + 63) / 64
 	b.across = (b.width + b.bw - 1) / b.bw
-	b.state = make([]uint8, (b.rows+b.br-1)/b.br*b.across)
+	n := (b.rows + b.br - 1) / b.br * b.across
+	b.read, b.written = make([]uint64, n), make([]uint64, n)
 	return b
 }
 
-func (b *blocks) size(i int64) float64 {
+// size is the bytes of the rows of piece i that bits stand for.
+func (b *blocks) size(i int64, rows uint64) float64 {
 	r, c := i/b.across*b.br, i%b.across*b.bw
-	return float64(min(b.br, b.rows-r) * min(b.bw, b.width-c))
+	n := min(int64(bits.OnesCount64(rows))*b.sub, b.br, b.rows-r)
+	return float64(n * min(b.bw, b.width-c))
 }
 
 // layer returns the traffic of a layer's launches. From the third layer with
@@ -276,19 +280,17 @@ func (t *tracker) launch(l *trace.Launch) (read, kept float64) {
 				in := &p.Code[j].Body[k]
 				switch in.Kind {
 				case trace.Load:
-					read += t.mark(p, &p.Code[j], in, l.Args[in.Slot], isRead)
+					read += t.mark(p, &p.Code[j], in, l.Args[in.Slot], false)
 				case trace.Store:
-					kept += t.mark(p, &p.Code[j], in, l.Args[in.Slot], isWritten)
+					kept += t.mark(p, &p.Code[j], in, l.Args[in.Slot], true)
 				}
 			}
 		}
 	}
 	for _, a := range l.Free {
 		if b := t.seen[a]; b != nil {
-			for i, s := range b.state {
-				if s&isWritten != 0 {
-					kept -= b.size(int64(i))
-				}
+			for i, w := range b.written {
+				kept -= b.size(int64(i), w)
 			}
 			delete(t.seen, a)
 		}
@@ -299,7 +301,7 @@ func (t *tracker) launch(l *trace.Launch) (read, kept float64) {
 // mark visits every block that in touches over its grid and loop, and returns
 // the bytes of those it is the first to read or write. Only the coordinates
 // that in's position depends on are walked.
-func (t *tracker) mark(p *trace.Part, s *trace.Step, in *trace.Instr, tensor int32, what uint8) float64 {
+func (t *tracker) mark(p *trace.Part, s *trace.Step, in *trace.Instr, tensor int32, write bool) float64 {
 	n := &t.tr.Tensors[tensor]
 	if in.Random {
 		// At least the bytes asked for by one tile program of distinct rows; how many of all
@@ -311,7 +313,7 @@ func (t *tracker) mark(p *trace.Part, s *trace.Step, in *trace.Instr, tensor int
 		b = newBlocks(n)
 		t.seen[tensor] = b
 	}
-	bits := int64(n.DType.Bits())
+	width := int64(n.DType.Bits())
 	ext := [4]int64{1, 1, 1, 1}
 	coef := [4][3]int64{
 		{in.Row.X, in.Col.X}, {in.Row.Y, in.Col.Y}, {in.Row.Z, in.Col.Z}, {in.Row.W, in.Col.W},
@@ -339,8 +341,8 @@ func (t *tracker) mark(p *trace.Part, s *trace.Step, in *trace.Instr, tensor int
 					}
 					for i := int64(0); i < k; i++ {
 						r := in.Row.Eval(g, i)
-						c := in.Col.Eval(g, i) * bits
-						sum += b.visit(max(0, r), min(b.rows, r+in.Rows), max(0, c/8), min(b.width, (c+in.Cols*bits+7)/8), what)
+						c := in.Col.Eval(g, i) * width
+						sum += b.visit(max(0, r), min(b.rows, r+in.Rows), max(0, c/8), min(b.width, (c+in.Cols*width+7)/8), write)
 					}
 				}
 			}
@@ -349,22 +351,26 @@ func (t *tracker) mark(p *trace.Part, s *trace.Step, in *trace.Instr, tensor int
 	return sum
 }
 
-// visit marks the blocks of a rectangle and returns the bytes newly marked:
-// read before written, or written first.
-func (b *blocks) visit(r0, r1, c0, c1 int64, what uint8) (sum float64) {
+// visit marks the rows of a rectangle and returns the bytes newly marked:
+// read and neither read nor written before, or written and not written before.
+func (b *blocks) visit(r0, r1, c0, c1 int64, write bool) (sum float64) {
 	if r0 >= r1 || c0 >= c1 {
 		return 0
 	}
 	for r := r0 / b.br; r <= (r1-1)/b.br; r++ {
+		lo, hi := max(0, r0-r*b.br)/b.sub, (min(b.br, r1-r*b.br)-1)/b.sub
+		rows := uint64(1<<uint(hi)-1<<uint(lo)) | 1<<uint(hi)
 		for c := c0 / b.bw; c <= (c1-1)/b.bw; c++ {
 			i := r*b.across + c
-			s := b.state[i]
-			if s&what == 0 {
-				if what == isWritten || s == 0 {
-					sum += b.size(i)
-				}
-				b.state[i] = s | what
+			if write {
+				sum += b.size(i, rows&^b.written[i])
+				b.written[i] |= rows
+				continue
 			}
+			if more := rows &^ (b.read[i] | b.written[i]); more != 0 {
+				sum += b.size(i, more)
+			}
+			b.read[i] |= rows
 		}
 	}
 	return sum

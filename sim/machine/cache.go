@@ -2,6 +2,8 @@ package machine
 
 import (
 	"encoding/binary"
+	mathbits "math/bits"
+	"slices"
 
 	"maru/workloads/trace"
 )
@@ -22,6 +24,7 @@ type layout struct {
 	rows     int64 // of the tensor
 	rowBytes int64
 	br, bw   int64 // rows and bytes across of one block
+	sub      int64 // rows that one bit of presence stands for
 	across   int64 // blocks in one row of blocks
 	elemBits int64
 }
@@ -41,51 +44,70 @@ func newLayout(family string, t *trace.Tensor) layout {
 		l.br = max(1, min(t.Rows, blockBytes/l.bw))
 	}
 	l.across = (l.rowBytes + l.bw - 1) / l.bw
+	l.sub = (l.br + 63) / 64
 	return l
 }
 
-// size is the number of bytes of block b, less at the tensor's edges.
-func (l *layout) size(b int64) int64 {
-	r, c := b/l.across*l.br, b%l.across*l.bw
-	return min(l.br, l.rows-r) * min(l.bw, l.rowBytes-c)
+// A block is present by rows: 64 bits stand for its rows, or for groups of
+// sub rows where it has more. So a tile that needs a few rows brings in no
+// more, and a result that is written row by row is not fetched.
+
+// bits is the bits of rows [r0, r1) of a block.
+func (l *layout) bits(r0, r1 int64) uint64 {
+	a, b := r0/l.sub, (r1-1)/l.sub
+	return (1<<uint(b) - 1<<uint(a)) | 1<<uint(b)
+}
+
+// bytes is the size of the rows that bits of block b stand for, less at the
+// tensor's edges.
+func (l *layout) bytes(b int64, bits uint64) int64 {
+	n := int64(mathbits.OnesCount64(bits)) * l.sub
+	return min(n, l.br, l.rows-b/l.across*l.br) * min(l.bw, l.rowBytes-b%l.across*l.bw)
 }
 
 // cache is a set-associative cache of blocks with hashed sets, each a stack in
 // order of use: the least recently used block goes. Hashing spreads a working
 // set unevenly over the sets, so that hits fade over a range around the
-// capacity and do not stop at it, as they do on GPUs (in ai-dynamo/aiconfigurator's GEMMs weights that
-// take turns in 1.0 times H100's capacity find next to nothing left in it). What
-// happens next depends on nothing but the order of accesses, so that equal
-// states lead to equal futures.
+// capacity and do not stop at it, as they do on GPUs (in the GEMM tables of
+// ai-dynamo/aiconfigurator, weights that take turns in 1.0 times H100's
+// capacity find next to nothing left in it). What happens next depends on
+// nothing but the order of accesses, so that equal states lead to equal
+// futures.
 type cache struct {
 	sets    int
-	lines   []uint64 // sets x ways, most recent first; 0 is empty
+	tags    []uint64 // sets x ways, most recent first; 0 is empty
+	have    []uint64 // rows present
+	dirty   []uint64 // rows modified
 	layouts []layout
 }
 
-// A line packs a modified bit, the tensor plus one, and the block.
+// A tag packs the tensor plus one, and the block.
 const (
-	modified  = 1 << 63
 	tensorBit = 40
 	blockMask = 1<<tensorBit - 1
 )
 
-func line(tensor int32, block int64) uint64 { return uint64(tensor+1)<<tensorBit | uint64(block) }
+func tag(tensor int32, block int64) uint64 { return uint64(tensor+1)<<tensorBit | uint64(block) }
 
-func unpack(l uint64) (tensor int32, block int64) {
-	return int32(l&^modified>>tensorBit) - 1, int64(l & blockMask)
+func unpack(t uint64) (tensor int32, block int64) {
+	return int32(t>>tensorBit) - 1, int64(t & blockMask)
 }
 
 func newCache(capacity int64, layouts []layout) *cache {
 	sets := int(max(1, capacity/(blockBytes*ways)))
-	return &cache{sets: sets, lines: make([]uint64, sets*ways), layouts: layouts}
+	n := sets * ways
+	return &cache{sets: sets, tags: make([]uint64, n), have: make([]uint64, n), dirty: make([]uint64, n), layouts: layouts}
 }
 
-func (c *cache) copyFrom(o *cache) { copy(c.lines, o.lines) }
+func (c *cache) copyFrom(o *cache) {
+	copy(c.tags, o.tags)
+	copy(c.have, o.have)
+	copy(c.dirty, o.dirty)
+}
 
 func (c *cache) clone() *cache {
 	n := *c
-	n.lines = append([]uint64(nil), c.lines...)
+	n.tags, n.have, n.dirty = slices.Clone(c.tags), slices.Clone(c.have), slices.Clone(c.dirty)
 	return &n
 }
 
@@ -112,48 +134,55 @@ func (c *cache) relative(tensor int32, block int64) uint64 {
 	return mix(c.layouts[tensor].family + uint64(block)*0x9e3779b97f4a7c15)
 }
 
-// touch accesses one block and reports whether it was present and how many
-// bytes of modified data had to be written back to make room.
-func (c *cache) touch(tensor int32, block int64, write bool) (hit bool, writeback int64) {
-	l := line(tensor, block)
-	h := c.relative(tensor, block)
-	set := int((h >> 32) * uint64(c.sets) >> 32)
-	stack := c.lines[set*ways : set*ways+ways : set*ways+ways]
+// touch accesses rows of one block and returns those that were not present and
+// how many bytes of modified data had to be written back to make room.
+func (c *cache) touch(tensor int32, block int64, rows uint64, write bool) (missing uint64, writeback int64) {
+	t := tag(tensor, block)
+	set := int((c.relative(tensor, block) >> 32) * uint64(c.sets) >> 32)
+	lo, hi := set*ways, set*ways+ways
+	tags := c.tags[lo:hi:hi]
 	at := 0
-	for at < ways && stack[at]&^modified != l && stack[at] != 0 {
+	for at < ways && tags[at] != t && tags[at] != 0 {
 		at++
 	}
-	if at < ways && stack[at] != 0 {
-		hit = true
-		l = stack[at]
-	} else if at == ways {
+	var have, dirty uint64
+	switch {
+	case at == ways:
 		at--
-		if stack[at]&modified != 0 {
-			t, b := unpack(stack[at])
-			writeback = c.layouts[t].size(b)
+		if d := c.dirty[lo+at]; d != 0 {
+			old, b := unpack(tags[at])
+			writeback = c.layouts[old].bytes(b, d)
 		}
+	case tags[at] != 0:
+		have, dirty = c.have[lo+at], c.dirty[lo+at]
+	}
+	if at > 0 {
+		copy(tags[1:at+1], tags[:at])
+		copy(c.have[lo+1:lo+at+1], c.have[lo:lo+at])
+		copy(c.dirty[lo+1:lo+at+1], c.dirty[lo:lo+at])
 	}
 	if write {
-		l |= modified
+		dirty |= rows
 	}
-	copy(stack[1:at+1], stack[:at])
-	stack[0] = l
-	return hit, writeback
+	tags[0], c.have[lo], c.dirty[lo] = t, have|rows, dirty
+	return rows &^ have, writeback
 }
 
 // drop forgets a tensor nobody will read again; its modified blocks need not
 // reach main memory, as its space is about to be overwritten.
 func (c *cache) drop(tensor int32) {
-	for s := 0; s < len(c.lines); s += ways {
-		stack := c.lines[s : s+ways]
-		n := 0
-		for _, l := range stack {
-			if t, _ := unpack(l); l == 0 || t != tensor {
-				stack[n] = l
-				n++
+	for lo := 0; lo < len(c.tags); lo += ways {
+		n := lo
+		for i := lo; i < lo+ways; i++ {
+			if t, _ := unpack(c.tags[i]); c.tags[i] == 0 || t == tensor {
+				continue
 			}
+			c.tags[n], c.have[n], c.dirty[n] = c.tags[i], c.have[i], c.dirty[i]
+			n++
 		}
-		clear(stack[n:])
+		for ; n < lo+ways; n++ {
+			c.tags[n], c.have[n], c.dirty[n] = 0, 0, 0
+		}
 	}
 }
 
@@ -161,24 +190,27 @@ func (c *cache) drop(tensor int32) {
 // states behave alike. Of a tensor that dead says nobody will touch again,
 // only the place in its set matters, and what writing it back costs.
 func (c *cache) state(buf []byte, layer int32, dead func(tensor int32) bool) []byte {
-	for _, l := range c.lines {
-		if l == 0 {
+	for i, tag := range c.tags {
+		if tag == 0 {
 			buf = append(buf, 0)
 			continue
 		}
-		t, b := unpack(l)
+		t, b := unpack(tag)
 		lay := &c.layouts[t]
 		switch {
-		case dead(t) && l&modified == 0:
+		case dead(t) && c.dirty[i] == 0:
 			buf = append(buf, 1)
 		case dead(t):
 			buf = append(buf, 2)
-			buf = binary.LittleEndian.AppendUint32(buf, uint32(lay.size(b)))
+			buf = binary.LittleEndian.AppendUint32(buf, uint32(lay.bytes(b, c.dirty[i])))
+			buf = binary.LittleEndian.AppendUint32(buf, uint32(lay.bw))
 		default:
-			buf = append(buf, 3+byte(l>>63))
+			buf = append(buf, 3)
 			buf = binary.LittleEndian.AppendUint64(buf, lay.family)
 			buf = binary.LittleEndian.AppendUint64(buf, uint64(b))
 			buf = binary.LittleEndian.AppendUint32(buf, uint32(lay.relative(layer)))
+			buf = binary.LittleEndian.AppendUint64(buf, c.have[i])
+			buf = binary.LittleEndian.AppendUint64(buf, c.dirty[i])
 		}
 	}
 	return buf
@@ -195,10 +227,10 @@ func (l *layout) relative(layer int32) int32 {
 
 // rename replaces every tensor by what move gives for it.
 func (c *cache) rename(move func(int32) int32) {
-	for i, l := range c.lines {
-		if l != 0 {
-			t, b := unpack(l)
-			c.lines[i] = line(move(t), b) | l&modified
+	for i, v := range c.tags {
+		if v != 0 {
+			t, b := unpack(v)
+			c.tags[i] = tag(move(t), b)
 		}
 	}
 }

@@ -35,7 +35,8 @@ type group struct {
 	ticket   event.Ticket
 	freed    int             // tile programs that ended on each core since the last dispatch
 	path     [limits]float64 // of the tile program that ended last
-	stale    bool            // rates must be computed again
+	id       int32           // index in kernel.groups
+	stale    bool            // in kernel.due: rates must be computed again
 	core0    bool
 	asks     demand
 }
@@ -61,7 +62,8 @@ type kernel struct {
 	onDone   event.HandlerID
 	onSettle event.HandlerID
 	groups   []*group
-	settling bool // an event to settle is pending at this time
+	due      []int32 // groups whose residents changed since the last settle
+	settling bool    // an event to settle is pending at this time
 	err      error
 
 	part int // next tile program: part and index in it
@@ -130,6 +132,8 @@ func (k *kernel) run(m *model, c *cache, layouts []layout, prog *trace.Program, 
 	k.total = demand{}
 	k.settling, k.err = false, nil
 	k.groups = append(k.groups[:0], &group{n: m.cores, freed: occ, core0: true})
+	k.due = k.due[:0]
+	k.touched(k.groups[0])
 	k.poke()
 	if err := k.sim.Run(); err != nil {
 		return 0, err
@@ -183,9 +187,17 @@ func (k *kernel) done(now event.Time, a, _ int32) error {
 	g := k.groups[a]
 	k.advance(g, now)
 	g.ticket = event.Ticket{}
-	g.stale = true
+	k.touched(g)
 	k.poke()
 	return nil
+}
+
+// touched notes that a group needs new rates.
+func (k *kernel) touched(g *group) {
+	if !g.stale {
+		g.stale = true
+		k.due = append(k.due, g.id)
+	}
 }
 
 // epsilon is the work, in iterations or ps, below which a segment is over;
@@ -263,10 +275,10 @@ func (k *kernel) idle(g *group, end event.Time) {
 func (k *kernel) settle(now event.Time, _, _ int32) error {
 	k.settling = false
 	free := 0
-	for _, g := range k.groups {
-		if g.stale {
-			k.turn(g, now)
-		}
+	slices.Sort(k.due)
+	for _, i := range k.due {
+		g := k.groups[i]
+		k.turn(g, now)
 		free += g.freed * g.n
 	}
 	if free > 0 {
@@ -357,8 +369,8 @@ type class struct {
 func (k *kernel) dispatch(now event.Time, free int) error {
 	k.take(free)
 	if len(k.next) == 0 {
-		for _, g := range k.groups {
-			g.freed = 0
+		for _, i := range k.due {
+			k.groups[i].freed = 0
 		}
 		return nil
 	}
@@ -406,36 +418,38 @@ func (k *kernel) dispatch(now event.Time, free int) error {
 // whose cores receive different ones.
 func (k *kernel) place(now event.Time, classes []class) {
 	// Slots in order: the first free slot of every core, then the second, ...
+	due := len(k.due)
 	most := 0
-	for _, g := range k.groups {
-		most = max(most, g.freed)
+	for _, i := range k.due {
+		most = max(most, k.groups[i].freed)
 	}
-	given := make([][][]int32, len(k.groups)) // [group][core] classes
-	for i, g := range k.groups {
-		if g.freed > 0 {
-			given[i] = make([][]int32, g.n)
+	given := make([][][]int32, due) // [group][core] classes
+	for j, i := range k.due {
+		if g := k.groups[i]; g.freed > 0 {
+			given[j] = make([][]int32, g.n)
 		}
 	}
 	at := 0
 	for round := 0; round < most && at < len(k.next); round++ {
-		for i, g := range k.groups {
+		for j, i := range k.due {
+			g := k.groups[i]
 			if g.freed <= round {
 				continue
 			}
 			for c := 0; c < g.n && at < len(k.next); c++ {
-				given[i][c] = append(given[i][c], int32(k.next[at].key))
+				given[j][c] = append(given[j][c], int32(k.next[at].key))
 				at++
 			}
 		}
 	}
-	for i, n := 0, len(k.groups); i < n; i++ {
-		g := k.groups[i]
+	for j := 0; j < due; j++ {
+		g := k.groups[k.due[j]]
 		if g.freed == 0 {
 			continue
 		}
 		g.freed = 0
 		k.advance(g, now)
-		k.split(g, given[i], classes, now)
+		k.split(g, given[j], classes, now)
 	}
 }
 
@@ -471,7 +485,7 @@ func (k *kernel) split(g *group, given [][]int32, classes []class, now event.Tim
 	for j, p := range parts {
 		t := g
 		if j > 0 {
-			t = &group{since: now, path: g.path}
+			t = &group{since: now, path: g.path, id: int32(len(k.groups))}
 			t.res = append([]resident(nil), old...)
 			k.groups = append(k.groups, t)
 		} else {
@@ -483,7 +497,7 @@ func (k *kernel) split(g *group, given [][]int32, classes []class, now event.Tim
 		}
 		t.first, t.n = first, p.n
 		first += p.n
-		t.stale = true
+		k.touched(t)
 		for x := 0; x < len(p.what); {
 			y := x
 			for y < len(p.what) && p.what[y] == p.what[x] {
@@ -495,7 +509,7 @@ func (k *kernel) split(g *group, given [][]int32, classes []class, now event.Tim
 				// The work distributor starts one tile program each clock.
 				y = x + 1
 				r.n = 1
-				r.left += float64(float64(x*k.m.cores) * k.m.psClk)
+				r.left += float64(float64(x*k.m.cores)*k.m.psClk) + k.setup()
 			}
 			t.res = append(t.res, r)
 			x = y
@@ -627,10 +641,9 @@ func halve(rate, loop, once float64) scales {
 // slowed in proportion to what they ask for. Straight-line traffic, which asks
 // once, is served first come, first served from its part.
 func (k *kernel) share(now event.Time) {
-	for _, g := range k.groups {
-		if !g.stale {
-			continue
-		}
+	slices.Sort(k.due)
+	for _, i := range k.due {
+		g := k.groups[i]
 		g.rates()
 		d := g.demand()
 		k.total.add(&d, 1)
@@ -652,11 +665,15 @@ func (k *kernel) share(now event.Time) {
 	if queueing {
 		k.serve()
 	}
-	at := 0 // in the queue, which is in the order of groups and residents
-	for i, g := range k.groups {
-		if !g.stale && !all {
-			continue
+	if all {
+		k.due = k.due[:0]
+		for i := range k.groups {
+			k.due = append(k.due, int32(i))
 		}
+	}
+	at := 0 // in the queue, which is in the order of groups and residents
+	for _, i := range k.due {
+		g := k.groups[i]
 		k.advance(g, now)
 		g.stale = false
 		next := -1.0
@@ -697,9 +714,10 @@ func (k *kernel) share(now event.Time) {
 			if float64(dt) < next {
 				dt++
 			}
-			g.ticket = k.sim.After(dt, k.onDone, int32(i), 0)
+			g.ticket = k.sim.After(dt, k.onDone, i, 0)
 		}
 	}
+	k.due = k.due[:0]
 }
 
 // bytesPS is a demand in bytes per ps.

@@ -149,7 +149,7 @@ func (r *replay) place(copies int) {
 			t := &r.tr.Tensors[i]
 			if c > 0 && t.Role != graph.Weight {
 				// Not copied; keeps the numbering regular.
-				r.layouts = append(r.layouts, layout{br: 1, bw: 1, across: 1, layer: -1})
+				r.layouts = append(r.layouts, layout{br: 1, bw: 1, across: 1, sub: 1, layer: -1})
 				continue
 			}
 			name := r.tr.Family(i)
@@ -348,7 +348,7 @@ func (r *replay) launch(l *trace.Launch) (*measured, error) {
 			return nil, err
 		}
 		d.prog = l.Program
-		if r.opt.NoCap || r.chip.Power == nil || try == clockTries {
+		if r.opt.NoCap || !r.final || r.chip.Power == nil || try == clockTries {
 			break
 		}
 		work := float64(d.dur - d.gap)

@@ -44,7 +44,7 @@ const minPeriod = 1
 // segments builds the timing of one tile program of a cohort. counts holds
 // the iterations of each step.
 func (k *kernel) segments(part *trace.Part, tiles [][4]int64, counts []int64, cost *spent) ([]segment, error) {
-	segs := []segment{{wait: k.start(), waitBy: byStart}}
+	segs := []segment{{wait: k.m.start, waitBy: byStart}}
 	for i := range part.Code {
 		s := &part.Code[i]
 		n := counts[i]
@@ -62,11 +62,11 @@ func (k *kernel) segments(part *trace.Part, tiles [][4]int64, counts []int64, co
 	return segs, nil
 }
 
-// start is the time from dispatch of a tile program to its first load, with
-// the set-up code of its program.
-func (k *kernel) start() float64 {
-	return k.m.start + float64(float64(k.prog.Setup)*k.m.psClk)
-}
+// setup is the time of the set-up code that each core pays once in a launch:
+// the tile programs that a core starts with wait for it, later ones find it
+// done (as in persistent kernels, and in code that the instruction cache
+// holds).
+func (k *kernel) setup() float64 { return float64(float64(k.prog.Setup) * k.m.psClk) }
 
 // step appends the segments of one step with n iterations and traffic t.
 func (k *kernel) step(segs []segment, s *trace.Step, n float64, t traffic, cost *spent) ([]segment, error) {

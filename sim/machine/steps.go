@@ -154,9 +154,9 @@ func (s *stepper) dispatch(now event.Time) error {
 	for i := range k.next {
 		s.free[slots[i]].open--
 		s.tiles = append(s.tiles, tileState{core: slots[i], steps: which[i].steps})
-		at := k.start()
+		at := k.m.start
 		if now == 0 {
-			at += float64(float64(i/k.m.cores*k.m.cores) * k.m.psClk)
+			at += float64(float64(i/k.m.cores*k.m.cores)*k.m.psClk) + k.setup()
 		}
 		s.sim.At(now+event.Time(at+0.5), s.onStart, int32(len(s.tiles)-1), 0)
 	}

@@ -1,6 +1,8 @@
 package machine
 
 import (
+	"math/bits"
+
 	"maru/workloads/trace"
 )
 
@@ -38,6 +40,12 @@ func raw(e *trace.Expr, g [4]int64) int64 {
 	return e.C + e.X*g[0] + e.Y*g[1] + e.Z*g[2] + e.W*g[3]
 }
 
+// linear tells whether e grows by the same amount with each iteration from k0
+// to k1 - 1.
+func linear(e *trace.Expr, g [4]int64, k0, k1 int64) bool {
+	return e.K == 0 || e.Div <= 1 && e.Eval(g, k1-1)-e.Eval(g, k0) == e.K*(k1-1-k0)
+}
+
 // region is in's rectangle over iterations [k0, k1), clipped to the tensor; in
 // rows and bytes across. asked is the sum of the bytes of each iteration.
 func (l *layout) region(in *trace.Instr, g [4]int64, k0, k1 int64) (r0, r1, c0, c1, asked int64) {
@@ -57,6 +65,15 @@ func (l *layout) region(in *trace.Instr, g [4]int64, k0, k1 int64) (r0, r1, c0, 
 	if in.Row.K == 0 && in.Col.K == 0 {
 		asked *= k1 - k0
 		return
+	}
+	// Steps of equal size that stay inside the tensor in the direction they go.
+	if linear(&in.Row, g, k0, k1) && linear(&in.Col, g, k0, k1) {
+		a, b, c, d := one(k1 - 1)
+		inside := (in.Row.K == 0 || r1-r0 == in.Rows && b-a == in.Rows) &&
+			(in.Col.K == 0 || c1-c0 == d-c && (d-c)*8 == in.Cols*l.elemBits)
+		if inside {
+			return min(r0, a), max(r1, b), min(c0, c), max(c1, d), asked * (k1 - k0)
+		}
 	}
 	for k := k0 + 1; k < k1; k++ {
 		a, b, c, d := one(k)
@@ -210,20 +227,21 @@ func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int6
 	}
 	tensor := k.args[in.Slot]
 	write := in.Kind == trace.Store
-	var blocks, missed, bytes, back int64
+	var asks, missed, bytes, back int64
 	for br := r0 / l.br; br <= (r1-1)/l.br; br++ {
+		rows := l.bits(max(0, r0-br*l.br), min(l.br, r1-br*l.br))
 		for bc := c0 / l.bw; bc <= (c1-1)/l.bw; bc++ {
 			b := br*l.across + bc
-			hit, wb := k.cache.touch(tensor, b, write)
-			blocks++
-			if !hit {
-				missed++
-				bytes += l.size(b)
+			missing, wb := k.cache.touch(tensor, b, rows, write)
+			asks += int64(bits.OnesCount64(rows))
+			if missing != 0 {
+				missed += int64(bits.OnesCount64(missing))
+				bytes += l.bytes(b, missing)
 			}
-			sum.writeback += float64(wb)
 			back += wb
 		}
 	}
+	sum.writeback += float64(back)
 	// What is pushed out leaves a row of its block at a time.
 	sum.dram += float64(float64(back) * k.m.runCost(l.bw))
 	if write {
@@ -237,7 +255,7 @@ func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int6
 	sum.fetch += total / float64(max(1, in.Share))
 	sum.miss += float64(bytes)
 	sum.dram += float64(float64(bytes) * cost)
-	sum.late += float64(total * float64(missed) / float64(blocks))
+	sum.late += float64(total * float64(missed) / float64(asks))
 }
 
 // scatter accounts for rows at unpredictable places: each is fetched whole,
