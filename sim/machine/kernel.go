@@ -82,6 +82,9 @@ type kernel struct {
 	counts  []int64
 	next    []pending
 
+	rec, fresh *record // followed, or made
+	at         int     // cohorts of rec followed so far
+
 	// measured
 	cost  spent
 	busy  [engines]float64         // ps x cores (ps for the shared ones)
@@ -116,7 +119,7 @@ func newKernel(sim *event.Sim) *kernel {
 
 // run simulates one launch from time 0 to the end of its last tile program
 // and returns that time.
-func (k *kernel) run(m *model, c *cache, layouts []layout, prog *trace.Program, args []int32, record bool) (event.Time, error) {
+func (k *kernel) run(m *model, c *cache, layouts []layout, prog *trace.Program, args []int32, rec *record, record bool) (event.Time, error) {
 	occ, err := m.occupancy(prog)
 	if err != nil {
 		return 0, err
@@ -131,6 +134,7 @@ func (k *kernel) run(m *model, c *cache, layouts []layout, prog *trace.Program, 
 	k.l2, k.dram, k.queueing = scales{1, 1}, scales{1, 1}, false
 	k.total = demand{}
 	k.settling, k.err = false, nil
+	k.follow(rec)
 	k.groups = append(k.groups[:0], &group{n: m.cores, freed: occ, core0: true})
 	k.due = k.due[:0]
 	k.touched(k.groups[0])
@@ -224,7 +228,12 @@ func (k *kernel) advance(g *group, now event.Time) {
 		}
 		done := min(float64(r.rate*dt), r.left)
 		r.left -= done
-		r.path[r.by] += dt
+		if s.waits == nil {
+			r.path[r.by] += dt
+		}
+		for _, c := range s.waits {
+			r.path[c.by] += float64(dt * c.ps / s.wait)
+		}
 		if s.iters > 0 {
 			f := done / dt * float64(r.n)
 			util[onMatrix] += float64(f * s.work[shMatrix])
@@ -403,7 +412,7 @@ func (k *kernel) dispatch(now event.Time, free int) error {
 	for i := range classes {
 		c := &classes[i]
 		per := spent{flops: map[dtype.Type]float64{}}
-		segs, err := k.segments(&k.prog.Parts[c.part], c.tiles, c.counts, &per)
+		segs, err := k.segments(c.part, c.tiles, c.counts, &per)
 		if err != nil {
 			return fmt.Errorf("program %s: %w", k.prog.Name, err)
 		}

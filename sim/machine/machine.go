@@ -33,6 +33,14 @@ type Options struct {
 	NoCap    bool // ignore the power cap
 	Steps    bool // run every iteration by itself, to check the steady states; slow
 	Timeline bool // record core 0
+
+	// Clocks are the clocks in Hz to try first, by launch, and receive those
+	// found, if there is one for each launch. Replays of one trace on chips that
+	// differ little find theirs in fewer tries.
+	Clocks []float64
+	// Records are filled by a replay that finds them empty, and followed by
+	// others.
+	Records *Records
 }
 
 // measured is one simulated launch.
@@ -66,6 +74,7 @@ type replay struct {
 	last    []int   // launch of the measured pass that touches a tensor last
 	at      int     // launch under way
 	final   bool    // this is the measured pass
+	record  bool    // opt.Records is being filled
 	memo    map[string]*layerRun
 	events  result.Events
 }
@@ -88,6 +97,10 @@ func Replay(chip *arch.Chip, tr *trace.Trace, opt Options) (*result.Result, erro
 		memo:   map[string]*layerRun{},
 	}
 	r.kernel = newKernel(r.sim)
+	if opt.Records != nil && opt.Records.launches == nil {
+		r.record = true
+		opt.Records.launches = make([]*record, len(tr.Launches))
+	}
 	passes, copies, err := residency(tr.Header.Cache)
 	if err != nil {
 		return nil, err
@@ -256,7 +269,7 @@ func (r *replay) layer(layer int32, launches []trace.Launch) ([]*measured, error
 	}
 	done := make([]*measured, 0, len(launches))
 	for i := range launches {
-		d, err := r.launch(&launches[i])
+		d, err := r.launch(r.at+i, &launches[i])
 		if err != nil {
 			return nil, err
 		}
@@ -311,15 +324,16 @@ func (r *replay) signature(layer int32, launches []trace.Launch) string {
 	return string(b)
 }
 
-// clockStep is the change of the clock below which the search for it ends.
-const clockStep = 2e-3
+// capTolerance is how close to the cap, relative to it, the power of a kernel
+// below the highest clock has to be.
+const capTolerance = 3e-3
 
 // clockTries bounds the search for the clock under the power cap.
 const clockTries = 3
 
 // launch simulates one launch. Where its power at the highest clock exceeds
 // the cap, it is run again at the clock that fits.
-func (r *replay) launch(l *trace.Launch) (*measured, error) {
+func (r *replay) launch(index int, l *trace.Launch) (*measured, error) {
 	prog := &r.tr.Programs[l.Program]
 	args := make([]int32, len(l.Args))
 	for i, t := range l.Args {
@@ -327,13 +341,24 @@ func (r *replay) launch(l *trace.Launch) (*measured, error) {
 	}
 	top := float64(r.chip.Clock.Max.Value)
 	hz := top
+	hint := r.final && len(r.opt.Clocks) == len(r.tr.Launches)
+	if hint && r.opt.Clocks[index] > 0 {
+		hz = min(top, r.opt.Clocks[index])
+	}
 	if r.cache != nil {
 		r.before.copyFrom(r.cache)
 	}
 	var d *measured
+	var last struct{ hz, watts float64 }
+	var rec *record
+	keep := r.final && r.opt.Records != nil
+	if keep && index < len(r.opt.Records.launches) {
+		rec = r.opt.Records.launches[index]
+	}
 	for try := 0; ; try++ {
 		m := r.model(hz)
-		end, err := r.kernel.run(m, r.cache, r.layouts, prog, args, r.opt.Timeline)
+		end, err := r.kernel.run(m, r.cache, r.layouts, prog, args, rec, r.opt.Timeline)
+		rec = r.kernel.recorded()
 		if r.opt.Steps && err == nil {
 			if r.cache != nil {
 				r.cache.copyFrom(r.before)
@@ -353,15 +378,30 @@ func (r *replay) launch(l *trace.Launch) (*measured, error) {
 		}
 		work := float64(d.dur - d.gap)
 		next := sustained(r.chip, d.energy, &r.kernel.path, work, hz)
-		if abs64(next-hz) <= clockStep*hz {
+		watts := d.energy.total() / float64(d.dur)
+		limit := float64(r.chip.Power.Cap.Value)
+		if next == hz || abs64(watts-limit) <= capTolerance*limit {
 			break
 		}
+		if last.hz != 0 && watts != last.watts { // the line through the last two
+			line := hz + (limit-watts)*(hz-last.hz)/(watts-last.watts)
+			if line > next*0.9 && line < next*1.1 && line < top {
+				next = line
+			}
+		}
+		last.hz, last.watts = hz, watts
 		hz = next
 		if r.cache != nil {
 			r.cache.copyFrom(r.before)
 		}
 	}
+	if keep && r.record {
+		r.opt.Records.launches[index] = rec
+	}
 	r.events.Kernels++
+	if hint {
+		r.opt.Clocks[index] = hz
+	}
 	if hz < top {
 		for i := range d.path {
 			if clocked[i] {

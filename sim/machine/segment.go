@@ -12,7 +12,8 @@ import (
 // bounds of a software pipeline: Rau, "Iterative Modulo Scheduling", 1994).
 type segment struct {
 	wait   float64 // ps; a wait when iters is 0
-	waitBy limit
+	waits  []cause // what it is made of, one after the other; nil: all waitBy
+	waitBy limit   // the longest part
 	iters  float64
 	work   [shares]float64 // ps at the full rate of each unit, one iteration
 	cap    float64         // ps
@@ -21,6 +22,33 @@ type segment struct {
 	l2     float64 // bytes that cross the shared cache in one iteration
 	dram   float64 // bytes of main memory in one iteration
 	op     int
+}
+
+// cause is a part of a wait.
+type cause struct {
+	by limit
+	ps float64
+}
+
+// wait appends a wait to segs, as part of the last one where that is a wait
+// too.
+func wait(segs []segment, ps float64, by limit, op int) []segment {
+	if n := len(segs) - 1; n >= 0 && segs[n].iters == 0 {
+		s := &segs[n]
+		if s.waits == nil {
+			s.waits = append(s.waits, cause{s.waitBy, s.wait})
+		}
+		s.waits = append(s.waits, cause{by, ps})
+		s.wait += ps
+		longest := 0.0
+		for _, c := range s.waits {
+			if c.ps > longest {
+				longest, s.waitBy = c.ps, c.by
+			}
+		}
+		return segs
+	}
+	return append(segs, segment{wait: ps, waitBy: by, op: op})
 }
 
 // spent is what a tile program costs in total, whenever it runs.
@@ -43,7 +71,9 @@ const minPeriod = 1
 
 // segments builds the timing of one tile program of a cohort. counts holds
 // the iterations of each step.
-func (k *kernel) segments(part *trace.Part, tiles [][4]int64, counts []int64, cost *spent) ([]segment, error) {
+func (k *kernel) segments(number int, tiles [][4]int64, counts []int64, cost *spent) ([]segment, error) {
+	part := &k.prog.Parts[number]
+	moved := k.traffic(number, part, tiles, counts)
 	segs := []segment{{wait: k.m.start, waitBy: byStart}}
 	for i := range part.Code {
 		s := &part.Code[i]
@@ -51,7 +81,7 @@ func (k *kernel) segments(part *trace.Part, tiles [][4]int64, counts []int64, co
 		if n == 0 {
 			continue
 		}
-		t := k.move(s, tiles, n)
+		t := moved[i]
 		cost.mem.add(t, 1)
 		var err error
 		segs, err = k.step(segs, s, float64(n), t, cost)
@@ -155,7 +185,7 @@ func (k *kernel) step(segs []segment, s *trace.Step, n float64, t traffic, cost 
 
 	if s.Count == nil { // loads, then arithmetic, then stores
 		if load > 0 {
-			segs = append(segs, segment{wait: lat, waitBy: m.roundTrip(), op: g.op}, mem)
+			segs = append(wait(segs, lat, m.roundTrip(), g.op), mem)
 		}
 		if chain > 0 {
 			g.iters, g.cap, g.capBy = 1, max(chain, minPeriod), chainLimit(units, &g)
@@ -189,14 +219,14 @@ func (k *kernel) step(segs []segment, s *trace.Step, n float64, t traffic, cost 
 		}
 	}
 	if first > 0 {
-		segs = append(segs, segment{wait: first, waitBy: m.roundTrip(), op: g.op})
+		segs = wait(segs, first, m.roundTrip(), g.op)
 	}
 	if drain := chain - chain/ways; drain > 0 { // of the last iterations in flight
-		segs = append(segs, segment{wait: drain, waitBy: byDependency, op: g.op})
+		segs = wait(segs, drain, byDependency, g.op)
 	}
 	if sys := m.chip.Cores.Matrix.Systolic; sys != nil && matrixPS > 0 {
 		if clk := fillDrain(sys); clk > 0 {
-			segs = append(segs, segment{wait: float64(clk) * m.psClk, waitBy: byMatrix, op: g.op})
+			segs = wait(segs, float64(clk)*m.psClk, byMatrix, g.op)
 		}
 	}
 	return append(segs, g), nil

@@ -1,0 +1,295 @@
+// Package run is one run from names to result: it loads the chip, builds the
+// model's graph, compiles it, replays the trace and sets the outcome against
+// its bound. Sweeps, comparisons and the command line all go through it.
+// Floor 4.
+package run
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"sync"
+
+	"maru/arch"
+	"maru/arch/dtype"
+	"maru/internal/config"
+	"maru/sim/bound"
+	"maru/sim/machine"
+	"maru/sim/result"
+	"maru/workloads/compile"
+	"maru/workloads/graph"
+	"maru/workloads/model"
+	"maru/workloads/plan"
+	"maru/workloads/trace"
+)
+
+// Version of the program, as results carry it.
+const Version = "0.1.0"
+
+// Input names everything a run needs; zero values mean defaults.
+type Input struct {
+	Chip string   // name or file
+	Sets []string // "PATH=VALUE" changes to the chip
+
+	Model string // name or file; exactly one of Model and Op
+	Op    string // a single operator, "gemm:m=4096,n=4096,k=4096"
+
+	Phase      string // default: prefill for decoders, forward otherwise
+	Batch, Seq int64  // default 1; 2048, or what the model is built for
+	DType      string // default: the chip's preferred format
+	KVDType    string // default: DType, or 16 bits where that is narrower
+	Layers     int    // 0: all
+	NoFuse     bool
+	Profile    string // default: the chip's
+	Cache      string // default cold
+	Launch     string // default graph
+
+	PrintAfter []string  // passes whose outcome is printed
+	PrintTo    io.Writer // where to
+}
+
+// Compiled is a program ready to run.
+type Compiled struct {
+	Chip     *arch.Chip
+	Doc      *config.Doc
+	Graph    *graph.Graph
+	Plan     plan.Plan
+	Trace    *trace.Trace
+	Warnings []string
+}
+
+// defaultSeq is the length of a prompt, or of the context of a decode step,
+// when none is given.
+const defaultSeq = 2048
+
+// length is the sequence length when none is given: the default, or the
+// longest that the model takes if that is less.
+func length(m *model.Model) int64 {
+	switch {
+	case m.Decoder != nil:
+		return min(defaultSeq, m.Decoder.MaxPositions)
+	case m.Encoder != nil:
+		return min(defaultSeq, m.Encoder.MaxPositions)
+	}
+	return 1
+}
+
+// plan turns the input's words into a plan for a chip; the phase and lengths
+// that depend on the model are left to it.
+func (in *Input) plan(chip *arch.Chip) (p plan.Plan, err error) {
+	p = plan.Plan{
+		Batch: in.Batch, Seq: in.Seq, Layers: in.Layers, Fuse: !in.NoFuse,
+		Profile: in.Profile, Cache: in.Cache, Launch: in.Launch, DType: chip.Preferred,
+	}
+	if in.Batch < 0 {
+		return p, fmt.Errorf("batch %d: must be at least 1", in.Batch)
+	}
+	if in.Seq < 0 {
+		return p, fmt.Errorf("seq %d: must be at least 1", in.Seq)
+	}
+	if in.Layers < 0 {
+		return p, fmt.Errorf("layers %d: must be at least 1, or 0 for all", in.Layers)
+	}
+	if p.Batch == 0 {
+		p.Batch = 1
+	}
+	if p.Profile == "" {
+		p.Profile = chip.Profile
+	}
+	if p.Cache == "" {
+		p.Cache = "cold"
+	}
+	if p.Launch == "" {
+		p.Launch = "graph"
+	}
+	if in.DType != "" {
+		if p.DType, err = dtype.Parse(in.DType); err != nil {
+			return p, err
+		}
+	}
+	p.KVDType = p.DType
+	if p.DType.Bits() < 16 && !p.DType.IsFloat() {
+		p.KVDType = dtype.FP16
+	} else if p.DType.Bits() < 8 {
+		p.KVDType = dtype.FP8
+	}
+	if in.KVDType != "" {
+		if p.KVDType, err = dtype.Parse(in.KVDType); err != nil {
+			return p, err
+		}
+	}
+	return p, nil
+}
+
+// Compile loads, builds and compiles. Errors are the user's to mend: bad
+// files and names, a model that does not fit, an operator that no tile fits.
+func Compile(in Input) (*Compiled, error) {
+	if (in.Model == "") == (in.Op == "") {
+		return nil, fmt.Errorf("give a model or an operator, and not both")
+	}
+	chip, doc, err := arch.Load(in.Chip, in.Sets)
+	if err != nil {
+		return nil, err
+	}
+	p, err := in.plan(chip)
+	if err != nil {
+		return nil, err
+	}
+	c := &Compiled{Chip: chip, Doc: doc}
+	if in.Op != "" {
+		p.Phase = plan.Forward
+		if in.Phase != "" {
+			if p.Phase, err = plan.ParsePhase(in.Phase); err != nil {
+				return nil, err
+			}
+		}
+		if p.Seq == 0 {
+			p.Seq = 1
+		}
+		if c.Graph, err = model.ParseOp(in.Op, p); err != nil {
+			return nil, err
+		}
+	} else {
+		m, err := model.Load(in.Model)
+		if err != nil {
+			return nil, err
+		}
+		p.Phase = plan.Forward
+		if m.Decoder != nil {
+			p.Phase = plan.Prefill
+		}
+		if in.Phase != "" {
+			if p.Phase, err = plan.ParsePhase(in.Phase); err != nil {
+				return nil, err
+			}
+		}
+		if p.Seq == 0 {
+			p.Seq = length(m)
+		}
+		if c.Graph, err = model.Build(m, p); err != nil {
+			return nil, err
+		}
+	}
+	c.Plan = p
+	c.Warnings = append(c.Warnings, c.Graph.Warnings...)
+	tr, warnings, err := compile.Compile(c.Graph, p, chip, compile.Options{PrintAfter: in.PrintAfter, Out: in.PrintTo})
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range warnings {
+		c.Warnings = append(c.Warnings, w.String())
+	}
+	c.Trace = tr
+	return c, nil
+}
+
+// Options of a simulation.
+type Options struct {
+	Exact bool // simulate every repeated layer
+	NoCap bool // ignore the power cap
+	Brief bool // leave out elasticity and the spread of estimates
+	Jobs  int  // simulations at once; 0 is 1
+}
+
+// Simulate replays a trace on a chip described by doc and completes the
+// result. Equal chips and traces give equal results.
+func Simulate(chip *arch.Chip, doc *config.Doc, tr *trace.Trace, opt Options) (*result.Result, error) {
+	if err := tr.Validate(); err != nil {
+		return nil, err
+	}
+	clocks := make([]float64, len(tr.Launches))
+	records := &machine.Records{}
+	mo := machine.Options{Exact: opt.Exact, NoCap: opt.NoCap, Timeline: true, Clocks: clocks}
+	if !opt.Brief {
+		mo.Records = records
+	}
+	res, err := machine.Replay(chip, tr, mo)
+	if err != nil {
+		return nil, err
+	}
+	res.Program = "maru " + Version
+	res.Hash = hash(doc, tr)
+	b := bound.Of(chip, tr)
+	res.BoundUS, res.BoundBy = b.Total.PS/1e6, b.Total.By
+	peak := float64(chip.PeakAtSpec(tr.Header.DType))
+	if peak > 0 && res.LatencyPS > 0 {
+		res.MFU = float64(res.Flops) / (float64(res.LatencyPS) / 1e12) / peak
+	}
+	for i := range res.Ops {
+		o := &res.Ops[i]
+		ob := b.Ops[o.Name]
+		o.BoundUS, o.BoundBy = ob.PS/1e6, ob.By
+		if peak > 0 && o.LatencyPS > 0 {
+			o.MatrixUtil = float64(o.Flops) / (float64(o.LatencyPS) / 1e12) / peak
+		}
+	}
+	res.Roofline = roofline(chip, tr)
+	figures, estimates := chip.Figures(), chip.Estimates()
+	res.Estimate.Figures, res.Estimate.Estimated = len(figures), len(estimates)
+	if len(figures) > 0 {
+		res.Estimate.Share = float64(len(estimates)) / float64(len(figures))
+	}
+	for _, e := range estimates {
+		res.Estimate.Names = append(res.Estimate.Names, e.Path)
+	}
+	res.Estimate.LowUS, res.Estimate.HighUS = res.LatencyUS, res.LatencyUS
+	if opt.Brief {
+		return res, nil
+	}
+	if err := variants(res, clocks, records, chip, doc, tr, opt); err != nil {
+		return nil, err
+	}
+	return res, nil
+}
+
+// hash names the input: the resolved chip and the canonical trace.
+func hash(doc *config.Doc, tr *trace.Trace) string {
+	h := sha256.New()
+	h.Write(doc.YAML())
+	t := trace.Hash(tr)
+	h.Write(t[:])
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// roofline is what the operators are drawn against: the peaks at the
+// specified clock.
+func roofline(chip *arch.Chip, tr *trace.Trace) result.Roofline {
+	hz := chip.Clock.Spec.Value
+	var out result.Roofline
+	d := tr.Header.DType
+	if chip.Supports(d) {
+		out.Ceilings = append(out.Ceilings, result.Ceiling{Name: "matrix " + d.String(), FlopsPerS: float64(chip.PeakFlops(d, hz))})
+	}
+	out.Ceilings = append(out.Ceilings, result.Ceiling{Name: "vector fp32", FlopsPerS: float64(chip.VectorPeak(dtype.FP32, hz))})
+	out.Slopes = append(out.Slopes, result.Slope{Name: "dram", BytesPerS: float64(chip.Memory.DRAM.Bandwidth.Value)})
+	if chip.Memory.L2 != nil {
+		out.Slopes = append(out.Slopes, result.Slope{Name: "l2", BytesPerS: float64(chip.L2Bandwidth(hz))})
+	}
+	out.Slopes = append(out.Slopes, result.Slope{Name: "scratchpad", BytesPerS: float64(chip.ScratchpadBandwidth(hz))})
+	return out
+}
+
+// parallel runs n tasks, jobs at a time; each writes its own place, so the
+// outcome does not depend on their order.
+func parallel(n, jobs int, task func(i int) error) error {
+	errs := make([]error, n)
+	sem := make(chan struct{}, max(1, jobs))
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Add(1)
+		sem <- struct{}{}
+		go func() {
+			defer wg.Done()
+			errs[i] = task(i)
+			<-sem
+		}()
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
