@@ -84,6 +84,8 @@ type kernel struct {
 
 	rec, fresh *record // followed, or made
 	at         int     // cohorts of rec followed so far
+	stream     streaming
+	found      int // blocks found present in the cohort under way
 
 	// measured
 	cost  spent

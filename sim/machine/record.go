@@ -38,6 +38,7 @@ func (c *cache) equal(o *cache) bool {
 // simulated.
 func (k *kernel) follow(rec *record) {
 	k.rec, k.fresh, k.at = nil, nil, 0
+	k.stream = streaming{part: -1}
 	if k.cache == nil {
 		return
 	}
@@ -75,16 +76,92 @@ func (k *kernel) traffic(number int, part *trace.Part, tiles [][4]int64, counts 
 		}
 		k.leave()
 	}
-	out := make([]traffic, len(part.Code))
-	for i := range part.Code {
-		if counts[i] > 0 {
-			out[i] = k.move(&part.Code[i], tiles, counts[i])
+	out := k.stream.skip(k, number, part, counts)
+	if out == nil {
+		out = make([]traffic, len(part.Code))
+		k.found = 0
+		for i := range part.Code {
+			if counts[i] > 0 {
+				out[i] = k.move(&part.Code[i], tiles, counts[i])
+			}
 		}
+		k.stream.note(float64(k.held()), number, counts, out, len(tiles), k.found > 0)
 	}
 	if k.fresh != nil {
 		k.fresh.cohorts = append(k.fresh.cohorts, cohort{number, tiles, counts, out})
 	}
 	return out
+}
+
+// streaming notices kernels that find nothing in the cache, cohort after
+// cohort. As long as much more than the cache holds is still to come, further
+// cohorts move the mean of those seen, and the blocks themselves are not
+// touched: whatever they would leave is gone by the end.
+type streaming struct {
+	part    int
+	counts  []int64
+	filled  float64 // bytes since nothing was found
+	cohorts int
+	tiles   float64
+	sum     []traffic // over tiles
+}
+
+// seenCohorts is how many cohorts have to find nothing before the next are
+// skipped.
+const seenCohorts = 32
+
+// note adds a cohort that was swept through the cache. It counts once twice
+// the cache's capacity has passed, and what is pushed out is the kernel's own.
+func (s *streaming) note(capacity float64, part int, counts []int64, moved []traffic, tiles int, found bool) {
+	if found || s.part != part || !slices.Equal(s.counts, counts) {
+		*s = streaming{part: part, counts: counts}
+		if found {
+			return
+		}
+	}
+	if s.filled < 2*capacity {
+		for i := range moved {
+			s.filled += float64((moved[i].load + moved[i].store) * float64(tiles))
+		}
+		return
+	}
+	if s.sum == nil {
+		s.sum = make([]traffic, len(moved))
+	}
+	s.cohorts++
+	s.tiles += float64(tiles)
+	for i := range moved {
+		s.sum[i].add(moved[i], float64(tiles))
+	}
+}
+
+// skip returns the traffic of a cohort that need not be swept; nil if it has
+// to be.
+func (s *streaming) skip(k *kernel, number int, part *trace.Part, counts []int64) []traffic {
+	if k.cache == nil || s.cohorts < seenCohorts || s.part != number || !slices.Equal(s.counts, counts) {
+		return nil
+	}
+	var bytes float64
+	for i := range s.sum {
+		bytes += s.sum[i].load + s.sum[i].store
+	}
+	left := float64(part.Tiles()-k.tile) * bytes / s.tiles
+	if left < 2*float64(k.held()) {
+		return nil
+	}
+	out := make([]traffic, len(s.sum))
+	for i := range out {
+		out[i].add(s.sum[i], 1/s.tiles)
+	}
+	return out
+}
+
+// held is the capacity of the cache in bytes; 0 without one.
+func (k *kernel) held() int {
+	if k.cache == nil {
+		return 0
+	}
+	return len(k.cache.tags) * blockBytes
 }
 
 // recorded ends a launch: the cache is as it left it, and the record of it is

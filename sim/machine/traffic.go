@@ -234,6 +234,9 @@ func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int6
 			b := br*l.across + bc
 			missing, wb := k.cache.touch(tensor, b, rows, write)
 			asks += int64(bits.OnesCount64(rows))
+			if missing != rows {
+				k.found++
+			}
 			if missing != 0 {
 				missed += int64(bits.OnesCount64(missing))
 				bytes += l.bytes(b, missing)
