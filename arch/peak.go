@@ -67,6 +67,11 @@ func (c *Chip) ScratchpadBandwidth(clock unit.Frequency) unit.Bandwidth {
 	return unit.BytesPerClock(float64(c.Cores.Count.Value) * float64(c.Cores.Scratchpad.Bandwidth.Value)).At(clock)
 }
 
+// WriteWindow is the time in ps that full write queues between the shared cache
+// and main memory last at its rate: assumed, some hundred entries for each
+// channel. Nobody waits for writes within it.
+const WriteWindow = 2e6
+
 // L2Bandwidth returns the bandwidth of the shared cache at a clock: the smaller of its own bytes per clock and those of
 // all ports, x clock. It is 0 without a shared cache.
 func (c *Chip) L2Bandwidth(clock unit.Frequency) unit.Bandwidth {

@@ -157,7 +157,7 @@ func Of(chip *arch.Chip, tr *trace.Trace) *Bounds {
 		out.Work.Read = max(0, out.Work.Read-capacity)
 	}
 	if chip.Memory.L2 != nil {
-		out.Work.Write = max(0, stay-capacity)
+		out.Work.Write = max(0, stay-capacity-float64(p.dram*arch.WriteWindow))
 	} else {
 		out.Work.Write = stay
 	}
@@ -228,18 +228,22 @@ func (b *blocks) size(i int64, rows uint64) float64 {
 
 // layer returns the traffic of a layer's launches. From the third layer with
 // equal launches on (tensors named relative to the layer) it takes over the
-// second's: the first may find data outside the layers untouched.
+// second's, and follows only what they store: the first may find data outside
+// the layers untouched.
 func (t *tracker) layer(launches []trace.Launch) *layer {
 	var id string
 	if launches[0].Layer >= 0 {
 		id = t.signature(launches)
 		if l := t.known[id]; l != nil && l.times >= 2 {
+			for i := range launches {
+				t.launch(&launches[i], true)
+			}
 			return l
 		}
 	}
 	l := &layer{times: 1}
 	for i := range launches {
-		r, k := t.launch(&launches[i])
+		r, k := t.launch(&launches[i], false)
 		l.reads, l.kept = append(l.reads, r), append(l.kept, k)
 	}
 	if id != "" {
@@ -269,9 +273,9 @@ func (t *tracker) signature(launches []trace.Launch) string {
 	return sb.String()
 }
 
-// launch returns the bytes that a launch reads before the run wrote them and
+// launch returns, unless only stores are followed, the bytes that a launch reads before the run wrote them and
 // nobody read before it, and those it writes and leaves behind.
-func (t *tracker) launch(l *trace.Launch) (read, kept float64) {
+func (t *tracker) launch(l *trace.Launch, storesOnly bool) (read, kept float64) {
 	prog := &t.tr.Programs[l.Program]
 	for i := range prog.Parts {
 		p := &prog.Parts[i]
@@ -280,6 +284,9 @@ func (t *tracker) launch(l *trace.Launch) (read, kept float64) {
 				in := &p.Code[j].Body[k]
 				switch in.Kind {
 				case trace.Load:
+					if storesOnly {
+						continue
+					}
 					read += t.mark(p, &p.Code[j], in, l.Args[in.Slot], false)
 				case trace.Store:
 					kept += t.mark(p, &p.Code[j], in, l.Args[in.Slot], true)

@@ -61,6 +61,7 @@ type kernel struct {
 	sim      *event.Sim
 	onDone   event.HandlerID
 	onSettle event.HandlerID
+	onWrites event.HandlerID
 	groups   []*group
 	due      []int32 // groups whose residents changed since the last settle
 	settling bool    // an event to settle is pending at this time
@@ -72,6 +73,7 @@ type kernel struct {
 	l2, dram scales
 	queueing bool
 	total    demand
+	writes   backlog
 	queue    []queued
 	order    []int
 
@@ -116,6 +118,7 @@ func newKernel(sim *event.Sim) *kernel {
 	k := &kernel{sim: sim}
 	k.onDone = sim.Register(k.done)
 	k.onSettle = sim.Register(k.settle)
+	k.onWrites = sim.Register(k.drained)
 	return k
 }
 
@@ -135,6 +138,7 @@ func (k *kernel) run(m *model, c *cache, layouts []layout, prog *trace.Program, 
 	k.spans, k.trace, k.last = nil, record, 0
 	k.l2, k.dram, k.queueing = scales{1, 1}, scales{1, 1}, false
 	k.total = demand{}
+	k.writes.since, k.writes.rate, k.writes.ticket = 0, 0, event.Ticket{}
 	k.settling, k.err = false, nil
 	k.follow(rec)
 	k.groups = append(k.groups[:0], &group{n: m.cores, freed: occ, core0: true})
@@ -155,6 +159,18 @@ func (k *kernel) run(m *model, c *cache, layouts []layout, prog *trace.Program, 
 				k.stall[u][c] *= idle
 			}
 		}
+	}
+	if over := k.writes.bytes - float64(writeWindow*k.m.dramPS); over > 0 { // the last stores wait for room
+		wait := event.Time(over/k.m.dramPS + 0.5)
+		k.writes.bytes -= over
+		for u := range k.stall {
+			if engine(u) != onDRAM {
+				k.stall[u][byDRAM] += float64(float64(wait) * k.weight(engine(u)))
+			}
+		}
+		k.busy[onDRAM] += float64(wait)
+		k.path[byDRAM] += float64(wait)
+		end += wait
 	}
 	if k.cost.mem.store > 0 { // the last store must arrive
 		drain := event.Time(m.l2Lat + 0.5)
@@ -285,6 +301,7 @@ func (k *kernel) idle(g *group, end event.Time) {
 // and gives every group its new rates.
 func (k *kernel) settle(now event.Time, _, _ int32) error {
 	k.settling = false
+	k.busy[onDRAM] += k.writes.flow(now) / k.m.dramPS
 	free := 0
 	slices.Sort(k.due)
 	for _, i := range k.due {
@@ -311,7 +328,9 @@ func (k *kernel) turn(g *group, now event.Time) {
 			if r.at == len(r.segs) {
 				break
 			}
-			r.left, r.came = r.segs[r.at].amount(), now
+			s := &r.segs[r.at]
+			r.left, r.came = s.amount(), now
+			k.writes.bytes += float64(s.spill * float64(r.n*g.n))
 		}
 		if r.at == len(r.segs) {
 			g.freed += r.n
@@ -666,7 +685,10 @@ func (k *kernel) share(now event.Time) {
 		l2 = halve(k.m.capPS, bytesPS(k.total.loop.l2), bytesPS(k.total.once.l2))
 	}
 	// What crosses to main memory crosses the shared cache first.
-	dram = halve(k.m.dramPS, bytesPS(k.total.loop.dram)*l2.loop, bytesPS(k.total.once.dram)*l2.once)
+	want := min(k.m.dramPS, k.writes.bytes/writeWindow)
+	dram = halve(k.m.dramPS, float64(bytesPS(k.total.loop.dram)*l2.loop)+want, bytesPS(k.total.once.dram)*l2.once)
+	k.writes.rate = want * dram.loop
+	k.writes.plan(k)
 	queueing := k.total.queued > 0 && (l2.once < 1 || dram.once < 1)
 	all := queueing || k.queueing || differ(l2.loop, k.l2.loop) || differ(dram.loop, k.dram.loop)
 	if all {
@@ -706,6 +728,9 @@ func (k *kernel) share(now event.Time) {
 				}
 				if s.dram > 0 && d < 1 {
 					rate, by = rate*d, byDRAM
+				}
+				if full := writeWindow * k.m.dramPS; s.spill > 0 && k.writes.bytes > full {
+					rate, by = rate*full/k.writes.bytes, byDRAM
 				}
 			}
 			r.rate, r.by = rate, by

@@ -75,15 +75,17 @@ type replay struct {
 	at      int     // launch under way
 	final   bool    // this is the measured pass
 	record  bool    // opt.Records is being filled
+	writes  int64   // bytes on their way to main memory when the last launch ended
 	memo    map[string]*layerRun
 	events  result.Events
 }
 
 // layerRun is a simulated layer: what it measured and the cache it left.
 type layerRun struct {
-	layer int32
-	done  []*measured
-	after *cache
+	layer  int32
+	done   []*measured
+	after  *cache
+	writes int64
 }
 
 // Replay runs a valid trace on a chip. The result lacks what does not follow
@@ -258,6 +260,7 @@ func (r *replay) layer(layer int32, launches []trace.Launch) ([]*measured, error
 		id = r.signature(layer, launches)
 		if known := r.memo[id]; known != nil {
 			r.events.LayersReused++
+			r.writes = known.writes
 			if r.cache != nil {
 				r.cache.copyFrom(known.after)
 				if shift := layer - known.layer; shift != 0 {
@@ -276,7 +279,7 @@ func (r *replay) layer(layer int32, launches []trace.Launch) ([]*measured, error
 		done = append(done, d)
 	}
 	if id != "" {
-		run := &layerRun{layer: layer, done: done}
+		run := &layerRun{layer: layer, done: done, writes: r.writes}
 		if r.cache != nil {
 			run.after = r.cache.clone()
 		}
@@ -319,6 +322,7 @@ func (r *replay) signature(layer int32, launches []trace.Launch) string {
 		}
 	}
 	if r.cache != nil {
+		b = binary.LittleEndian.AppendUint64(b, uint64(r.writes))
 		b = r.cache.state(b, layer, func(t int32) bool { return r.final && r.last[t] < r.at })
 	}
 	return string(b)
@@ -357,6 +361,8 @@ func (r *replay) launch(index int, l *trace.Launch) (*measured, error) {
 	}
 	for try := 0; ; try++ {
 		m := r.model(hz)
+		// What the last launch left to write drains in the gap.
+		r.kernel.writes.bytes = max(0, float64(r.writes)-float64(float64(r.gap)*m.dramPS))
 		end, err := r.kernel.run(m, r.cache, r.layouts, prog, args, rec, r.opt.Timeline)
 		rec = r.kernel.recorded()
 		if r.opt.Steps && err == nil {
@@ -398,6 +404,7 @@ func (r *replay) launch(index int, l *trace.Launch) (*measured, error) {
 	if keep && r.record {
 		r.opt.Records.launches[index] = rec
 	}
+	r.writes = int64(r.kernel.writes.bytes)
 	r.events.Kernels++
 	if hint {
 		r.opt.Clocks[index] = hz

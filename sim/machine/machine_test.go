@@ -297,7 +297,7 @@ func tiles(g gemm) (sum int64) {
 }
 
 // More of a resource never slows the same trace by more than 0.5 %, with the
-// power cap off.
+// power cap off; by more than 2 % where tile programs differ in length.
 func TestMonotonic(t *testing.T) {
 	paths := []string{
 		"memory.dram.bandwidth=%g TB/s", "memory.l2.bandwidth=%g B/clk", "cores.matrix.rate.bf16=%g FLOP/clk", "clock.max=%g GHz",
@@ -309,13 +309,16 @@ func TestMonotonic(t *testing.T) {
 		f := rapid.Float64Range(1, 3).Draw(rt, "factor")
 		less := load(t, "h100-sxm", fmt.Sprintf(paths[i], base[i]))
 		more := load(t, "h100-sxm", fmt.Sprintf(paths[i], base[i]*f))
-		text := drawGEMM(rt).text()
+		text, slack := drawGEMM(rt).text(), 1.005
 		if rapid.Bool().Draw(rt, "attention") {
+			// Handing unequal tile programs to whoever is free first is not
+			// monotonic: one that ends sooner may take the longest of those left (Graham 1969).
+			slack = 1.02
 			text = attention(128*rapid.Int64Range(1, 16).Draw(rt, "tiles"), rapid.Int64Range(1, 40).Draw(rt, "heads"), rapid.Int64Range(1, 2).Draw(rt, "ways"))
 		}
 		tr := parse(t, text)
 		a, b := replay(t, less, tr, machine.Options{NoCap: true}), replay(t, more, tr, machine.Options{NoCap: true})
-		if b.LatencyUS > a.LatencyUS*1.005 {
+		if b.LatencyUS > a.LatencyUS*slack {
 			rt.Fatalf(paths[i]+": %.3f us, with %.2f times as much %.3f us", base[i], a.LatencyUS, f, b.LatencyUS)
 		}
 	})

@@ -21,6 +21,7 @@ type segment struct {
 	once   bool    // straight-line traffic: shared bandwidth serves it first come, first served
 	l2     float64 // bytes that cross the shared cache in one iteration
 	dram   float64 // bytes of main memory in one iteration
+	spill  float64 // bytes that a straight-line segment pushes out of the shared cache
 	op     int
 }
 
@@ -154,7 +155,7 @@ func (k *kernel) step(segs []segment, s *trace.Step, n float64, t traffic, cost 
 	cost.scratch += t.load
 	g.op = max(op, 0)
 	load, fetch, late := t.load/n, t.fetch/n, t.late/n
-	store, dram := t.store/n, t.dram/n
+	store, dram, spill := t.store/n, t.dram/n, t.spill/n
 	lat := 0.0
 	if load > 0 {
 		lat = m.l2Lat + float64((m.dramLat-m.l2Lat)*late/load)
@@ -179,11 +180,14 @@ func (k *kernel) step(segs []segment, s *trace.Step, n float64, t traffic, cost 
 		both := load + store
 		out.l2, out.dram = 0, dram*store/max(1, both)
 		mem.dram -= out.dram
-	} else if load == 0 { // only the stores push anything out
-		out.dram, mem.dram = dram, 0
 	}
 
 	if s.Count == nil { // loads, then arithmetic, then stores
+		if store > 0 {
+			out.spill = spill
+		} else {
+			mem.spill = spill
+		}
 		if load > 0 {
 			segs = append(wait(segs, lat, m.roundTrip(), g.op), mem)
 		}
@@ -201,7 +205,7 @@ func (k *kernel) step(segs []segment, s *trace.Step, n float64, t traffic, cost 
 	for u := range g.work {
 		g.work[u] += mem.work[u] + out.work[u]
 	}
-	g.l2, g.dram = mem.l2+out.l2, mem.dram+out.dram
+	g.l2, g.dram = mem.l2+out.l2, mem.dram+out.dram+spill
 	g.iters = n
 	stages, ways := float64(max(1, s.Stages)), float64(max(1, s.Ways))
 	g.cap, g.capBy = max(chain/ways, minPeriod), chainLimit(units, &g)

@@ -49,7 +49,7 @@ type stepWork struct {
 	stages, ways int64
 	lat          float64
 	load, fetch  float64 // bytes of an iteration
-	dram         float64
+	dram, spill  float64
 	store        float64
 	ops          []unitTime
 }
@@ -168,7 +168,7 @@ func (s *stepper) dispatch(now event.Time) error {
 func (s *stepper) work(st *trace.Step, n int64, t traffic) (stepWork, error) {
 	k, m := s.k, s.k.m
 	f := float64(n)
-	w := stepWork{n: n, stages: 1, ways: 1, load: t.load / f, fetch: t.fetch / f, dram: t.dram / f, store: t.store / f}
+	w := stepWork{n: n, stages: 1, ways: 1, load: t.load / f, fetch: t.fetch / f, dram: t.dram / f, spill: t.spill / f, store: t.store / f}
 	if st.Count != nil {
 		w.stages, w.ways = int64(max(1, st.Stages)), int64(max(1, st.Ways))
 	}
@@ -251,8 +251,11 @@ func (s *stepper) issue(now event.Time, a int32) {
 		if m.l2 {
 			at = max(at, reserve(&s.l2, float64(now), (w.fetch)/m.capPS))
 		}
-		if b := w.dram; b > 0 {
-			at = max(at, reserve(&s.dram, float64(now), b/m.dramPS))
+		if w.dram > 0 {
+			at = max(at, reserve(&s.dram, float64(now), w.dram/m.dramPS))
+		}
+		if w.spill > 0 { // nobody waits for it but those who read later
+			reserve(&s.dram, float64(now), w.spill/m.dramPS)
 		}
 		s.sim.At(up(at+w.lat), s.onData, a, 0)
 	}
@@ -288,8 +291,9 @@ func (s *stepper) op(now event.Time, a, b int32) error {
 		end := reserve(&s.free[t.core].unit[shPort], float64(now), w.store/m.portPS)
 		if m.l2 {
 			end = max(end, reserve(&s.l2, float64(now), w.store/m.capPS))
-			if w.load == 0 && w.dram > 0 {
-				end = max(end, reserve(&s.dram, float64(now), w.dram/m.dramPS))
+			if w.load == 0 && w.spill > 0 {
+				// Stores stall only behind a full queue of earlier writes.
+				end = max(end, reserve(&s.dram, float64(now), w.spill/m.dramPS)-writeWindow)
 			}
 		} else {
 			end = max(end, reserve(&s.dram, float64(now), w.store/m.dramPS))

@@ -15,7 +15,8 @@ type traffic struct {
 	late      float64 // of load: what had to wait for main memory, fetched here or by a neighbour
 	store     float64
 	writeback float64 // written to main memory
-	dram      float64 // miss and writeback in bytes of long runs: short ones take as long as more
+	dram      float64 // miss (without a shared cache, all traffic) in bytes of long runs: short ones take as long as more
+	spill     float64 // writeback from the shared cache, counted likewise
 }
 
 func (t *traffic) add(o traffic, f float64) {
@@ -26,6 +27,7 @@ func (t *traffic) add(o traffic, f float64) {
 	t.store += float64(o.store * f)
 	t.writeback += float64(o.writeback * f)
 	t.dram += float64(o.dram * f)
+	t.spill += float64(o.spill * f)
 }
 
 // stripe is a region that several tile programs of a cohort sweep together.
@@ -246,7 +248,7 @@ func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int6
 	}
 	sum.writeback += float64(back)
 	// What is pushed out leaves a row of its block at a time.
-	sum.dram += float64(float64(back) * k.m.runCost(l.bw))
+	sum.spill += float64(float64(back) * k.m.runCost(l.bw))
 	if write {
 		if in.Atomic {
 			total *= 2 // the cache reads, adds and writes
