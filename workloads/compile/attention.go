@@ -33,7 +33,7 @@ func (c *coder) attention() error {
 	}
 	var err error
 	if a.path, err = c.t.path(a.dt); err != nil {
-		return err
+		return c.t.formatError(a.dt)
 	}
 	a.r = &c.m.prof.attention
 	if c.m.prof.block.rows == nil && a.path != asyncPath {
@@ -97,7 +97,7 @@ func (a *attend) fit(rows int64, keysAtMost int64, held int64) error {
 			}
 			a.threads, a.regs = 0, 0
 			if r.threads > 0 {
-				each := int64(float64(bq*d.ValueDim)+float64(bq*bk)*r.scores)/r.threads + r.registers
+				each := int64(float64(bq*d.ValueDim)+float64(float64(bq*bk)*r.scores))/r.threads + r.registers
 				if each > r.maxRegs {
 					continue
 				}
@@ -128,7 +128,7 @@ func (a *attend) scratch(bq, bk, held int64, q, k dtype.Type) int64 {
 func (a *attend) multiply(body []trace.Instr, m, n, k int64, fromReg bool) []trace.Instr {
 	if a.path == vectorPath {
 		_, bytes := a.c.t.unitCost(vectorPath, m, n, k, a.dt)
-		body = vector(body, 0, 2*m*n*k, a.dt)
+		body = vector(body, 0, a.c.t.productOps(m, n, k), a.dt)
 		return append(body, trace.Instr{Kind: trace.Scratch, Count: int64(bytes)})
 	}
 	return append(body, trace.Instr{Kind: trace.MatMul, M: m, N: n, K: k, DType: a.dt, FromReg: fromReg && a.r.threads > 0})
@@ -160,6 +160,7 @@ func (a *attend) prefill() error {
 	keys := ceilDiv(d.SeqKV, blocks)
 	c.begin(fmt.Sprintf("%s_%s_%dx%d", a.r.name, a.dt, a.queries, a.keys), a.threads, a.regs,
 		a.scratch(a.queries, a.keys, a.r.held, c.in(0).dt, c.in(1).dt))
+	c.prog.Setup = a.r.setup
 	w := a.writer()
 	behind := d.SeqKV - d.SeqQ // keys before the first query
 	segs := segments(d.SeqQ, a.queries, d.Batch > 1)
@@ -286,6 +287,7 @@ func (a *attend) decode() error {
 		name += fmt.Sprintf("_split%d", splits)
 	}
 	c.begin(name, a.threads, a.regs, scratch)
+	c.prog.Setup = a.r.setup
 	q, k, v := c.slot("q", c.inRef(0)), c.slot("k", c.inRef(1)), c.slot("v", c.inRef(2))
 	count := fixed(blocks)
 	if splits > 1 {
@@ -451,18 +453,13 @@ func (a *attend) combine(partial, stats int, splits int64) {
 	cols := heads * d.ValueDim
 	threads := int(min(256, max(64, roundUp(cols/4, 32))))
 	c.begin(a.r.name+"_combine", threads, s.registers, 0)
+	c.prog.Setup = a.r.combineSetup
 	p, st, o := c.slot("partials", partial), c.slot("stats", stats), c.slot("o", c.resultRef(0))
-	var body []trace.Instr
-	for i := range splits {
-		l := load(0, st, trace.Expr{C: i * rows, Y: 1}, trace.Expr{X: heads}, 1, heads)
-		l.Sync = true
-		body = append(body, l)
-		l = load(0, p, trace.Expr{C: i * rows, Y: 1}, trace.Expr{X: cols}, 1, cols)
-		l.Sync = true
-		body = append(body, l)
-	}
-	body = vector(body, 0, splits*(2*cols+2*heads), dtype.FP32)
-	body = special(body, 0, splits*heads)
+	weigh := load(0, st, trace.Expr{Y: 1, K: rows}, trace.Expr{X: heads}, 1, heads)
+	add := load(0, p, trace.Expr{Y: 1, K: rows}, trace.Expr{X: cols}, 1, cols)
+	weigh.Sync, add.Sync = true, true
+	sums := special(vector([]trace.Instr{weigh, add}, 0, 2*cols+2*heads, dtype.FP32), 0, heads)
+	body := vector(nil, 0, cols, dtype.FP32)
 	row, col := trace.Expr{Y: 1}, trace.Expr{C: c.result(0).col, X: cols}
 	if x := c.result(0); x.cols != width {
 		row, col = trace.Expr{Y: d.Heads, X: heads}, fixed(x.col)
@@ -476,7 +473,7 @@ func (a *attend) combine(partial, stats int, splits int64) {
 		l.Sync = true
 		body = append(body, l)
 	}
-	c.part([4]int64{d.Heads / heads, rows, 1, 1}, once(body...))
+	c.part([4]int64{d.Heads / heads, rows, 1, 1}, loop(fixed(splits), int(min(splits, maxInFlight)), 1, sums...), once(body...))
 	c.finish()
 }
 
@@ -517,19 +514,39 @@ func (a *attend) backward() error {
 	c.finish()
 
 	c.begin(fmt.Sprintf("%s_backward_%s_%dx%d", a.r.name, a.dt, bq, bk), a.threads, a.regs, a.backwardScratch(bq, bk))
-	c.prog.Ops = work
-	blocks := ceilDiv(d.SeqKV, bk)
-	keys := ceilDiv(d.SeqKV, blocks)
+	c.prog.Ops, c.prog.Setup = work, a.r.setup
+	for _, seg := range segments(d.SeqKV, bk, d.Batch > 1) {
+		a.backwardPart(seg, delta, sums)
+	}
+	c.finish()
+
+	// The gradient of Q in its own format.
+	c.begin(a.r.name+"_backward_convert", a.streamThreads(), s.registers, 0)
+	body = vector([]trace.Instr{span("sums", sums, nil, d.Heads*d.HeadDim, false)}, 0, per*d.Heads*d.HeadDim, dtype.FP32)
+	body = append(body, span("dq", c.resultRef(0), c.result(0), c.result(0).cols, true))
+	c.part([4]int64{1, ceilDiv(rows, per), 1, 1}, once(body...))
+	c.finish()
+	return nil
+}
+
+// backwardPart writes the tile programs of a stretch of keys. Grid as in prefill,
+// but y is blocks of keys.
+func (a *attend) backwardPart(seg segment, delta, sums int) {
+	c, d := a.c, a.d
+	bq, bk, keys := a.queries, a.keys, seg.size
 	tiles := ceilDiv(d.SeqQ, bq)
 	each := ceilDiv(d.SeqQ, tiles)
-	// Grid as in prefill, but y is blocks of keys.
-	at := trace.Expr{Y: keys}
+	at := trace.Expr{C: seg.start, Y: keys}
+	if seg.tiles == 1 {
+		at.Y = 0
+	}
 	kr, kc, kw := a.head(c.in(1), d.SeqKV, d.HeadDim, 1, at)
 	vr, vc, vw := a.head(c.in(2), d.SeqKV, d.ValueDim, 1, at)
 	from := trace.Expr{C: (tiles - 1) * each, K: -each}
 	if tiles == 1 {
 		from = trace.Expr{}
 	}
+	rows := d.Batch * d.SeqQ
 	qr, qc, qw := a.head(c.in(0), d.SeqQ, d.HeadDim, a.group, from)
 	gr, gc, gw := a.head(c.in(4), d.SeqQ, d.ValueDim, a.group, from)
 	buffer := operand{rows: rows, cols: d.Heads * d.HeadDim, width: d.Heads * d.HeadDim}
@@ -538,11 +555,11 @@ func (a *attend) backward() error {
 	tr, tc, tw := a.head(&small, d.SeqQ, 1, a.group, from)
 	count := fixed(tiles)
 	if d.Causal {
-		// Queries from key y*keys - (SeqKV-SeqQ) on see the block.
-		count = trace.Expr{C: tiles*each + d.SeqKV - d.SeqQ + each - 1, Y: -keys, Div: each, Min: 1, Max: tiles}
-	}
-	if d.Window > 0 && d.Causal {
-		count.Max = min(tiles, ceilDiv(d.Window+keys-1, each)+1)
+		// Queries from key - (SeqKV-SeqQ) on see a key.
+		count = trace.Expr{C: tiles*each + d.SeqKV - d.SeqQ - seg.start + each - 1, Y: -at.Y, Div: each, Min: 1, Max: tiles}
+		if d.Window > 0 {
+			count.Max = min(tiles, ceilDiv(d.Window+keys-1, each)+1)
+		}
 	}
 	sumsStore := store(0, c.slot("sums", sums), nr, nc, each, nw)
 	sumsStore.Atomic = true
@@ -569,18 +586,9 @@ func (a *attend) backward() error {
 		st.Atomic = a.group > 1
 		end = append(end, st)
 	}
-	c.part([4]int64{a.group, blocks, d.KVHeads, d.Batch},
+	c.part([4]int64{a.group, seg.tiles, d.KVHeads, d.Batch},
 		once(load(0, c.slot("k", c.inRef(1)), kr, kc, keys, kw), load(0, c.slot("v", c.inRef(2)), vr, vc, keys, vw)),
 		loop(count, a.r.stages, a.r.ways, in...), once(end...))
-	c.finish()
-
-	// The gradient of Q in its own format.
-	c.begin(a.r.name+"_backward_convert", a.streamThreads(), s.registers, 0)
-	body = vector([]trace.Instr{span("sums", sums, nil, d.Heads*d.HeadDim, false)}, 0, per*d.Heads*d.HeadDim, dtype.FP32)
-	body = append(body, span("dq", c.resultRef(0), c.result(0), c.result(0).cols, true))
-	c.part([4]int64{1, ceilDiv(rows, per), 1, 1}, once(body...))
-	c.finish()
-	return nil
 }
 
 func (a *attend) streamThreads() int {

@@ -83,7 +83,7 @@ func (t *target) arrayClocks(m, n, k int64, dt dtype.Type) float64 {
 // blocked lowers a product for a machine whose cores the compiler schedules.
 func (c *coder) blocked(g *gemm) error {
 	if _, err := c.t.path(g.dt); err != nil {
-		return err
+		return c.t.formatError(g.dt)
 	}
 	b, err := c.block(g)
 	if err != nil {
@@ -193,17 +193,17 @@ func (b *blockCost) whole(x *blocking, r *run) bool {
 // try costs a blocking and returns the better of it and best.
 func (b *blockCost) try(x, best blocking) blocking {
 	e := b.e
-	am, bm := float64(x.rows*x.deep)*e.widthA, float64(x.cols*x.deep)*e.widthB
-	out := float64(x.rows*x.cols) * e.outCols * (e.widthC + e.widthExtras)
-	sums := float64(x.rows*x.cols) * 4
+	am, bm := float64(float64(x.rows*x.deep)*e.widthA), float64(float64(x.cols*x.deep)*e.widthB)
+	out := float64(float64(x.rows*x.cols) * e.outCols * (e.widthC + e.widthExtras))
+	sums := float64(4 * x.rows * x.cols)
 	stages := float64(b.stages)
 	switch x.form {
 	case overK:
-		x.scratch = int64(stages*(am+bm) + sums + out)
+		x.scratch = int64(float64(stages*(am+bm)) + sums + out)
 	case overN:
-		x.scratch = int64(am + stages*(bm+out) + sums)
+		x.scratch = int64(am + float64(stages*(bm+out)) + sums)
 	case overM:
-		x.scratch = int64(bm + stages*(am+out) + sums)
+		x.scratch = int64(bm + float64(stages*(am+out)) + sums)
 	}
 	b.least = min(b.least, x.scratch)
 	if x.scratch > b.limit {
@@ -248,10 +248,10 @@ func (b *blockCost) cost(x *blocking) float64 {
 		}
 		active := float64(min(t.cores, programs))
 		rate := t.dramRate / active
-		am, bn := float64(min(x.rows, r.m)*x.deep)*e.widthA, float64(min(x.cols, r.n)*x.deep)*e.widthB
+		am, bn := float64(float64(min(x.rows, r.m)*x.deep)*e.widthA), float64(float64(min(x.cols, r.n)*x.deep)*e.widthB)
 		elements := float64(min(x.rows, r.m) * min(x.cols, r.n))
-		out := elements * e.outCols * e.widthC
-		extra := elements * e.outCols * e.widthExtras
+		out := float64(elements * e.outCols * e.widthC)
+		extra := float64(elements * e.outCols * e.widthExtras)
 		arith := elements*e.vectorOps/t.vectorRate(dtype.FP32) + elements*e.specials/t.special
 		clocks := t.arrayClocks(x.rows, x.cols, x.deep, e.g.dt)
 		fill := 0.0
@@ -274,14 +274,14 @@ func (b *blockCost) cost(x *blocking) float64 {
 		if x.form == overK {
 			bound = max(chain, bound)
 		}
-		one += max(0, lat+chain-bound) + float64(iters)*max(bound, clocks, moved/rate)
+		one += max(0, lat+chain-bound) + float64(float64(iters)*max(bound, clocks, moved/rate))
 		if x.form == overK {
 			one += arith + out/rate
 			if extra > 0 {
 				one += lat + extra/rate
 			}
 		}
-		total += float64(ceilDiv(programs, t.cores)) * one
+		total += float64(float64(ceilDiv(programs, t.cores)) * one)
 	}
 	return total
 }
@@ -430,7 +430,7 @@ func (w *streamWriter) walk(chunks, each, cores, stages int64) {
 	var first, body, stores, last []trace.Instr
 	for i := range s.accesses {
 		in := w.region(i, start, w.per)
-		in.Sync = false
+		in.Sync = c.prog.Threads > 0
 		switch a := &s.accesses[i]; {
 		case a.how == sum && a.store:
 			in.Atomic = cores > 1

@@ -141,10 +141,6 @@ func Compile(g *graph.Graph, p plan.Plan, chip *arch.Chip, opts Options) (*trace
 	return m.tr, m.warnings, nil
 }
 
-func (m *module) warn(pass, format string, args ...any) {
-	m.warnings = append(m.warnings, Warning{Pass: pass, Text: fmt.Sprintf(format, args...)})
-}
-
 // clone copies the parts of a graph that passes change: the lists and the
 // operands of operators. Shapes and dimensions are shared and never written.
 func clone(g *graph.Graph) *graph.Graph {

@@ -148,14 +148,7 @@ func (c *coder) depthwise() error {
 			}
 		}
 		s.accesses = append(s.accesses, a)
-		if a.how == byRows && (s.units == 0 || x.rows < s.units) {
-			s.units = x.rows
-		}
 	}
-	for i := range s.accesses {
-		if a := &s.accesses[i]; a.how == byRows && a.op.rows%s.units == 0 {
-			a.perUnit = a.op.rows / s.units
-		}
-	}
+	s.setUnits()
 	return c.stream(s)
 }

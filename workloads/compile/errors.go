@@ -42,12 +42,16 @@ func (e *BufferError) Error() string {
 type FormatError struct {
 	Chip   string
 	Format dtype.Type
-	Have   string // the formats of the matrix unit
+	Have   string // the formats in which it computes products
 }
 
 // Error names the formats that the chip has.
 func (e *FormatError) Error() string {
 	return fmt.Sprintf("%s does not compute in %s; allowed: %s", e.Chip, e.Format, e.Have)
+}
+
+func (t *target) formatError(dt dtype.Type) error {
+	return &FormatError{Chip: t.chip.Name, Format: dt, Have: t.formats()}
 }
 
 func size(n int64) string { return unit.Short(unit.Bytes(n)) }

@@ -68,6 +68,19 @@ func newEstimate(t *target, g *gemm, path matrixPath, r *gemmRules) *estimate {
 	return e
 }
 
+// single reports whether there is one product, not a batch or groups.
+func (e *estimate) single() bool { return len(e.g.runs) == 1 && e.g.runs[0].count == 1 }
+
+// promotions is the operations for each sum that scaling 8-bit products takes in
+// an iteration of depth: a scale, a multiply-add. Units that compute in narrower
+// formats scale blocks themselves.
+func (e *estimate) promotions(depth int64) int64 {
+	if e.r.promote == 0 || e.g.dt.Bits() != 8 || e.t.matrixRate(dtype.FP6) > 0 || e.t.matrixRate(dtype.FP4) > 0 {
+		return 0
+	}
+	return 3 * ceilDiv(depth, e.r.promote)
+}
+
 // widths of the operands along the rows and along the columns of a tile.
 func (e *estimate) widths(x *gemmTile) (rows, cols float64) {
 	if x.swap {
@@ -116,7 +129,7 @@ func (e *estimate) place(x *gemmTile, rules *gemmRules) {
 	// The smallest cluster that keeps the cache ahead of the arithmetic, or that with the least traffic.
 	x.cluster = [2]int64{1, 1}
 	unit, _ := e.unit(x)
-	bytesR, bytesC := float64(x.rows*x.depth)*wr, float64(x.cols*x.depth)*wc
+	bytesR, bytesC := float64(float64(x.rows*x.depth)*wr), float64(float64(x.cols*x.depth)*wc)
 	least := bytesR + bytesC
 	for _, c := range rules.clusters {
 		if across%c[0] != 0 || down%c[1] != 0 {
@@ -161,15 +174,14 @@ func (e *estimate) cost(x *gemmTile) float64 {
 	fillR, fillC := min(1, float64(er)/rows), min(1, float64(ec)/cols)
 	wr, wc := e.widths(x)
 	depth := float64(min(x.depth, e.k))
-	bytesR, bytesC := rows*fillR*depth*wr, cols*fillC*depth*wc
+	bytesR, bytesC := float64(rows*fillR*depth*wr), float64(cols*fillC*depth*wc)
 	load := bytesR + bytesC
 	unit, pad := e.unit(x)
-	fetch := load
-	fetch -= bytesR*(1-1/float64(max(1, x.cluster[0]))) + bytesC*(1-1/float64(max(1, x.cluster[1])))
+	fetch := bytesR/float64(max(1, x.cluster[0])) + bytesC/float64(max(1, x.cluster[1]))
 
 	// Traffic from main memory, all tiles.
 	fullIters := iters * float64(x.split)
-	inR, inC := float64(er)*float64(e.k)*wr, float64(ec)*float64(e.k)*wc // of one product
+	inR, inC := float64(float64(er)*float64(e.k)*wr), float64(float64(ec)*float64(e.k)*wc) // of one product
 	wave := min(float64(slots), float64(tiles))
 	plane := down * across
 	inPlane := min(wave, plane)
@@ -177,14 +189,14 @@ func (e *estimate) cost(x *gemmTile) float64 {
 	high := min(down, math.Ceil(inPlane/band))
 	wide := min(across, math.Ceil(inPlane/high))
 	waves := math.Ceil(plane / inPlane)
-	unique := waves * fullIters * (high*bytesR + wide*bytesC)
+	unique := waves * fullIters * (float64(high*bytesR) + float64(wide*bytesC))
 	once := inR + inC
 	dram := once
 	if room := 0.8 * t.l2Capacity; once > room {
 		// The columns of a band stay if they fit; the rows are read again for each band.
 		bands := math.Ceil(across / max(band, wide))
-		dram = max(once, min(unique, inC+inR*bands))
-		if bands > 1 && inC/bands+high*bytesR*fullIters > room {
+		dram = max(once, min(unique, inC+float64(inR*bands)))
+		if bands > 1 && inC/bands+float64(high*bytesR*fullIters) > room {
 			dram = max(dram, unique)
 		}
 	}
@@ -195,15 +207,15 @@ func (e *estimate) cost(x *gemmTile) float64 {
 	lat := t.l2Latency + float64((t.dramLoaded-t.l2Latency)*missed)
 
 	// Epilogue: bytes of one tile, its arithmetic.
-	outBytes := rows * fillR * cols * fillC * e.outCols * e.widthC
-	extraBytes := rows * fillR * cols * fillC * e.outCols * e.widthExtras
+	outBytes := float64(rows * fillR * cols * fillC * e.outCols * e.widthC)
+	extraBytes := float64(rows * fillR * cols * fillC * e.outCols * e.widthExtras)
 	elements := rows * fillR * cols * fillC
 	arith := elements*e.vectorOps/t.vectorRate(dtype.FP32) + elements*e.specials/t.special
 	staging := elements*e.outCols*float64(e.r.staging)/t.scratchRate + float64(epilogueWaits(e.r, x)*waitClocks)
 	ending := 0.0 // what one of the tile programs of a tile does after adding its sums
 	if x.split > 1 && !x.stream {
 		if x.inPlace {
-			ending = 2*t.l2Latency + arith + (elements*4+extraBytes+outBytes)/t.port
+			ending = float64(2*t.l2Latency) + arith + (float64(elements*4)+extraBytes+outBytes)/t.port
 			outBytes = elements * 8 // the cache reads, adds and writes
 		} else {
 			outBytes = elements * 4
@@ -211,7 +223,7 @@ func (e *estimate) cost(x *gemmTile) float64 {
 		extraBytes, arith, staging = 0, 0, 0
 	}
 
-	chain := unit + float64(x.waits*waitClocks)
+	chain := unit + float64(x.waits*waitClocks) + float64(x.promote*x.rows*x.cols)/t.vectorRate(dtype.FP32)
 	period := func(active, each float64) float64 {
 		p := max(each*unit, chain/float64(max(1, x.ways)), each*(pad+load)/t.scratchRate, each*load/t.port, active*each*fetch/t.l2Rate,
 			active*each*dramEach/t.dramRate, (lat+chain)/float64(x.stages))
@@ -222,8 +234,8 @@ func (e *estimate) cost(x *gemmTile) float64 {
 	}
 	wallOf := func(active, each, n float64) float64 {
 		p := period(active, each)
-		w := t.start + float64(e.r.setup) + lat + chain - min(p, lat+chain) + n*p
-		w += each * (arith + staging)
+		w := t.start + lat + chain - min(p, lat+chain) + float64(n*p)
+		w += float64(each * (arith + staging))
 		if extraBytes > 0 {
 			w += lat + max(each*extraBytes/t.port, active*each*extraBytes/t.dramRate)
 		}
@@ -234,8 +246,8 @@ func (e *estimate) cost(x *gemmTile) float64 {
 		n := float64(steps)
 		each := fullIters / n // of the iterations costed so far, in a step
 		return e.walkCost(x, n, walkWork{
-			unit: unit * each, chain: chain*each + (arith+staging)/n, lat: lat, load: load * each, fetch: fetch * each,
-			scratch: (pad+load)*each + staging*t.scratchRate/n, dram: dramEach * each, moved: (extraBytes + outBytes) / n,
+			unit: unit * each, chain: float64(chain*each) + (arith+staging)/n, lat: lat, load: load * each, fetch: fetch * each,
+			scratch: float64((pad+load)*each) + staging*t.scratchRate/n, dram: dramEach * each, moved: (extraBytes + outBytes) / n,
 		})
 	}
 	waveOf := func(n, iters float64) float64 { // n tile programs, at most a wave
@@ -249,17 +261,17 @@ func (e *estimate) cost(x *gemmTile) float64 {
 		rest := e.streamTiles(x)
 		full := e.tiles(x) - rest
 		begun := ceilDiv(full, slots)
-		c := float64(begun) * waveOf(float64(slots), float64(ceilDiv(e.k, x.depth)))
+		c := float64(float64(begun) * waveOf(float64(slots), float64(ceilDiv(e.k, x.depth))))
 		// Pieces of the rest first fill the slots that the last whole wave leaves.
 		pieces := max(0, rest*x.split-(begun*slots-full)*x.split)
-		tail := float64(pieces/slots)*waveOf(float64(slots), iters) + waveOf(float64(pieces%slots), iters)
+		tail := float64(float64(pieces/slots)*waveOf(float64(slots), iters)) + waveOf(float64(pieces%slots), iters)
 		rows := streamRows(t, x, e.m, e.n)
 		if once > 0.8*t.l2Capacity { // the rest reads all of B again
-			tail = max(tail, (float64(e.n*e.k)*e.widthB+float64(rows*e.k)*e.widthA)/t.dramRate)
+			tail = max(tail, (float64(float64(e.n*e.k)*e.widthB)+float64(float64(rows*e.k)*e.widthA))/t.dramRate)
 		}
 		return c + tail + e.reduceCost(x.split, rows)
 	}
-	c := float64(tiles/slots) * waveOf(float64(slots), iters)
+	c := float64(float64(tiles/slots) * waveOf(float64(slots), iters))
 	c += waveOf(float64(tiles%slots), iters)
 	if x.split > 1 && !x.inPlace {
 		c += e.reduceCost(x.split, e.m)
@@ -293,9 +305,9 @@ func (e *estimate) walkCost(x *gemmTile, steps float64, w walkWork) float64 {
 		if t.inFlight > 0 {
 			p = max(p, each*w.load*w.lat/t.inFlight)
 		}
-		return t.start + float64(e.r.setup) + w.lat + w.chain + float64(x.walk)*steps*p
+		return t.start + w.lat + w.chain + float64(float64(x.walk)*steps*p)
 	}
-	return float64(programs/slots)*wall(slots) + wall(programs%slots)
+	return float64(float64(programs/slots)*wall(slots)) + wall(programs%slots)
 }
 
 func (e *estimate) streamTiles(x *gemmTile) int64 {
@@ -306,12 +318,12 @@ func (e *estimate) streamTiles(x *gemmTile) int64 {
 func (e *estimate) reduceCost(split, rows int64) float64 {
 	t := e.t
 	elements := float64(rows * e.n)
-	read := elements * (4*float64(split) + e.widthExtras*e.outCols)
+	read := float64(elements * (float64(4*float64(split)) + float64(e.widthExtras*e.outCols)))
 	rate := min(t.l2Rate, t.port*float64(t.cores))
 	if read > 0.5*t.l2Capacity {
 		rate = min(rate, t.dramRate)
 	}
-	return t.launch + t.start + float64(e.r.reduceSetup) + 2*t.l2Latency + (read+elements*e.widthC*e.outCols)/rate
+	return t.launch + t.start + float64(e.r.reduceSetup) + float64(2*t.l2Latency) + (read+float64(elements*e.widthC*e.outCols))/rate
 }
 
 // unit is the clocks that the arithmetic of an iteration takes, widening of

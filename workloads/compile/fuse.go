@@ -402,6 +402,7 @@ const maxTensors = 48
 
 // optimizers makes one launch of the optimizer steps of a layer.
 func (f *fuser) optimizers() {
+	named := map[string]bool{}
 	for i := 0; i < len(f.g.Ops); i++ {
 		first := &f.g.Ops[i]
 		if first.Kind != graph.Optimizer {
@@ -423,6 +424,10 @@ func (f *fuser) optimizers() {
 			continue
 		}
 		o.Origin += " + " + strconv.Itoa(last-i) + " more"
+		if name := "layer." + strconv.Itoa(o.Layer) + "." + o.Fn; o.Layer >= 0 && !named[name] {
+			named[name] = true
+			o.Name = name
+		}
 		o.ID = graph.OpID(last)
 		f.g.Ops[last] = o
 		for j := i; j < last; j++ {

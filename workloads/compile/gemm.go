@@ -2,6 +2,7 @@ package compile
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 
@@ -77,8 +78,9 @@ type gemmTile struct {
 	walk              int64    // tiles that a tile program computes, one after the other along its row
 	cluster           [2]int64 // tile programs next to each other that share fetches: along x, of the rows' operand; along y, of the columns'
 
-	ways      int // groups of threads that take products in turn
-	waits     int // in each iteration
+	promote   int64 // operations for each sum in an iteration, to scale it and add it up
+	ways      int   // groups of threads that take products in turn
+	waits     int   // in each iteration
 	threads   int
 	registers int
 	scratch   int64
@@ -92,6 +94,8 @@ type searches struct {
 	buf  []byte
 }
 
+var errFormat = errors.New("no unit computes in the format")
+
 // path chooses the unit for products in a format.
 func (t *target) path(dt dtype.Type) (matrixPath, error) {
 	switch {
@@ -102,7 +106,7 @@ func (t *target) path(dt dtype.Type) (matrixPath, error) {
 	case t.chip.Cores.Vector.Rate[dt].Value > 0 && t.systolic == nil:
 		return vectorPath, nil
 	}
-	return 0, &FormatError{Chip: t.chip.Name, Format: dt, Have: t.formats()}
+	return 0, errFormat
 }
 
 func (p *profile) gemm(path matrixPath) *gemmRules {
@@ -274,7 +278,7 @@ func groupRuns(d *graph.MatMulDims, rows map[int64]int64, fn string) []run {
 func (t *target) unitCost(path matrixPath, rows, cols, depth int64, dt dtype.Type) (clocks, bytes float64) {
 	width := float64(dt.Bits()) / 8
 	if path == vectorPath {
-		clocks = 2 * float64(rows*cols*depth) / t.vectorRate(dt)
+		clocks = float64(t.productOps(rows, cols, depth)) / t.vectorRate(dt)
 		bytes = float64((ceilDiv(cols, vectorWarpCols)*rows+ceilDiv(rows, vectorWarpRows)*cols)*depth) * width
 		return clocks, bytes
 	}
@@ -308,8 +312,8 @@ func (c *coder) search(g *gemm, path matrixPath) (gemmTile, error) {
 	best := gemmTile{cost: math.Inf(1)}
 	least := int64(math.MaxInt64) // scratchpad that the smallest candidate needs
 	splits := rules.splits
-	if g.glu || len(g.runs) > 1 || g.runs[0].count > 1 {
-		splits = splits[:1]
+	if !e.single() || g.glu {
+		splits = []int64{1}
 	}
 	for _, swap := range [...]bool{false, true} {
 		if swap && (!rules.swap || g.glu) {
@@ -327,12 +331,16 @@ func (c *coder) search(g *gemm, path matrixPath) (gemmTile, error) {
 			}
 			for _, bytes := range rules.depth {
 				depth := bytes * 8 / int64(g.dt.Bits())
-				x := gemmTile{rows: shape[0], cols: shape[1], depth: depth, swap: swap, walk: 1}
+				x := gemmTile{rows: shape[0], cols: shape[1], depth: depth, swap: swap, walk: 1, promote: e.promotions(depth)}
 				stage := e.stage(&x)
-				least = min(least, stage*int64(rules.minStages)+rules.persist)
+				least = min(least, stage*int64(rules.minStages)+rules.margin)
 				last := 0
-				for residents := int64(1); residents <= 8; residents++ {
-					room := min(t.scratchGroup, t.scratch/residents) - rules.persist
+				most := int64(8)
+				if rules.alone {
+					most = 1
+				}
+				for residents := int64(1); residents <= most; residents++ {
+					room := min(t.scratchGroup, t.scratch/residents) - rules.margin
 					x.stages = int(min(int64(rules.maxStages), room/stage))
 					if x.stages < rules.minStages {
 						break
@@ -341,7 +349,7 @@ func (c *coder) search(g *gemm, path matrixPath) (gemmTile, error) {
 						continue
 					}
 					last = x.stages
-					x.scratch = int64(x.stages)*stage + rules.persist
+					x.scratch = int64(x.stages)*stage + rules.margin
 					rules.resources(&x)
 					if int64(x.registers) > rules.maxRegs {
 						break
@@ -373,10 +381,16 @@ func (r *gemmRules) resources(x *gemmTile) {
 		threads *= ceilDiv(sums, 128*r.threadSums)
 	}
 	threads = min(threads, r.maxThreads)
+	if x.promote > 0 {
+		sums *= 2 // the matrix unit's and the threads' own
+	}
 	each := roundUp(ceilDiv(sums, threads)+r.registers, 8)
 	x.ways, x.waits = 1, r.waits
 	if r.groupRows > 0 {
 		x.ways = int(max(1, min(threads/128, x.rows/r.groupRows)))
+	}
+	if x.promote > 0 {
+		x.ways = 1 // products and sums wait for each other
 	}
 	all := threads + r.producers
 	x.threads = int(all)
@@ -404,7 +418,7 @@ func (e *estimate) splits(x gemmTile, splits []int64, rules *gemmRules, best gem
 			}
 		}
 	}
-	if rules.persistent && len(e.g.runs) == 1 && e.g.runs[0].count == 1 && e.g.picture == nil {
+	if rules.persistent && e.single() && e.g.picture == nil {
 		x.split, x.stream, x.inPlace = 1, false, false
 		_, ec := e.extents(&x)
 		possible, _ := x.walkSteps(e.k, e.t.instrK*8/int64(e.g.dt.Bits()))
@@ -415,7 +429,7 @@ func (e *estimate) splits(x gemmTile, splits []int64, rules *gemmRules, best gem
 		}
 		x.walk = 1
 	}
-	if rules.streamK && len(splits) > 1 {
+	if rules.streamK && e.single() && !e.g.glu {
 		x.inPlace = false
 		if x.split, x.stream = e.streamSplit(&x); x.stream {
 			if x.cost = e.cost(&x); x.cost < best.cost {
@@ -432,10 +446,10 @@ func (s *searches) key(g *gemm, path matrixPath) []byte {
 	num := func(v int64) { b = binary.AppendVarint(b, v) }
 	num(int64(path))
 	num(int64(g.dt))
-	num(flag(g.glu))
+	num(bit(g.glu))
 	for _, x := range [...]*side{&g.a, &g.b, &g.c} {
 		num(int64(x.op.dt))
-		num(flag(x.down))
+		num(bit(x.down))
 	}
 	for _, r := range g.runs {
 		num(r.count)
@@ -446,7 +460,7 @@ func (s *searches) key(g *gemm, path matrixPath) []byte {
 	num(-1)
 	for _, x := range g.extras {
 		num(int64(x.op.dt))
-		num(flag(x.row))
+		num(bit(x.row))
 	}
 	num(-1)
 	for _, y := range g.also {
@@ -464,7 +478,7 @@ func (s *searches) key(g *gemm, path matrixPath) []byte {
 func (c *coder) tiled(g *gemm) error {
 	path, err := c.t.path(g.dt)
 	if err != nil {
-		return err
+		return c.t.formatError(g.dt)
 	}
 	x, err := c.search(g, path)
 	if err != nil {
@@ -697,11 +711,12 @@ func (w *gemmWriter) part(r *run, sm, sn segment, split, base int64) {
 	// Whole tiles are computed, whatever hangs over the edge.
 	if w.path == vectorPath {
 		_, bytes := c.t.unitCost(vectorPath, x.rows, x.cols, x.depth, g.dt)
-		body = vector(body, 0, 2*x.rows*x.cols*x.depth, g.dt)
+		body = vector(body, 0, c.t.productOps(x.rows, x.cols, x.depth), g.dt)
 		body = append(body, trace.Instr{Kind: trace.Scratch, Count: int64(bytes)})
 	} else {
 		body = append(body, trace.Instr{Kind: trace.MatMul, M: x.rows, N: x.cols, K: x.depth, DType: g.dt})
 	}
+	body = vector(body, 0, x.promote*x.rows*x.cols, dtype.FP32)
 	for range x.waits {
 		body = append(body, barrier(0))
 	}
@@ -747,7 +762,7 @@ func (w *gemmWriter) walkTiles() {
 	high := min(x.rows, er)
 	rowSlice, colSlice := ceilDiv(high, steps), x.cols/steps
 	// A tile's rows are swept once while its program walks.
-	rowsAt := trace.Expr{Y: x.rows * all, K: high - rowSlice, Div: all}
+	rowsAt := trace.Expr{Y: x.rows * (all - 1), K: high - rowSlice, Div: all - 1}
 	colsAt := trace.Expr{X: x.walk * x.cols, K: colSlice}
 	alongM, alongN := rowsAt, colsAt
 	sizeM, sizeN := rowSlice, colSlice
@@ -767,6 +782,7 @@ func (w *gemmWriter) walkTiles() {
 	body := []trace.Instr{la, lb}
 	body = vector(body, 0, g.unpackA*x.rowTile()*depth+g.unpackB*x.colTile()*depth, g.dt)
 	body = append(body, trace.Instr{Kind: trace.MatMul, M: x.rows, N: x.cols, K: depth, DType: g.dt})
+	body = vector(body, 0, x.promote*x.rows*x.cols, dtype.FP32)
 	for range x.waits {
 		body = append(body, barrier(0))
 	}
@@ -790,6 +806,10 @@ func (w *gemmWriter) walkTiles() {
 	p.Swizzle = max(1, min(x.band/x.walk, groups))
 }
 
+// maxWalkDepth is the most of K for which a tile program computes several tiles:
+// beyond, what that would hide is little against the products.
+const maxWalkDepth = 1024
+
 // walkSteps is the steps of a tile that is walked, and how much of K each takes:
 // as many as divide the tile's columns evenly, and no shallower than an
 // instruction. It returns 0 if that would compute much more than k.
@@ -799,7 +819,7 @@ func (x *gemmTile) walkSteps(k, instr int64) (steps, depth int64) {
 		steps *= 2
 	}
 	depth = roundUp(ceilDiv(k, steps), max(1, instr))
-	if x.cols%steps != 0 || x.cols/steps < 2 || steps*depth*8 > roundUp(k, x.depth)*9 {
+	if k > maxWalkDepth || x.cols%steps != 0 || x.cols/steps < 2 || steps*depth*8 > roundUp(k, x.depth)*9 {
 		return 0, 0
 	}
 	return steps, depth
@@ -883,6 +903,9 @@ func epilogueWaits(r *gemmRules, x *gemmTile) int64 {
 	return min(32, 2*ceilDiv(x.rows*x.cols, int64(x.threads)*r.stepSums))
 }
 
+// maxInFlight is how many loads a thread of a reduction has under way at most.
+const maxInFlight = 8
+
 // reducePartials adds the partial sums of a split product, applies the epilogue
 // and stores the result.
 func (c *coder) reducePartials(g *gemm, x *gemmTile, partials int, partRows, setup int64) {
@@ -901,17 +924,14 @@ func (c *coder) reducePartials(g *gemm, x *gemmTile, partials int, partRows, set
 	p := c.slot("partials", partials)
 	out := c.slot("c", g.c.ref)
 	row, col := trace.Expr{Y: down}, trace.Expr{X: cols}
+	from := row
+	from.K = partRows
+	l := load(0, p, from, col, down, cols)
+	l.Sync = true
+	sums := loop(fixed(x.split), int(min(x.split, maxInFlight)), 1, vector([]trace.Instr{l}, 0, down*cols, dtype.FP32)...)
 	var loads, rest []trace.Instr
-	for i := range x.split {
-		at := row
-		at.C = i * partRows
-		l := load(0, p, at, col, down, cols)
-		l.Sync = true
-		loads = append(loads, l)
-	}
 	at, to := row, col
 	at.C, to.C = r.c+base, g.c.op.col
-	rest = vector(rest, 0, down*cols*x.split, dtype.FP32)
 	for _, e := range g.extras {
 		from := col
 		from.C = e.op.col
@@ -936,6 +956,6 @@ func (c *coder) reducePartials(g *gemm, x *gemmTile, partials int, partRows, set
 	for i := range body {
 		body[i].Sync = body[i].Kind == trace.Store || body[i].Sync
 	}
-	c.part([4]int64{ceilDiv(r.n, cols), ceilDiv(rows, down), 1, 1}, once(body...))
+	c.part([4]int64{ceilDiv(r.n, cols), ceilDiv(rows, down), 1, 1}, sums, once(body...))
 	c.finish()
 }

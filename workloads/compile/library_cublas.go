@@ -41,11 +41,10 @@ var cublas = profile{
 		minStages:   2,
 		maxStages:   16,
 		splits:      []int64{1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32},
-		streamK:     false,
 		swap:        true,
 		clusters:    [][2]int64{{2, 1}, {1, 2}, {2, 2}, {4, 1}, {1, 4}, {4, 2}, {2, 4}},
-		persistent:  true,
-		persist:     8 << 10,
+		alone:       true,
+		margin:      8 << 10,
 		setup:       setupClocks,
 		reduceSetup: reduceClocks,
 		waits:       3, // operands full, products done, operands empty
@@ -103,6 +102,7 @@ var cublas = profile{
 		minChunk:    2 << 10,
 		rowThreads:  []int{128, 256, 512, 1024},
 		perThread:   16,
+		stepChunks:  16, // 65,536 parameters: multi_tensor_apply of PyTorch
 		sumPrograms: 4,
 	},
 }

@@ -22,6 +22,7 @@ var fa2 = attentionRules{
 	minKeys:    128,
 	maxSplits:  128,
 	pad:        16,
+	setup:      setupClocks, combineSetup: reduceClocks,
 }
 
 // fa3 stands for FlashAttention 3 (Shah et al., arXiv 2407.08608): a producer
@@ -46,4 +47,5 @@ var fa3 = attentionRules{
 	fill:        0.85,
 	minKeys:     128,
 	maxSplits:   128,
+	setup:       setupClocks, combineSetup: reduceClocks,
 }

@@ -16,7 +16,7 @@ func precision(m *module) error {
 		switch o := &g.Ops[i]; o.Kind {
 		case graph.MatMul, graph.Attention, graph.Conv:
 			if _, err := m.target.path(o.DType); err != nil {
-				return err
+				return m.target.formatError(o.DType)
 			}
 		}
 	}

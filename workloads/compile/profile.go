@@ -48,13 +48,15 @@ type gemmRules struct {
 	inPlace    bool       // partial sums may be added in the shared cache, not by a second kernel
 	streamK    bool       // the tiles of a last, partial wave may be cut along K
 	persistent bool       // a tile program may compute several tiles
+	alone      bool       // the pipeline takes all the scratchpad, so that one tile program runs on a core (StageCountAuto of CUTLASS)
 	swap       bool       // the transposed product may be computed instead
 	clusters   [][2]int64 // tile programs that may share fetches: along x and y of the grid, smallest first
-	persist    int64      // bytes of scratchpad kept free of the pipeline
+	margin     int64      // bytes of scratchpad kept free of the pipeline
 
 	setup       int64 // clocks of a tile program besides its loop and its epilogue
 	reduceSetup int64 // the same of the kernel that adds partial sums
 
+	promote  int64 // K after which threads scale and add sums of 8-bit products; 0: never
 	waits    int   // times that threads wait for each other in an iteration
 	staging  int64 // bytes that each element of the result moves through the scratchpad on its way out
 	stepSums int64 // sums of a thread that go there at once, a wait before and after; 0: all of them
@@ -70,24 +72,26 @@ type gemmRules struct {
 
 // attentionRules are a family of fused attention kernels.
 type attentionRules struct {
-	name        string
-	queries     []int64 // rows of Q of a tile, largest first
-	keys        []int64 // rows of K and V of an iteration, largest first
-	causalKeys  int64   // most of them with a causal mask
-	stages      int     // iterations whose loads are under way
-	held        int64   // iterations whose K and V the scratchpad holds
-	ways        int     // warp groups that take iterations in turn
-	threads     int64   // that compute
-	producers   int64   // that only copy
-	registers   int64   // of a computing thread, beside sums and scores
-	producerReg int64
-	maxRegs     int64
-	scores      float64 // registers for each score, its packed copy included
-	decodeRows  int64   // at most this many rows of Q (group x queries) take the split kernel
-	fill        float64 // splits grow until the last wave is this full, relative to the best
-	minKeys     int64   // keys of a split, at least
-	maxSplits   int64
-	pad         int64 // rows of Q are padded to this in the split kernel; 0: to the matrix instruction
+	name                string
+	queries             []int64 // rows of Q of a tile, largest first
+	keys                []int64 // rows of K and V of an iteration, largest first
+	causalKeys          int64   // most of them with a causal mask
+	stages              int     // iterations whose loads are under way
+	held                int64   // iterations whose K and V the scratchpad holds
+	ways                int     // warp groups that take iterations in turn
+	threads             int64   // that compute
+	producers           int64   // that only copy
+	registers           int64   // of a computing thread, beside sums and scores
+	producerReg         int64
+	maxRegs             int64
+	scores              float64 // registers for each score, its packed copy included
+	decodeRows          int64   // at most this many rows of Q (group x queries) take the split kernel
+	fill                float64 // splits grow until the last wave is this full, relative to the best
+	minKeys             int64   // keys of a split, at least
+	maxSplits           int64
+	setup, combineSetup int64 // clocks of set-up and tear-down of a tile program
+
+	pad int64 // rows of Q are padded to this in the split kernel; 0: to the matrix instruction
 }
 
 // streamRules are the kernels that only move data past the vector unit.
@@ -98,6 +102,7 @@ type streamRules struct {
 	minChunk    int64 // and at least, where there is too little to fill the chip
 	rowThreads  []int // of kernels that keep a row; more where the row needs it
 	perThread   int64 // elements of a row a thread keeps
+	stepChunks  int64 // chunks that a tile program of an optimizer step takes, one after the other
 	sumPrograms int64 // tile programs for each core of a reduction over rows
 }
 
@@ -109,7 +114,7 @@ type blockRules struct {
 	chunk             int64   // bytes of the widest operand in one iteration of an elementwise program
 }
 
-var profiles = []*profile{&cublas, &xla}
+var profiles = []*profile{&cublas, &cutlass, &deepgemm, &xla}
 
 // Profiles lists the names of the library profiles.
 func Profiles() []string {

@@ -20,6 +20,7 @@ const (
 	pick               // one row of every stretch: the last
 	tail               // appended rows at the end of every sequence of a cache
 	sum                // added to: a row, or a slice of it, by every tile program
+	cycle              // as many rows as a stretch of units, read again for each stretch (learned positions)
 )
 
 // access is one operand of a streaming kernel.
@@ -54,12 +55,43 @@ func (c *coder) pointwise() error {
 	case graph.Optimizer:
 		return c.optimizer(s)
 	case graph.Reduce:
-		if o.Fn == "sum" {
+		if o.Fn == "sum" && c.result(0).rows == 1 {
 			return c.columnSum(s)
+		}
+		if o.Fn == "sum" { // over sequences: each row of the result from as many of the operand
+			for i := range c.operands {
+				s.accesses = append(s.accesses, access{ref: i, op: &c.operands[i], store: i >= len(o.In), how: byRows})
+			}
+			s.setUnits()
+			return c.stream(s)
 		}
 	}
 	c.accesses(s)
 	return c.stream(s)
+}
+
+// setUnits makes the operand of fewest rows the unit, but one that is stored if
+// that does not divide it: results are written once, operands may overlap.
+func (s *streamed) setUnits() {
+	s.units = 0
+	for i := range s.accesses {
+		if a := &s.accesses[i]; a.how == byRows && (s.units == 0 || a.op.rows < s.units) {
+			s.units = a.op.rows
+		}
+	}
+	if s.units == 0 {
+		return
+	}
+	for i := range s.accesses {
+		if a := &s.accesses[i]; a.store && a.how == byRows && a.op.rows%s.units != 0 {
+			s.units = a.op.rows
+		}
+	}
+	for i := range s.accesses {
+		if a := &s.accesses[i]; a.how == byRows && a.op.rows%s.units == 0 {
+			a.perUnit = a.op.rows / s.units
+		}
+	}
 }
 
 // rowwise reports whether one result needs a whole row.
@@ -117,6 +149,8 @@ func (c *coder) accesses(s *streamed) {
 			a.how = byItems
 		case x.rows == 1 && o.Rows > 1 && x.elements() < n:
 			a.how = whole
+		case rowwise(o.Kind, o.Fn) && !a.store && x.cols == o.Cols && x.rows > 3 && x.rows < o.Rows && o.Rows%x.rows == 0:
+			a.how = cycle
 		case o.Kind == graph.Norm && x.elements() < n && x.rows < o.Rows && !a.store:
 			a.how = whole
 		case o.Kind == graph.Norm && a.store && x.elements() < n && x.rows <= 2:
@@ -132,26 +166,18 @@ func (c *coder) accesses(s *streamed) {
 		}
 		s.accesses = append(s.accesses, a)
 	}
-	s.units = 0
-	for i := range s.accesses {
-		if a := &s.accesses[i]; a.how == byRows && (s.units == 0 || a.op.rows < s.units) {
-			s.units = a.op.rows
-		}
-	}
+	s.setUnits()
 	if s.units == 0 || o.Kind == graph.Gather && o.Fn == "" {
 		s.units = max(1, o.Rows)
 	}
 	for i := range s.accesses {
-		if a := &s.accesses[i]; a.how == byRows && a.op.rows%s.units == 0 {
-			a.perUnit = a.op.rows / s.units
-		}
 		if a := &s.accesses[i]; a.how == byItems && a.op.cols != s.units {
 			a.how = whole
 		}
 	}
 }
 
-// rowBytes is the bytes of an access for one unit.
+// unitBytes is the bytes of an access for one unit.
 func (s *streamed) unitBytes(a *access) int64 {
 	switch a.how {
 	case byRows:
@@ -159,7 +185,7 @@ func (s *streamed) unitBytes(a *access) int64 {
 			return a.op.dt.Bytes(a.perUnit * a.op.cols)
 		}
 		return a.op.dt.Bytes(ceilDiv(a.op.rows, s.units) * a.op.cols)
-	case gather, pick, tail:
+	case gather, pick, tail, cycle:
 		return a.op.dt.Bytes(a.op.cols)
 	}
 	return 0
@@ -213,11 +239,23 @@ func (c *coder) stream(s *streamed) error {
 	c.begin(fmt.Sprintf("%s_%d", s.name, threads), threads, registers, 0)
 	w := &streamWriter{c: c, s: s, per: per, slices: slices}
 	w.slots()
-	for _, seg := range segments(s.units, per, s.inner()) {
+	period := s.period()
+	for _, seg := range segments(period, per, s.inner() || period < s.units) {
 		w.part(seg, passes)
 	}
 	c.finish()
 	return nil
+}
+
+// period is the units after which a cyclic operand is read from its start
+// again; all units without one.
+func (s *streamed) period() int64 {
+	for i := range s.accesses {
+		if a := &s.accesses[i]; a.how == cycle {
+			return a.op.rows
+		}
+	}
+	return s.units
 }
 
 // inner reports whether units beyond the last would touch other data.
@@ -315,6 +353,10 @@ func (w *streamWriter) region(i int, start trace.Expr, n int64) trace.Instr {
 		columns()
 	case byItems:
 		in.Col, in.Cols, in.Rows = start, n, 1
+	case cycle:
+		in.Row = start
+		in.Row.W = 0
+		columns()
 	case whole:
 		in.Rows = x.rows
 		columns()
@@ -349,6 +391,9 @@ func (w *streamWriter) part(seg segment, passes int) {
 	start := trace.Expr{C: seg.start, Y: seg.size}
 	if seg.tiles == 1 {
 		start.Y = 0
+	}
+	if period := s.period(); period < s.units {
+		grid[3], start.W = s.units/period, period
 	}
 	var loads, body, stores []trace.Instr
 	for i := range s.accesses {
@@ -434,15 +479,7 @@ func (c *coder) optimizer(s *streamed) error {
 		for j := range outs {
 			p.accesses = append(p.accesses, access{ref: c.resultRef(i*outs + j), op: c.result(i*outs + j), store: true, how: byRows})
 		}
-		p.units = p.accesses[0].op.rows
-		for j := range p.accesses {
-			p.units = min(p.units, p.accesses[j].op.rows)
-		}
-		for j := range p.accesses {
-			if a := &p.accesses[j]; a.op.rows%p.units == 0 {
-				a.perUnit = a.op.rows / p.units
-			}
-		}
+		p.setUnits()
 		all = append(all, p)
 	}
 	if c.m.prof.block.rows != nil {
@@ -461,9 +498,9 @@ func (c *coder) optimizer(s *streamed) error {
 		w.slots()
 		c.prog.Ops = make([]trace.Op, i+1)
 		c.prog.Ops[i] = ops[i] // only its own work
-		for _, seg := range segments(p.units, w.per, false) {
-			w.part(seg, 1)
-		}
+		chunks := ceilDiv(p.units, w.per)
+		each := min(r.stepChunks, chunks)
+		w.walk(chunks, each, ceilDiv(chunks, each), 2)
 		part := &c.prog.Parts[len(c.prog.Parts)-1]
 		for j := range part.Code {
 			for k := range part.Code[j].Body {

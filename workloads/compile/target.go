@@ -1,7 +1,6 @@
 package compile
 
 import (
-	"slices"
 	"strings"
 
 	"maru/arch"
@@ -25,7 +24,8 @@ type target struct {
 	scratchRate     float64
 
 	sustained    float64
-	instrM       int64 // rows of one matrix instruction
+	issueShare   float64 // of the vector rate that products on it reach
+	instrM       int64   // rows of one matrix instruction
 	instrN       int64
 	instrK       int64 // bytes
 	systolic     *arch.Systolic
@@ -51,7 +51,7 @@ func newTarget(c *arch.Chip, launch string) *target {
 	if hz <= 0 {
 		hz = float64(c.Clock.Spec.Value)
 	}
-	clocks := func(ps int64) float64 { return float64(ps) * 1e-12 * hz }
+	clocks := func(ps int64) float64 { return float64(float64(ps) * 1e-12 * hz) }
 	m := &c.Cores.Matrix
 	t := &target{
 		chip:         c,
@@ -87,6 +87,14 @@ func newTarget(c *arch.Chip, launch string) *target {
 	}
 	if t.sustained <= 0 {
 		t.sustained = 1
+	}
+	// One instruction in four of a product on the vector unit moves operands
+	// (assumed: an 8 x 8 tile in registers). Where multiply-adds alone take every
+	// slot of the schedulers, they wait for those.
+	t.issueShare = 1
+	if n, rate := float64(c.Cores.Schedulers.Value), t.vectorRate(dtype.FP32); n > 0 {
+		const warp, moves = 32, 1.25
+		t.issueShare = min(1, 2*warp*n/(moves*rate))
 	}
 	if t.scratchGroup <= 0 {
 		t.scratchGroup = t.scratch
@@ -138,15 +146,21 @@ func (t *target) vectorRate(dt dtype.Type) float64 {
 	return 1
 }
 
-// formats lists the formats of the matrix unit, in the order of dtype.
+// productOps is the operations that a product of the given size takes on the
+// vector unit: two for each multiply-add, and those that move operands where
+// they take slots from them.
+func (t *target) productOps(m, n, k int64) int64 {
+	return int64(2 * float64(m*n*k) / t.issueShare)
+}
+
+// formats lists the formats in which the chip computes products.
 func (t *target) formats() string {
 	var names []string
 	for _, dt := range dtype.All() {
-		if t.chip.Cores.Matrix.Rate[dt].Value > 0 {
+		if _, err := t.path(dt); err == nil {
 			names = append(names, dt.String())
 		}
 	}
-	slices.Sort(names)
 	return strings.Join(names, ", ")
 }
 

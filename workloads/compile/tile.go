@@ -165,7 +165,7 @@ func (m *module) signature(b []byte, o *graph.Op) []byte {
 		num(d.GroupRows...)
 	}
 	if d := o.Attention; d != nil {
-		num(d.Batch, d.Heads, d.KVHeads, d.HeadDim, d.ValueDim, d.SeqQ, d.SeqKV, d.Window, flag(d.Causal), flag(d.Backward))
+		num(d.Batch, d.Heads, d.KVHeads, d.HeadDim, d.ValueDim, d.SeqQ, d.SeqKV, d.Window, bit(d.Causal), bit(d.Backward))
 	}
 	if d := o.Conv; d != nil {
 		num(d.N, d.C, d.H, d.W, d.K, d.R, d.S, d.StrideH, d.StrideW, d.PadH, d.PadW, d.Groups)
@@ -175,7 +175,7 @@ func (m *module) signature(b []byte, o *graph.Op) []byte {
 		f := &o.Fused[i]
 		text(general(f.Name, o.Layer))
 		text(f.Fn)
-		num(int64(f.Kind), f.Rows, f.Cols, flag(f.Pre))
+		num(int64(f.Kind), f.Rows, f.Cols, bit(f.Pre))
 	}
 	num(int64(len(o.In)), int64(len(o.Out)))
 	n := len(o.In) + len(o.Out)
@@ -193,7 +193,7 @@ func (m *module) signature(b []byte, o *graph.Op) []byte {
 	return b
 }
 
-func flag(b bool) int64 {
+func bit(b bool) int64 {
 	if b {
 		return 1
 	}
