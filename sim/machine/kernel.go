@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"maru/arch/dtype"
 	"maru/sim/event"
 	"maru/workloads/trace"
 )
@@ -84,8 +83,9 @@ type kernel struct {
 	counts  []int64
 	next    []pending
 
-	rec, fresh *record // followed, or made
-	at         int     // cohorts of rec followed so far
+	steps      [][]arithmetic // by part
+	rec, fresh *record        // followed, or made
+	at         int            // cohorts of rec followed so far
 	stream     streaming
 	found      int // blocks found present in the cohort under way
 
@@ -97,12 +97,6 @@ type kernel struct {
 	spans []span
 	trace bool
 	last  event.Time
-}
-
-// costKey names tile programs of one cohort that take the same steps.
-type costKey struct {
-	part   int
-	counts string
 }
 
 // pending is a tile program about to start.
@@ -133,7 +127,10 @@ func (k *kernel) run(m *model, c *cache, layouts []layout, prog *trace.Program, 
 	k.m, k.cache, k.layouts, k.prog, k.args = m, c, layouts, prog, args
 	k.warps, k.occ = m.warpShare(prog), occ
 	k.part, k.tile = 0, 0
-	k.cost = spent{flops: map[dtype.Type]float64{}}
+	k.cost = spent{}
+	if err := k.prepare(); err != nil {
+		return 0, err
+	}
 	k.busy, k.stall, k.path = [engines]float64{}, [engines][limits]float64{}, [limits]float64{}
 	k.spans, k.trace, k.last = nil, record, 0
 	k.l2, k.dram, k.queueing = scales{1, 1}, scales{1, 1}, false
@@ -181,6 +178,23 @@ func (k *kernel) run(m *model, c *cache, layouts []layout, prog *trace.Program, 
 		end += drain
 	}
 	return end, nil
+}
+
+// prepare adds up the instructions of every step.
+func (k *kernel) prepare() error {
+	k.steps = k.steps[:0]
+	for i := range k.prog.Parts {
+		code := k.prog.Parts[i].Code
+		list := make([]arithmetic, len(code))
+		for j := range code {
+			var err error
+			if list[j], err = k.arithmetic(&code[j]); err != nil {
+				return fmt.Errorf("program %s: %w", k.prog.Name, err)
+			}
+		}
+		k.steps = append(k.steps, list)
+	}
+	return nil
 }
 
 // weight is the number of instances of an engine.
@@ -310,9 +324,7 @@ func (k *kernel) settle(now event.Time, _, _ int32) error {
 		free += g.freed * g.n
 	}
 	if free > 0 {
-		if err := k.dispatch(now, free); err != nil {
-			return err
-		}
+		k.dispatch(now, free)
 	}
 	k.share(now)
 	return nil
@@ -396,52 +408,44 @@ type class struct {
 
 // dispatch gives waiting tile programs to free slots, one to each core in
 // turn, as a hardware scheduler fills the least loaded cores first.
-func (k *kernel) dispatch(now event.Time, free int) error {
+func (k *kernel) dispatch(now event.Time, free int) {
 	k.take(free)
 	if len(k.next) == 0 {
 		for _, i := range k.due {
 			k.groups[i].freed = 0
 		}
-		return nil
+		return
 	}
 	var classes []class
-	index := map[costKey]int{}
-	var buf []byte
 	for i := range k.next {
 		p := &k.next[i]
 		part := &k.prog.Parts[p.key]
 		k.counts = k.counts[:0]
-		buf = buf[:0]
 		for j := range part.Code {
 			n := int64(1)
 			if c := part.Code[j].Count; c != nil {
 				n = max(0, c.Eval(p.g, 0))
 			}
 			k.counts = append(k.counts, n)
-			buf = append(buf, byte(n), byte(n>>8), byte(n>>16), byte(n>>24))
 		}
-		id := costKey{p.key, string(buf)}
-		at, ok := index[id]
-		if !ok {
+		at := len(classes) - 1
+		for at >= 0 && (classes[at].part != p.key || !slices.Equal(classes[at].counts, k.counts)) {
+			at--
+		}
+		if at < 0 {
 			at = len(classes)
-			index[id] = at
-			classes = append(classes, class{part: p.key, counts: append([]int64(nil), k.counts...)})
+			classes = append(classes, class{part: p.key, counts: slices.Clone(k.counts)})
 		}
 		classes[at].tiles = append(classes[at].tiles, p.g)
 		p.key = at
 	}
 	for i := range classes {
 		c := &classes[i]
-		per := spent{flops: map[dtype.Type]float64{}}
-		segs, err := k.segments(c.part, c.tiles, c.counts, &per)
-		if err != nil {
-			return fmt.Errorf("program %s: %w", k.prog.Name, err)
-		}
-		c.segs = segs
+		var per spent
+		c.segs = k.segments(c.part, c.tiles, c.counts, &per)
 		k.cost.addN(&per, float64(len(c.tiles)))
 	}
 	k.place(now, classes)
-	return nil
 }
 
 // place puts the tile programs in k.next on the free slots and splits groups
@@ -686,7 +690,7 @@ func (k *kernel) share(now event.Time) {
 	}
 	// What crosses to main memory crosses the shared cache first.
 	want := min(k.m.dramPS, k.writes.bytes/writeWindow)
-	dram = halve(k.m.dramPS, float64(bytesPS(k.total.loop.dram)*l2.loop)+want, bytesPS(k.total.once.dram)*l2.once)
+	dram = halve(k.m.dramPS, float64(bytesPS(k.total.loop.dram)*l2.loop)+want, float64(bytesPS(k.total.once.dram)*l2.once))
 	k.writes.rate = want * dram.loop
 	k.writes.plan(k)
 	queueing := k.total.queued > 0 && (l2.once < 1 || dram.once < 1)
@@ -757,7 +761,7 @@ func (k *kernel) share(now event.Time) {
 }
 
 // bytesPS is a demand in bytes per ps.
-func bytesPS(fix int64) float64 { return float64(fix) / fixed }
+func bytesPS(fix int64) float64 { return float64(float64(fix) / fixed) }
 
 func (d *demand) add(o *demand, sign int64) {
 	d.loop.l2 += sign * o.loop.l2

@@ -1,8 +1,6 @@
 package machine
 
 import (
-	"slices"
-
 	"maru/arch"
 	"maru/arch/dtype"
 	"maru/arch/unit"
@@ -42,13 +40,10 @@ func spend(chip *arch.Chip, c *spent, ps, hz float64) (e energies) {
 	}
 	v := float64(chip.VoltageAt(unit.Frequency(hz)))
 	v2 := v * v
-	formats := make([]dtype.Type, 0, len(c.flops))
-	for d := range c.flops {
-		formats = append(formats, d)
-	}
-	slices.Sort(formats)
-	for _, d := range formats {
-		e.matrix += float64(c.flops[d] * float64(p.Matrix[d].Value))
+	for d, f := range c.flops {
+		if f > 0 {
+			e.matrix += float64(f * float64(p.Matrix[dtype.Type(d)].Value))
+		}
 	}
 	e.matrix *= v2
 	e.vector = c.vector * float64(p.Vector.Value) * v2

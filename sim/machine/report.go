@@ -31,7 +31,7 @@ func apportion(parts []float64, total int64) []int64 {
 	order := make([]rest, len(parts))
 	left := total
 	for i, p := range parts {
-		v := max(0, p) / sum * float64(total)
+		v := float64(max(0, p) / sum * float64(total))
 		out[i] = int64(v)
 		left -= out[i]
 		order[i] = rest{i, v - float64(out[i])}

@@ -1,7 +1,6 @@
 package machine
 
 import (
-	"maru/arch/dtype"
 	"maru/workloads/trace"
 )
 
@@ -52,10 +51,13 @@ func wait(segs []segment, ps float64, by limit, op int) []segment {
 	return append(segs, segment{wait: ps, waitBy: by, op: op})
 }
 
+// formats is more than the number formats there are.
+const formats = 16
+
 // spent is what a tile program costs in total, whenever it runs.
 type spent struct {
-	flops   map[dtype.Type]float64 // issued by the matrix unit
-	matrix  float64                // ps of the matrix unit
+	flops   [formats]float64 // issued by the matrix unit, by number format
+	matrix  float64          // ps of the matrix unit
 	vector  float64
 	special float64
 	operand float64 // bytes that the matrix unit reads from the scratchpad
@@ -72,7 +74,7 @@ const minPeriod = 1
 
 // segments builds the timing of one tile program of a cohort. counts holds
 // the iterations of each step.
-func (k *kernel) segments(number int, tiles [][4]int64, counts []int64, cost *spent) ([]segment, error) {
+func (k *kernel) segments(number int, tiles [][4]int64, counts []int64, cost *spent) []segment {
 	part := &k.prog.Parts[number]
 	moved := k.traffic(number, part, tiles, counts)
 	segs := []segment{{wait: k.m.start, waitBy: byStart}}
@@ -84,13 +86,9 @@ func (k *kernel) segments(number int, tiles [][4]int64, counts []int64, cost *sp
 		}
 		t := moved[i]
 		cost.mem.add(t, 1)
-		var err error
-		segs, err = k.step(segs, s, float64(n), t, cost)
-		if err != nil {
-			return nil, err
-		}
+		segs = k.step(segs, s, &k.steps[number][i], float64(n), t, cost)
 	}
-	return segs, nil
+	return segs
 }
 
 // setup is the time of the set-up code that each core pays once in a launch:
@@ -99,61 +97,74 @@ func (k *kernel) segments(number int, tiles [][4]int64, counts []int64, cost *sp
 // holds).
 func (k *kernel) setup() float64 { return float64(float64(k.prog.Setup) * k.m.psClk) }
 
-// step appends the segments of one step with n iterations and traffic t.
-func (k *kernel) step(segs []segment, s *trace.Step, n float64, t traffic, cost *spent) ([]segment, error) {
+// arithmetic is what the instructions of a step cost in one iteration, apart
+// from loads and stores: the same for all its tile programs.
+type arithmetic struct {
+	work  [shares]float64 // ps at the full rate of each unit
+	chain float64         // ps that one iteration takes in order
+	units int             // those used, a bit for each
+	op    int
+	cost  spent
+}
+
+// arithmetic adds the instructions of a step up.
+func (k *kernel) arithmetic(s *trace.Step) (a arithmetic, err error) {
 	m := k.m
-	var g segment
-	var chain float64 // ps of arithmetic that one iteration does in order
-	var matrixPS float64
-	units := 0
-	op := -1
+	a.op = -1
 	for i := range s.Body {
 		in := &s.Body[i]
-		if op < 0 || in.Kind == trace.MatMul {
-			op = in.Op
+		if a.op < 0 || in.Kind == trace.MatMul {
+			a.op = in.Op
 		}
 		switch in.Kind {
 		case trace.MatMul:
 			ps, bytes, flops, err := m.matmul(in)
 			if err != nil {
-				return nil, err
+				return a, err
 			}
-			g.work[shMatrix] += ps
-			matrixPS += ps
-			g.work[shScratch] += bytes / m.vmem
-			chain += ps / k.warps
-			cost.flops[in.DType] += float64(flops * n)
-			cost.operand += float64(bytes * n)
-			units |= 1 << shMatrix
+			a.work[shMatrix] += ps
+			a.work[shScratch] += bytes / m.vmem
+			a.chain += ps / k.warps
+			a.cost.matrix += ps
+			a.cost.flops[in.DType] += flops
+			a.cost.operand += bytes
+			a.units |= 1 << shMatrix
 		case trace.Vector:
 			ps, err := m.vector(float64(in.Count), in.DType)
 			if err != nil {
-				return nil, err
+				return a, err
 			}
-			g.work[shVector] += ps
-			chain += ps / k.warps
-			cost.vector += float64(float64(in.Count) * n)
-			units |= 1 << shVector
+			a.work[shVector] += ps
+			a.chain += ps / k.warps
+			a.cost.vector += float64(in.Count)
+			a.units |= 1 << shVector
 		case trace.Special:
 			ps := float64(in.Count) / m.special
-			g.work[shSpecial] += ps
-			chain += ps / k.warps
-			cost.special += float64(float64(in.Count) * n)
-			units |= 1 << shSpecial
+			a.work[shSpecial] += ps
+			a.chain += ps / k.warps
+			a.cost.special += float64(in.Count)
+			a.units |= 1 << shSpecial
 		case trace.Scratch:
 			ps := float64(in.Count) / m.vmem
-			g.work[shScratch] += ps
-			chain += ps
-			cost.scratch += float64(float64(in.Count) * n)
-			units |= 1 << shScratch
+			a.work[shScratch] += ps
+			a.chain += ps
+			a.cost.scratch += float64(in.Count)
+			a.units |= 1 << shScratch
 		case trace.Barrier:
-			chain += float64(barrierClocks * m.psClk)
-			units |= 1 << shFlight
+			a.chain += float64(barrierClocks * m.psClk)
+			a.units |= 1 << shFlight
 		}
 	}
-	cost.matrix += float64(matrixPS * n)
+	a.op = max(a.op, 0)
+	return a, nil
+}
+
+// step appends the segments of one step with n iterations and traffic t.
+func (k *kernel) step(segs []segment, s *trace.Step, a *arithmetic, n float64, t traffic, cost *spent) []segment {
+	m := k.m
+	g, chain, units, matrixPS := segment{op: a.op, work: a.work}, a.chain, a.units, a.cost.matrix
+	cost.addN(&a.cost, n)
 	cost.scratch += t.load
-	g.op = max(op, 0)
 	load, fetch, late := t.load/n, t.fetch/n, t.late/n
 	store, dram, spill := t.store/n, t.dram/n, t.spill/n
 	lat := 0.0
@@ -198,7 +209,7 @@ func (k *kernel) step(segs []segment, s *trace.Step, n float64, t traffic, cost 
 		if store > 0 {
 			segs = append(segs, out)
 		}
-		return segs, nil
+		return segs
 	}
 
 	// Steady state of a loop: everything overlaps.
@@ -233,7 +244,7 @@ func (k *kernel) step(segs []segment, s *trace.Step, n float64, t traffic, cost 
 			segs = wait(segs, float64(clk)*m.psClk, byMatrix, g.op)
 		}
 	}
-	return append(segs, g), nil
+	return append(segs, g)
 }
 
 // roundTrip names a wait for memory.

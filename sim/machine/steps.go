@@ -3,7 +3,6 @@ package machine
 import (
 	"fmt"
 
-	"maru/arch/dtype"
 	"maru/sim/event"
 	"maru/workloads/trace"
 )
@@ -69,7 +68,7 @@ func (k *kernel) runSteps(m *model, c *cache, layouts []layout, prog *trace.Prog
 	k.m, k.cache, k.layouts, k.prog, k.args = m, c, layouts, prog, args
 	k.warps, k.occ = m.warpShare(prog), occ
 	k.part, k.tile = 0, 0
-	k.cost = spent{flops: map[dtype.Type]float64{}}
+	k.cost = spent{}
 	k.follow(nil)
 	s := &stepper{k: k, sim: event.New(), free: make([]coreState, m.cores)}
 	s.onStart = s.sim.Register(s.start)

@@ -269,7 +269,7 @@ func (k *kernel) scatter(in *trace.Instr, tiles [][4]int64, n int64, sum *traffi
 	l := &k.layouts[k.args[in.Slot]]
 	const sector = 32
 	width := min(l.rowBytes, (in.Cols*l.elemBits+7)/8)
-	total := float64(in.Rows) * float64(ceilDiv(width, sector)*sector) * float64(n) * float64(len(tiles))
+	total := float64(float64(in.Rows*ceilDiv(width, sector)*sector) * float64(n) * float64(len(tiles)))
 	sum.dram += float64(total * k.m.runCost(width))
 	if in.Kind == trace.Store {
 		sum.store += total

@@ -114,7 +114,7 @@ func TestLargeProduct(t *testing.T) {
 	}
 }
 
-// A product of one row is split along K until next to every core has work.
+// A product of one row is split along K until most cores have work.
 func TestDecodeProduct(t *testing.T) {
 	for name, chip := range map[string]*arch.Chip{"async": asyncChip(), "sync": syncChip()} {
 		tr := compileOp(t, chip, "gemm:m=1,n=1024,k=8192")
@@ -122,7 +122,7 @@ func TestDecodeProduct(t *testing.T) {
 		if split := p.Parts[0].Grid[3]; split < 2 {
 			t.Errorf("%s: not split: grid %v", name, p.Parts[0].Grid)
 		}
-		if n := tiles(p); 10*n < 9*chip.Cores.Count.Value {
+		if n := tiles(p); 2*n < chip.Cores.Count.Value {
 			t.Errorf("%s: %d tile programs for %d cores", name, n, chip.Cores.Count.Value)
 		}
 		if len(tr.Launches) != 2 || !strings.HasPrefix(tr.Programs[1].Name, "split_reduce") {

@@ -48,7 +48,7 @@ func newEstimate(t *target, g *gemm, path matrixPath, r *gemmRules) *estimate {
 		depth += r.k * r.count
 	}
 	e.m, e.n, e.k = ceilDiv(rows, e.count), g.runs[0].n, ceilDiv(depth, e.count)
-	width := func(dt dtype.Type) float64 { return float64(dt.Bits()) / 8 }
+	width := func(dt dtype.Type) float64 { return float64(float64(dt.Bits()) / 8) }
 	e.widthA, e.widthB, e.widthC = width(g.a.op.dt), width(g.b.op.dt), width(g.c.op.dt)
 	if g.glu {
 		e.outCols = 0.5

@@ -309,7 +309,7 @@ func (c *coder) search(g *gemm, path matrixPath) (gemmTile, error) {
 		return best, nil
 	}
 	e := newEstimate(t, g, path, rules)
-	best := gemmTile{cost: math.Inf(1)}
+	var top field
 	least := int64(math.MaxInt64) // scratchpad that the smallest candidate needs
 	splits := rules.splits
 	if !e.single() || g.glu {
@@ -359,13 +359,17 @@ func (c *coder) search(g *gemm, path matrixPath) (gemmTile, error) {
 						break
 					}
 					e.place(&x, rules)
-					best = e.splits(x, splits, rules, best)
+					e.splits(x, splits, rules, &top)
 				}
 			}
 		}
 	}
-	if math.IsInf(best.cost, 1) {
-		return best, &BufferError{Buffer: "a stage of both operands' tiles", Need: least, Have: t.scratchGroup}
+	if len(top.list) == 0 {
+		return gemmTile{}, &BufferError{Buffer: "a stage of both operands' tiles", Need: least, Have: t.scratchGroup}
+	}
+	best, err := c.choose(g, path, e, &top)
+	if err != nil {
+		return best, err
 	}
 	c.searches.gemm[string(key)] = best
 	return best, nil
@@ -400,8 +404,8 @@ func (r *gemmRules) resources(x *gemmTile) {
 	}
 }
 
-// splits tries the ways to cut K and returns the better of x and best.
-func (e *estimate) splits(x gemmTile, splits []int64, rules *gemmRules, best gemmTile) gemmTile {
+// splits enters the ways to cut K.
+func (e *estimate) splits(x gemmTile, splits []int64, rules *gemmRules, top *field) {
 	iters := ceilDiv(e.k, x.depth)
 	slots := e.t.cores * x.resident
 	for _, s := range splits {
@@ -413,9 +417,8 @@ func (e *estimate) splits(x gemmTile, splits []int64, rules *gemmRules, best gem
 				break
 			}
 			x.split, x.stream, x.inPlace = s, false, inPlace
-			if x.cost = e.cost(&x); x.cost < best.cost {
-				best = x
-			}
+			x.cost = e.cost(&x)
+			top.add(x)
 		}
 	}
 	if rules.persistent && e.single() && e.g.picture == nil {
@@ -423,21 +426,18 @@ func (e *estimate) splits(x gemmTile, splits []int64, rules *gemmRules, best gem
 		_, ec := e.extents(&x)
 		possible, _ := x.walkSteps(e.k, e.t.instrK*8/int64(e.g.dt.Bits()))
 		for x.walk = 2; possible > 0 && x.walk <= ceilDiv(ec, x.cols) && e.tiles(&x) >= 2*slots; x.walk *= 2 {
-			if x.cost = e.cost(&x); x.cost < best.cost {
-				best = x
-			}
+			x.cost = e.cost(&x)
+			top.add(x)
 		}
 		x.walk = 1
 	}
 	if rules.streamK && e.single() && !e.g.glu {
 		x.inPlace = false
 		if x.split, x.stream = e.streamSplit(&x); x.stream {
-			if x.cost = e.cost(&x); x.cost < best.cost {
-				best = x
-			}
+			x.cost = e.cost(&x)
+			top.add(x)
 		}
 	}
-	return best
 }
 
 // key is what the search depends on.
@@ -484,6 +484,12 @@ func (c *coder) tiled(g *gemm) error {
 	if err != nil {
 		return err
 	}
+	c.write(g, path, &x)
+	return nil
+}
+
+// write writes the programs of a tiling.
+func (c *coder) write(g *gemm, path matrixPath, x *gemmTile) {
 	name := fmt.Sprintf("gemm_%s_%dx%dx%d_%d", g.dt, x.rows, x.cols, x.depth, x.stages)
 	if x.swap {
 		name += "_t"
@@ -502,7 +508,7 @@ func (c *coder) tiled(g *gemm) error {
 	}
 	c.begin(name, x.threads, x.registers, x.scratch)
 	c.prog.Setup = c.m.prof.gemm(path).setup
-	w := &gemmWriter{c: c, g: g, x: &x, path: path}
+	w := &gemmWriter{c: c, g: g, x: x, path: path}
 	w.slots()
 	if x.walk > 1 {
 		w.walkTiles()
@@ -512,9 +518,8 @@ func (c *coder) tiled(g *gemm) error {
 	c.expect(x.cost)
 	c.finish()
 	if x.split > 1 && !x.inPlace {
-		c.reducePartials(g, &x, w.partials, w.partRows(), c.m.prof.gemm(path).reduceSetup)
+		c.reducePartials(g, x, w.partials, w.partRows(), c.m.prof.gemm(path).reduceSetup)
 	}
-	return nil
 }
 
 // gemmWriter writes the parts of a product.

@@ -89,7 +89,7 @@ func (v *validator) tensors() {
 			v.errorf("unknown role %d", t.Role)
 		}
 		v.layer(t.Name, t.Layer)
-		bytes := product(t.Shape...) * float64(t.DType.Bits()) / 8
+		bytes := float64(product(t.Shape...) * float64(t.DType.Bits()) / 8)
 		if bytes > limit {
 			v.errorf("shape %v is too large", t.Shape)
 		}
@@ -375,7 +375,7 @@ func (v *validator) attention(o *Op) {
 	if !v.positive(d.Batch, d.Heads, d.KVHeads, d.HeadDim, d.ValueDim, d.SeqQ, d.SeqKV) {
 		return
 	}
-	if product(2, d.Batch, d.Heads, d.SeqQ, d.SeqKV)*(3*float64(d.HeadDim)+2*float64(d.ValueDim)) > limit {
+	if product(2, d.Batch, d.Heads, d.SeqQ, d.SeqKV)*(float64(3*d.HeadDim)+float64(2*d.ValueDim)) > limit {
 		v.errorf("has too many flops")
 		return
 	}

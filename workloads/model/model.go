@@ -217,7 +217,7 @@ const maxParams = 1e17
 func (m *Model) estimate() float64 {
 	blocks := func(b *Blocks, vocab, experts int64) float64 {
 		h := float64(b.Hidden)
-		return float64(b.Layers)*(4*h*float64(b.Heads)*float64(b.headDim())+3*h*float64(b.Inter)*float64(max(experts, 1))) + 2*h*float64(vocab)
+		return float64(float64(b.Layers)*(float64(4*h*float64(b.Heads)*float64(b.headDim()))+float64(3*h*float64(b.Inter)*float64(max(experts, 1))))) + float64(2*h*float64(vocab))
 	}
 	switch {
 	case m.Decoder != nil:
@@ -226,8 +226,8 @@ func (m *Model) estimate() float64 {
 		return blocks(&m.Encoder.Blocks, m.Encoder.Vocab+m.Encoder.MaxPositions, 1)
 	case m.ViT != nil:
 		v := m.ViT
-		return blocks(&v.Blocks, v.Classes, 1) + float64(v.Hidden)*float64(v.Patch)*float64(v.Patch)*float64(v.Channels) +
-			float64(v.Hidden)*float64(v.Image)*float64(v.Image)
+		return blocks(&v.Blocks, v.Classes, 1) + float64(float64(v.Hidden)*float64(v.Patch)*float64(v.Patch)*float64(v.Channels)) +
+			float64(float64(v.Hidden)*float64(v.Image)*float64(v.Image))
 	}
 	return 0
 }

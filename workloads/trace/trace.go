@@ -78,7 +78,7 @@ type Program struct {
 	Threads   int   // threads of one tile program; 0 where cores have none
 	Registers int   // registers of 32 bits for each thread
 	Scratch   int64 // bytes of scratchpad one tile program holds
-	Setup     int64 // clocks of set-up and tear-down code of one tile program: descriptors, barriers, address arithmetic
+	Setup     int64 // clocks of set-up and tear-down code that each core pays once in a launch: descriptors, barriers, addresses
 	Slots     []string
 	Ops       []Op
 	Parts     []Part // dispatched one after the other, without a barrier
