@@ -180,8 +180,7 @@ func (k *checker) systolic() {
 		return
 	}
 	s := k.c.Cores.Matrix.Systolic
-	cells := float64(s.Rows.Value) * float64(s.Cols.Value)
-	ops := unit.Rate(2 * cells * float64(s.Count.Value))
+	ops := unit.Rate(2 * s.Rows.Value * s.Cols.Value * s.Count.Value)
 	if types := k.c.MatrixTypes(); k.has("cores.matrix.rate") && len(types) > 0 {
 		if !slices.ContainsFunc(types, func(dt dtype.Type) bool { return k.c.MatrixRate(dt) == ops }) {
 			k.fail(k.latest(rows, cols, count, rate(types[0])), fmt.Sprintf("change rows, cols or count, or give one format the rate %v", ops),
@@ -197,7 +196,7 @@ func (k *checker) systolic() {
 	}
 	if k.has("cores.scratchpad.capacity", "preferred_dtype") {
 		capacity := k.c.Cores.Scratchpad.Capacity.Value
-		if bytes := float64(cells*float64(k.c.Preferred.Bits())) / 8; bytes > float64(capacity) {
+		if bytes := float64(float64(s.Rows.Value)*float64(s.Cols.Value)*float64(k.c.Preferred.Bits())) / 8; bytes > float64(capacity) {
 			k.fail(k.latest(rows, cols, "cores.scratchpad.capacity"), "make the array smaller, or raise cores.scratchpad.capacity",
 				"a tile of %d x %d in %v is larger than the scratchpad of %v", s.Rows.Value, s.Cols.Value, k.c.Preferred, capacity)
 		}

@@ -70,7 +70,7 @@ func (c *Chip) SustainedClock(dt dtype.Type, traffic Traffic) unit.Frequency {
 		return high
 	}
 	for range 48 { // halves the interval to less than 1 Hz
-		if mid := low + (high-low)/2; fits(mid) {
+		if mid := low + unit.Frequency(float64((high-low)/2)); fits(mid) {
 			low = mid
 		} else {
 			high = mid

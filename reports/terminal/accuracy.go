@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-
-	"maru/reports/human"
 )
 
 // Accuracy is how far predictions are from measurements.
@@ -42,7 +40,7 @@ type AccuracyStats struct {
 // within 20 %.
 func Accuracy(w io.Writer, r *AccuracyReport, o Options) error {
 	p := &page{color: o.Color}
-	long := fmt.Sprintf(">=%s", human.US(r.MinUS))
+	long := fmt.Sprintf(">=%g us", r.MinUS)
 	for _, s := range r.Sections {
 		p.heading(s.Title)
 		header := []string{"", "rows", "median", "mean", "bias", "10 %", "20 %", long, "mean", "bias"}

@@ -92,7 +92,7 @@ func copyChip(c *arch.Chip) *arch.Chip {
 }
 
 // negligible is the critical-path share below which a resource is not tried.
-const negligible = 0.01
+const negligible = 0.03
 
 // slower lists the beginnings of paths whose figures slow a run as they grow.
 var slower = []string{

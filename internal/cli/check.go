@@ -1,0 +1,154 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"maru/arch"
+	"maru/internal/config"
+	"maru/sim/result"
+	"maru/workloads/model"
+	"maru/workloads/trace"
+)
+
+func checkVerb(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "check FILE...",
+		Short: "Check chip, model, trace and result files",
+		Long: `Check reads files and prints every problem in them: YAML that describes chips or
+models, config.json files of models, traces, results. What a file is, its content
+says. "-" is the standard input.`,
+		Example: `  maru check my-chip.yaml my-model.yaml
+  maru compile --chip h100-sxm --op gemm:m=256,n=256,k=256 --trace - | maru check -`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New("no file given")
+			}
+			return nil
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			bad := 0
+			for _, name := range args {
+				about, warnings, err := e.check(name)
+				for _, w := range warnings {
+					e.warn([]string{w.Error()})
+				}
+				if err != nil {
+					bad++
+					fmt.Fprintln(e.err, err)
+					continue
+				}
+				fmt.Fprintf(e.out, "%s: ok, %s\n", name, about)
+			}
+			switch {
+			case bad == 0:
+				return nil
+			case len(args) == 1:
+				return &failure{code: exitUsage}
+			}
+			return fmt.Errorf("%d of %d files have problems", bad, len(args))
+		},
+	}
+}
+
+// maxFile bounds the files that are read whole, in bytes.
+const maxFile = 256 << 20
+
+// read reads a file, or the standard input for "-".
+func (e *env) read(name string) (data []byte, shown string, err error) {
+	if name == "-" {
+		shown = "standard input"
+		data, err = io.ReadAll(io.LimitReader(e.in, maxFile+1))
+	} else {
+		shown = name
+		var f *os.File
+		if f, err = os.Open(name); err != nil {
+			return nil, shown, err
+		}
+		defer f.Close()
+		data, err = io.ReadAll(io.LimitReader(f, maxFile+1))
+	}
+	if err == nil && len(data) > maxFile {
+		err = fmt.Errorf("%s: larger than %d MiB", shown, maxFile>>20)
+	}
+	return data, shown, err
+}
+
+// check checks a file and says what it holds.
+func (e *env) check(name string) (about string, warnings []*config.Error, err error) {
+	data, shown, err := e.read(name)
+	if err != nil {
+		return "", nil, err
+	}
+	switch what := sniff(name, data); what {
+	case "trace":
+		tr, err := trace.Parse(shown, bytes.NewReader(data))
+		if err != nil {
+			return "", nil, err
+		}
+		return fmt.Sprintf("trace of %s: %d launches of %d programs", tr.Header.Model, len(tr.Launches), len(tr.Programs)), nil, nil
+	case "result":
+		res, err := result.Read(bytes.NewReader(data))
+		if err == nil {
+			err = res.Validate()
+		}
+		if err != nil {
+			return "", nil, fmt.Errorf("%s: %w", shown, err)
+		}
+		return fmt.Sprintf("result of %s on %s", res.Model, res.Chip), nil, nil
+	case "model":
+		parse := model.Parse
+		if filepath.Ext(name) == ".json" {
+			parse = model.ParseHuggingFace
+		}
+		m, err := parse(shown, data)
+		if err != nil {
+			return "", nil, err
+		}
+		return fmt.Sprintf("model of %d parameters", m.Params()), nil, nil
+	default:
+		chip, doc, err := arch.Parse(data, shown, nil)
+		if err != nil {
+			return "", nil, err
+		}
+		n := chip.Describe().Count
+		return fmt.Sprintf("chip %s: %d figures, %d of them estimates", chip.Name, n.Figures, n.Estimated), chip.Warnings(doc), nil
+	}
+}
+
+// sniff says what a file holds, from its content: "trace", "result", "model" or
+// "chip". A file that could be anything is taken for a chip.
+func sniff(name string, data []byte) string {
+	start := bytes.TrimLeft(data, "\ufeff \t\r\n")
+	for bytes.HasPrefix(start, []byte("#")) {
+		_, start, _ = bytes.Cut(start, []byte("\n"))
+		start = bytes.TrimLeft(start, " \t\r\n")
+	}
+	switch {
+	case bytes.HasPrefix(start, []byte("maru-trace")) || filepath.Ext(name) == ".trace":
+		return "trace"
+	case bytes.HasPrefix(start, []byte("{")):
+		if bytes.Contains(data, []byte(`"latency_ps"`)) && bytes.Contains(data, []byte(`"input_hash"`)) {
+			return "result"
+		}
+		if filepath.Ext(name) == ".json" {
+			return "model"
+		}
+	}
+	doc, err := config.Load(config.Source{Name: name, Data: data}, nil)
+	if err != nil {
+		return "chip"
+	}
+	for _, section := range []string{"decoder", "encoder", "vit", "resnet"} {
+		if doc.Has(section) {
+			return "model"
+		}
+	}
+	return "chip"
+}

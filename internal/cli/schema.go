@@ -1,0 +1,47 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"maru/arch"
+	"maru/internal/config"
+	"maru/workloads/model"
+)
+
+func schemaVerb(e *env) *cobra.Command {
+	kinds := []string{"chip", "model"}
+	return &cobra.Command{
+		Use:   "schema chip|model",
+		Short: "Print the JSON Schema of chip or model files",
+		Long: `Schema prints the JSON Schema (draft 2020-12) of the YAML files that describe
+chips or models, with the meaning of each key. Editors use it to complete and to
+check such files while they are written.`,
+		Example:   `  maru schema chip`,
+		ValidArgs: kinds,
+		Args:      oneOf("kind", kinds),
+		RunE: func(_ *cobra.Command, args []string) error {
+			schema := arch.Schema()
+			if args[0] == "model" {
+				schema = config.Schema(model.Model{}, "Maru model", false)
+			}
+			_, err := e.out.Write(schema)
+			return err
+		},
+	}
+}
+
+// oneOf checks that the only argument is one of some words.
+func oneOf(what string, words []string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return errors.New("no " + what + " given; allowed: " + list(words))
+		}
+		if len(args) > 1 {
+			return fmt.Errorf("unexpected argument %q", args[1])
+		}
+		return known(what, args[0], words)
+	}
+}

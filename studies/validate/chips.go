@@ -1,0 +1,135 @@
+package validate
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"maru/arch"
+)
+
+// chip is one that is loaded.
+type chip struct {
+	*arch.Chip
+	fallen []string // calibrated figures that fell back to those of the family
+}
+
+// chips finds chips by the names that tables give them, and loads each once.
+type chips struct {
+	opt    Options
+	known  []*chip
+	found  map[string]*chip
+	missed map[string]bool
+}
+
+func newChips(opt Options) (*chips, error) {
+	c := &chips{opt: opt, found: map[string]*chip{}, missed: map[string]bool{}}
+	for _, name := range append(slices.Clone(opt.Chips), arch.Names()...) {
+		loaded, _, err := arch.Load(name, nil)
+		if err != nil {
+			return nil, err
+		}
+		one := &chip{Chip: loaded}
+		if opt.Uncalibrated {
+			sets, _ := loaded.Uncalibrated()
+			if one.Chip, _, err = arch.Load(name, sets); err != nil {
+				return nil, fmt.Errorf("without calibrated figures: %w", err)
+			}
+			one.fallen = sets
+		}
+		c.known = append(c.known, one)
+	}
+	return c, nil
+}
+
+// find returns the chip that a table means by a system, nil if there is none.
+// Names and aliases are compared without regard for case, hyphens and
+// underscores. Where none is equal, the size of the memory at the end may be
+// missing on either side, if one chip alone is left then.
+func (c *chips) find(system string) (*chip, error) {
+	if f, ok := c.found[system]; ok {
+		return f, nil
+	}
+	if c.missed[system] {
+		return nil, nil
+	}
+	f, err := c.search(system)
+	if err != nil {
+		return nil, err
+	}
+	if f == nil {
+		c.missed[system] = true
+		return nil, nil
+	}
+	c.found[system] = f
+	return f, nil
+}
+
+func (c *chips) search(system string) (*chip, error) {
+	want := plain(system)
+	for _, k := range c.known {
+		if slices.ContainsFunc(k.names(), func(n string) bool { return plain(n) == want }) {
+			return k, nil
+		}
+	}
+	var near []*chip
+	bare, size := cutSize(want)
+	for _, k := range c.known {
+		if slices.ContainsFunc(k.names(), func(n string) bool {
+			b, s := cutSize(plain(n))
+			return b == bare && (s == "" || size == "")
+		}) {
+			near = append(near, k)
+		}
+	}
+	switch len(near) {
+	case 0:
+		return nil, nil
+	case 1:
+		return near[0], nil
+	}
+	var names []string
+	for _, k := range near {
+		names = append(names, k.Name)
+	}
+	return nil, fmt.Errorf("system %s may be %s; the aliases of a chip file decide", system, strings.Join(names, " or "))
+}
+
+// names are the names that a chip goes by.
+func (c *chip) names() []string { return append([]string{c.Name}, c.Aliases...) }
+
+// unknown lists the systems without a chip.
+func (c *chips) unknown() []string {
+	var names []string
+	for s := range c.missed {
+		names = append(names, s)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// fallen lists the figures that fell back, by chip that was used.
+func (c *chips) fallen() map[string][]string {
+	out := map[string][]string{}
+	for _, k := range c.found {
+		out[k.Name] = k.fallen
+	}
+	return out
+}
+
+// plain drops what spellings of a name differ in.
+func plain(name string) string {
+	return strings.NewReplacer("-", "", "_", "", " ", "").Replace(strings.ToLower(name))
+}
+
+var memorySize = regexp.MustCompile(`[0-9]+gb$`)
+
+// cutSize takes the size of the memory off a plain name.
+func cutSize(name string) (bare, size string) {
+	at := memorySize.FindStringIndex(name)
+	if at == nil {
+		return name, ""
+	}
+	return name[:at[0]], name[at[0]:]
+}

@@ -1,0 +1,242 @@
+package validate
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"maru/arch"
+	"maru/arch/unit"
+	"maru/configs"
+	"maru/internal/config"
+	"maru/workloads/compile"
+)
+
+// Harness describes how the numbers of a source were taken. It is one YAML
+// file.
+type Harness struct {
+	Name string // of the file
+
+	Title    string              `yaml:"title" doc:"What was measured, with what."`
+	Sources  map[string]string   `yaml:"sources,optional" doc:"Where the description is from: a name and a text for each source."`
+	Notes    []string            `yaml:"notes,optional" doc:"What a reader should know."`
+	Match    Match               `yaml:"match" doc:"Rows that the file describes; of several files the one that says most about a row."`
+	Launch   string              `yaml:"launch" enum:"graph,none,eager" doc:"graph: kernels of a captured graph, gaps between them included; none: the sum of kernel times, without gaps; eager: calls from the host, one by one, the first of them awaited."`
+	Host     Host                `yaml:"host,optional" doc:"Time that the host adds to eager calls."`
+	Clock    Clock               `yaml:"clock,optional" doc:"The clock that latencies were read from."`
+	Cache    Cache               `yaml:"cache" doc:"What the shared cache holds when the timed operation starts."`
+	Quantize map[string]string   `yaml:"quantize,optional" enum:"inside,net,before" doc:"By number format: inside: the timed operation converts its input; net: it does, and quant_us, which is taken off, says how long that takes; before: the input comes in the narrow format. Missing: before."`
+	Extra    []string            `yaml:"extra,optional" enum:"rope,append,route,dispatch,combine" doc:"Work in the timed operation besides its own: rotary embedding and append to the key/value cache (attention); gate, moving rows to experts, and their weighted sum (mixtures of experts)."`
+	Sort     int64               `yaml:"sort,optional" bound:"0..20" doc:"Kernels that sort the chosen experts (mixtures of experts)."`
+	Steps    map[string][]string `yaml:"steps,optional" doc:"By operator of a table: the operators, each a kernel of its own, that it is made of."`
+	Unfused  bool                `yaml:"unfused,optional" doc:"Every operator is a kernel of its own, as a framework without a compiler runs them, attention too."`
+	Library  []string            `yaml:"library,optional" doc:"Library profiles, the first of which the compiler knows is used; otherwise that of the chip."`
+	Routing  Routing             `yaml:"routing,optional" doc:"How rows were spread over experts."`
+}
+
+// Match chooses rows. Empty lists match all.
+type Match struct {
+	Source []string `yaml:"source" doc:"Patterns of the source column; * stands for any text."`
+	File   []string `yaml:"file,optional" doc:"Tables."`
+	DType  []string `yaml:"dtype,optional" doc:"Number formats, as in the table."`
+	Op     []string `yaml:"op,optional" doc:"Operators, as in the table."`
+	Kernel []string `yaml:"kernel,optional" doc:"Kernels, as in the table."`
+	System []string `yaml:"system,optional" doc:"Patterns of the system column."`
+}
+
+// Host is the time of the host in an eager call.
+type Host struct {
+	Call  config.Figure[unit.Duration] `yaml:"call" bound:">=0" doc:"From the start of the time to the start of the first kernel, and from the end of the last to the end of the time."`
+	Issue config.Figure[unit.Duration] `yaml:"issue,optional" bound:">=0" doc:"From one call to the next while the chip is behind; that of a call if it is missing."`
+}
+
+// Clock is what latencies were read from.
+type Clock struct {
+	Step config.Figure[unit.Duration] `yaml:"step" bound:">0" doc:"Latencies are multiples of this; the nearest one is reported."`
+}
+
+// Cache is the state of the shared cache.
+type Cache struct {
+	State  string `yaml:"state" enum:"cold,warm,rotate,produced" doc:"cold: nothing; warm: what the same call left; rotate: what calls with other copies of the weights left; produced: inputs that were just written, no weights."`
+	Copies int64  `yaml:"copies,optional" bound:"1..64" doc:"rotate: most copies of the weights."`
+	Cover  bool   `yaml:"cover,optional" doc:"rotate: no more copies than fill the shared cache, but one."`
+}
+
+// Routing describes how a harness draws the experts of tokens.
+type Routing struct {
+	Runs int64 `yaml:"runs,optional" bound:"1..100" doc:"Routings that the reported mean is over."`
+}
+
+// Harnesses reads the embedded harness files.
+func Harnesses() ([]*Harness, error) {
+	var all []*Harness
+	var errs config.Errors
+	for _, name := range configs.Names("harness") {
+		file, data, err := configs.Read("harness", name)
+		if err != nil {
+			return nil, err
+		}
+		h, err := ParseHarness(file, data)
+		if list, ok := err.(config.Errors); ok {
+			errs = append(errs, list...)
+			continue
+		} else if err != nil {
+			return nil, err
+		}
+		h.Name = name
+		all = append(all, h)
+	}
+	return all, errs.Err()
+}
+
+// ParseHarness reads a harness file. The error is of type [config.Errors].
+func ParseHarness(file string, data []byte) (*Harness, error) {
+	doc, err := config.Load(config.Source{Name: file, Data: data}, nil)
+	if err != nil {
+		return nil, err
+	}
+	h := &Harness{}
+	if err := doc.Decode(h); err != nil {
+		return nil, err
+	}
+	var errs config.Errors
+	bad := func(path, problem, allowed string) { errs = append(errs, doc.Error(path, problem, allowed, "")) }
+	switch {
+	case h.Launch == "eager" && !h.Host.Call.IsSet():
+		bad("launch", "eager calls without the time of the host", "allowed: host besides")
+	case h.Launch != "eager" && h.Host.Call.IsSet():
+		bad("host", "the host takes no part in launch: "+h.Launch, "allowed: with launch: eager")
+	}
+	if (h.Cache.State == "rotate") != (h.Cache.Copies > 0) {
+		bad("cache", "copies go with state: rotate, and only with it", "")
+	}
+	for _, f := range h.Match.File {
+		if !slices.Contains(Files(), f) {
+			bad("match.file", "unknown table "+f, "allowed: "+strings.Join(Files(), ", "))
+		}
+	}
+	if err := errs.Err(); err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+// harness finds the description of a row; nil if there is none.
+func (v *validation) harness(file string, r *record) *Harness {
+	var best *Harness
+	most := -1
+	for _, h := range v.harnesses {
+		if n := h.Match.score(file, r); n > most {
+			best, most = h, n
+		}
+	}
+	return best
+}
+
+// score says how closely a match describes a row: the letters of its patterns
+// that are no stars, and more for each list that names the row; -1 if it does
+// not match.
+func (m *Match) score(file string, r *record) int {
+	const list = 1000
+	longest := func(patterns []string, text string) int {
+		best := -1
+		for _, p := range patterns {
+			if glob(p, text) {
+				best = max(best, len(p)-strings.Count(p, "*"))
+			}
+		}
+		return best
+	}
+	n := longest(m.Source, r.optional("source"))
+	if n < 0 {
+		return -1
+	}
+	if len(m.System) > 0 {
+		s := longest(m.System, r.optional("system"))
+		if s < 0 {
+			return -1
+		}
+		n += list
+	}
+	for _, c := range []struct {
+		allowed []string
+		value   string
+	}{{m.File, file}, {m.DType, r.optional("dtype")}, {m.Op, r.optional("op")}, {m.Kernel, r.optional("kernel")}} {
+		if len(c.allowed) == 0 {
+			continue
+		}
+		if !slices.Contains(c.allowed, c.value) {
+			return -1
+		}
+		n += list
+	}
+	return n
+}
+
+// glob matches a text against a pattern in which * stands for any text.
+func glob(pattern, text string) bool {
+	head, rest, star := strings.Cut(pattern, "*")
+	if !star {
+		return pattern == text
+	}
+	if !strings.HasPrefix(text, head) {
+		return false
+	}
+	for text = text[len(head):]; ; text = text[1:] {
+		if glob(rest, text) {
+			return true
+		}
+		if text == "" {
+			return false
+		}
+	}
+}
+
+// profile is the library that runs on a chip: the first of the harness that the
+// compiler has for machines of its discipline, or the chip's own.
+func (h *Harness) profile(c *arch.Chip) string {
+	for _, name := range h.Library {
+		if slices.Contains(compile.Profiles(), name) {
+			return name
+		}
+	}
+	return c.Profile
+}
+
+// extra tells whether the timed operation does some work besides its own.
+func (h *Harness) extra(what string) bool { return slices.Contains(h.Extra, what) }
+
+// fillings is how often an operation must fill the shared cache for nothing of
+// the call before to matter.
+const fillings = 16
+
+// residency is the state of the cache, as a plan has it, for an operation on
+// tensors of some bytes, so many of them weights.
+func (h *Harness) residency(c *arch.Chip, weights, footprint int64) string {
+	switch h.Cache.State {
+	case "warm":
+		if l2 := c.Memory.L2; l2 == nil || footprint >= fillings*int64(l2.Capacity.Value) {
+			return "cold"
+		}
+		return "warm"
+	case "rotate":
+		n := h.Cache.Copies
+		l2 := c.Memory.L2
+		if l2 == nil || weights <= 0 {
+			return "rotate:1"
+		}
+		size := int64(l2.Capacity.Value)
+		if h.Cache.Cover {
+			n = min(n, (size+weights-1)/weights)
+		}
+		if footprint >= fillings*size {
+			return "cold" // nothing of the call before is left, nor of its copies
+		}
+		// Copies that together are several times the cache leave nothing of
+		// each other in it; more of them change nothing but the time to simulate.
+		const several = 4
+		n = min(n, max(1, (several*size+weights-1)/weights))
+		return fmt.Sprintf("rotate:%d", max(1, n))
+	}
+	return "cold"
+}

@@ -1,0 +1,225 @@
+package validate
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"maru/arch/dtype"
+	"maru/workloads/graph"
+	"maru/workloads/plan"
+)
+
+// moe is a row of a mixture of experts, as one of its ranks computes it: the
+// experts' weights are divided among moe_ep ranks by expert and among moe_tp
+// ranks by the width inside an expert. All tokens are routed over all experts;
+// those that land on the rank's experts are computed.
+func (v *validation) moe(h *Harness, c *chip, r *record) (job, error) {
+	f := r.format("dtype")
+	kernel := r.word("kernel")
+	tokens, hidden, inter, topk := r.count("tokens", 1), r.count("hidden", 1), r.count("inter", 1), r.count("topk", 1)
+	experts, tp, ep := r.count("experts", 1), r.count("moe_tp", 1), r.count("moe_ep", 1)
+	gated := r.word("gated", "0", "1") == "1"
+	routing := r.word("routing")
+	r.measured()
+	spread, _, _ := strings.Cut(routing, "_1")
+	r.row.Variant = kernel + " " + spread
+	divisor := func(column string, n, of int64, what string) {
+		if n > 0 && of%n != 0 {
+			r.fail(column, fmt.Sprintf("%d does not divide %d %s", n, of, what), "allowed: a divisor")
+		}
+	}
+	divisor("moe_ep", ep, experts, "experts")
+	divisor("moe_tp", tp, inter, "columns")
+	if topk > experts {
+		r.fail("topk", fmt.Sprintf("each token visits %d of %d experts", topk, experts), "allowed: up to experts")
+	}
+	alpha, law := 0.0, false
+	if s, ok := strings.CutPrefix(routing, "power_law_"); ok {
+		var err error
+		if alpha, err = strconv.ParseFloat(s, 64); err != nil || !(alpha > 0) || alpha == 1 || alpha > 100 {
+			r.fail("routing", fmt.Sprintf("exponent %q", s), "allowed: power_law_A with A above 0 and other than 1")
+		}
+		law = true
+	} else if routing != "balanced" && len(r.errs) == 0 {
+		r.fail("routing", "unknown routing "+routing, "allowed: balanced, power_law_A")
+	}
+	if len(r.errs) > 0 {
+		return job{}, nil
+	}
+	var rows []int64
+	if law {
+		rows = powerLaw(tokens, experts, topk, ep, alpha, max(1, h.Routing.Runs))
+	} else {
+		rows = balanced(tokens, experts, topk, ep)
+	}
+	d := newDraft()
+	d.experts(h, f, tokens, hidden, inter/tp, experts, topk, rows, gated)
+	return v.operation(h, c, d, plan.Plan{DType: f.math}), nil
+}
+
+// experts adds a mixture of experts with the given rows for each local expert.
+func (d *draft) experts(h *Harness, f format, tokens, hidden, inter, experts, topk int64, groupRows []int64, gated bool) {
+	var rows int64
+	for _, n := range groupRows {
+		rows += n
+	}
+	local := int64(len(groupRows))
+	inside := f.input
+	if f.narrow {
+		inside = f.math
+	}
+	x := d.tensor("x", f.input, graph.Input, tokens, hidden)
+	chosen := d.tensor("chosen", dtype.Int32, graph.Input, tokens, topk)
+	weights := d.tensor("weights", dtype.FP32, graph.Input, tokens, topk)
+	if h.extra("route") {
+		weights = d.tensor("route.weights", dtype.FP32, graph.Activation, tokens, topk)
+		chosen = d.tensor("route.chosen", dtype.Int32, graph.Activation, tokens, topk)
+		d.op(graph.Op{Name: "route", Kind: graph.Route, Rows: tokens, Cols: experts, Window: topk, DType: dtype.FP32,
+			In: ids(d.tensor("scores", f.input, graph.Input, tokens, experts)), Out: ids(weights, chosen)})
+	}
+	for i := range h.Sort {
+		// A pass of the counting sort of the chosen experts.
+		name := fmt.Sprintf("sort.%d", i)
+		next := d.tensor(name+".out", dtype.Int32, graph.Activation, tokens, topk)
+		d.op(graph.Op{Name: name, Kind: graph.Permute, Fn: "transpose", Rows: tokens, Cols: topk, DType: dtype.Int32, In: ids(chosen), Out: ids(next)})
+		chosen = next
+	}
+	if h.quantize(f) == "inside" {
+		x = d.quantized("quantize", x, inside)
+	}
+	xs := x
+	if h.extra("dispatch") {
+		xs = d.tensor("dispatch.out", d.g.Tensor(x).DType, graph.Activation, rows, hidden)
+		d.op(graph.Op{Name: "dispatch", Kind: graph.Permute, Fn: "dispatch", Rows: rows, Cols: hidden, DType: f.input, In: ids(x, chosen), Out: ids(xs)})
+	} else {
+		// The kernel gathers the rows; what it reads is as much.
+		xs = d.tensor("rows", d.g.Tensor(x).DType, graph.Input, rows, hidden)
+	}
+	grouped := func(name string, in graph.TensorID, k, n int64) graph.TensorID {
+		y := d.tensor(name+".out", f.input, graph.Activation, rows, n)
+		d.op(graph.Op{Name: name, Kind: graph.MatMul, DType: f.math, In: ids(in, d.tensor(name+".weight", f.weight, graph.Weight, local, n, k)), Out: ids(y),
+			MatMul: &graph.MatMulDims{Batch: 1, M: rows, N: n, K: k, Groups: local, GroupRows: groupRows}})
+		return y
+	}
+	y := d.tensor("act.out", inside, graph.Activation, rows, inter)
+	act := graph.Op{Name: "act", Kind: graph.Elementwise, Fn: "silu_mul", Rows: rows, Cols: inter, DType: f.input, Out: ids(y)}
+	if gated {
+		act.In = ids(grouped("gate", xs, hidden, inter), grouped("up", xs, hidden, inter))
+	} else {
+		act.Fn, act.In = "relu", ids(grouped("up", xs, hidden, inter))
+	}
+	d.op(act)
+	z := grouped("down", y, inter, hidden)
+	if !h.extra("combine") {
+		return
+	}
+	d.op(graph.Op{Name: "combine", Kind: graph.Permute, Fn: "combine", Rows: rows, Cols: hidden, DType: f.input, In: ids(z, weights, chosen),
+		Out: ids(d.tensor("out", f.input, graph.Output, tokens, hidden))})
+}
+
+// balanced is the rows of each of the first rank's experts where choices go
+// round: choice i of token t is expert t + i*stride with stride =
+// ceil(experts/topk); where there are fewer tokens than a stride, they spread
+// over it evenly (aiconfigurator, balanced_logits).
+func balanced(tokens, experts, topk, ep int64) []int64 {
+	rows := make([]int64, experts/ep)
+	stride := (experts + topk - 1) / topk
+	for t := range tokens {
+		at := t
+		if tokens < stride {
+			at = t * stride / tokens
+		}
+		for i := range topk {
+			if e := (at + i*stride) % experts; e < int64(len(rows)) {
+				rows[e]++
+			}
+		}
+	}
+	return some(rows)
+}
+
+// some makes sure of a row: without one there would be nothing to measure.
+func some(rows []int64) []int64 {
+	for _, n := range rows {
+		if n > 0 {
+			return rows
+		}
+	}
+	rows[0] = 1
+	return rows
+}
+
+// powerLaw is the rows of each expert of the most loaded rank where the loads
+// of experts follow a power law: densities x^-alpha between 1 and 0.8 tokens,
+// or between 0.01 and 2 where there are no more choices than experts, scaled to
+// all choices and rounded; what rounding leaves goes to the least loaded, one
+// each (aiconfigurator, power_law_logits). A token visits an expert once at most. The benchmark draws
+// loads at random and takes the mean of some runs; here loads are the
+// distribution's quantiles, and their order is the one, of that many fixed
+// orders, whose most loaded rank is the median.
+func powerLaw(tokens, experts, topk, ep int64, alpha float64, runs int64) []int64 {
+	low, high := 0.01, 2.0
+	if tokens*topk > experts {
+		low, high = 1, max(1, 0.8*float64(tokens))
+	}
+	a, b := pow(low, 1-alpha), pow(high, 1-alpha)
+	loads := make([]float64, experts)
+	sum := 0.0
+	for i := range loads {
+		u := (float64(i) + 0.5) / float64(experts)
+		loads[i] = pow(float64((b-a)*u)+a, 1/(1-alpha))
+		sum += loads[i]
+	}
+	rows := make([]int64, experts)
+	left := tokens * topk
+	for i, x := range loads {
+		rows[i] = min(tokens, int64(math.RoundToEven(x/sum*float64(tokens*topk))))
+		left -= rows[i]
+	}
+	slices.Sort(rows)
+	for i := 0; left > 0; i = (i + 1) % len(rows) {
+		if rows[i] < tokens {
+			rows[i]++
+			left--
+		}
+	}
+	for i := len(rows) - 1; left < 0; i = (i + len(rows) - 1) % len(rows) {
+		if rows[i] > 0 {
+			rows[i]--
+			left++
+		}
+	}
+	type run struct {
+		rows []int64
+		sum  int64
+	}
+	var all []run
+	state := uint64(0)
+	for range runs {
+		order := slices.Clone(rows)
+		for i := len(order) - 1; i > 0; i-- { // Fisher and Yates, with splitmix64
+			state += 0x9e3779b97f4a7c15
+			x := state
+			x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+			x = (x ^ x>>27) * 0x94d049bb133111eb
+			j := int((x ^ x>>31) % uint64(i+1))
+			order[i], order[j] = order[j], order[i]
+		}
+		best := run{sum: -1}
+		for group := range slices.Chunk(order, len(order)/int(ep)) {
+			s := int64(0)
+			for _, n := range group {
+				s += n
+			}
+			if s > best.sum {
+				best = run{group, s}
+			}
+		}
+		all = append(all, best)
+	}
+	slices.SortStableFunc(all, func(x, y run) int { return int(max(-1, min(1, x.sum-y.sum))) })
+	return some(all[len(all)/2].rows)
+}
