@@ -22,8 +22,10 @@ type fallback struct {
 //     an SM (NVIDIA A100 white paper), of which 60 % are usual;
 //   - dram.sustained: nine tenths of the pins, for refresh and turnarounds;
 //   - dram.loaded_latency: half as much again as unloaded;
+//   - dram.run_overhead: ten bytes, the start of a burst;
 //   - launch: a microsecond between kernels of a graph, two and a half of a
-//     stream.
+//     stream;
+//   - power.vector: an fp32 operation with its registers at 4 to 7 nm.
 var fallbacks = []fallback{
 	{"cores.matrix.sustained", func(*Chip) string { return "1" }},
 	{"cores.matrix.sync_share", func(*Chip) string { return "1" }},
@@ -36,8 +38,10 @@ var fallbacks = []fallback{
 		const loaded = 1.5
 		return unit.Duration(loaded * float64(c.Memory.DRAM.Latency.Value)).String()
 	}},
+	{"memory.dram.run_overhead", func(*Chip) string { return "10 B" }},
 	{"launch.graph", func(*Chip) string { return "1 us" }},
 	{"launch.stream", func(*Chip) string { return "2.5 us" }},
+	{"power.vector", func(*Chip) string { return "4 pJ/FLOP" }},
 }
 
 // Uncalibrated lists the overrides ("PATH=VALUE") that put the figures of the

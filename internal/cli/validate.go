@@ -175,7 +175,7 @@ func findings(rep *validate.Report, f *validateFlags) error {
 		if len(reasons) > most {
 			reasons = append(reasons[:most], fmt.Sprintf("and %d other reasons; --rows FILE lists them", len(reasons)-most))
 		}
-		found = append(found, fmt.Sprintf("%s rows cannot be predicted:\n  %s", human.Count(int64(n)), strings.Join(reasons, "\n  ")))
+		found = append(found, fmt.Sprintf("rows that cannot be predicted: %s\n  %s", human.Count(int64(n)), strings.Join(reasons, "\n  ")))
 	}
 	if len(rep.Unknown) > 0 && !f.skipUnknown {
 		found = append(found, "no chip for "+strings.Join(rep.Unknown, ", ")+"; --skip-unknown skips them")

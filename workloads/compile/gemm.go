@@ -336,7 +336,7 @@ func (c *coder) search(g *gemm, path matrixPath) (gemmTile, error) {
 				least = min(least, stage*int64(rules.minStages)+rules.margin)
 				last := 0
 				most := int64(8)
-				if rules.alone {
+				if rules.alone && t.sums == 0 {
 					most = 1
 				}
 				for residents := int64(1); residents <= most; residents++ {
@@ -421,7 +421,7 @@ func (e *estimate) splits(x gemmTile, splits []int64, rules *gemmRules, top *fie
 			top.add(x)
 		}
 	}
-	if rules.persistent && e.single() && e.g.picture == nil {
+	if (rules.persistent || e.t.sums > 0) && e.single() && e.g.picture == nil {
 		x.split, x.stream, x.inPlace = 1, false, false
 		_, ec := e.extents(&x)
 		possible, _ := x.walkSteps(e.k, e.t.instrK*8/int64(e.g.dt.Bits()))

@@ -25,6 +25,7 @@ type target struct {
 
 	sustained    float64
 	issueShare   float64 // of the vector rate that products on it reach
+	sums         int64   // bytes of accumulator memory beside the registers
 	instrM       int64   // rows of one matrix instruction
 	instrN       int64
 	instrK       int64 // bytes
@@ -66,6 +67,7 @@ func newTarget(c *arch.Chip, launch string) *target {
 		scratchGroup: int64(c.Cores.Scratchpad.Group.Value),
 		scratchRate:  float64(c.Cores.Scratchpad.Bandwidth.Value),
 		sustained:    float64(m.Sustained.Value),
+		sums:         int64(m.Sums.Value),
 		instrM:       m.Tile.Value,
 		instrN:       m.TileN.Value,
 		instrK:       int64(m.TileK.Value),
