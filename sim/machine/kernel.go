@@ -118,7 +118,7 @@ func newKernel(sim *event.Sim) *kernel {
 
 // run simulates one launch from time 0 to the end of its last tile program
 // and returns that time.
-func (k *kernel) run(m *model, c *cache, layouts []layout, prog *trace.Program, args []int32, rec *record, record bool) (event.Time, error) {
+func (k *kernel) run(m *model, c *cache, layouts []layout, prog *trace.Program, args []int32, rec *record, again, record bool) (event.Time, error) {
 	occ, err := m.occupancy(prog)
 	if err != nil {
 		return 0, err
@@ -137,7 +137,7 @@ func (k *kernel) run(m *model, c *cache, layouts []layout, prog *trace.Program, 
 	k.total = demand{}
 	k.writes.since, k.writes.rate, k.writes.ticket = 0, 0, event.Ticket{}
 	k.settling, k.err = false, nil
-	k.follow(rec)
+	k.follow(rec, again)
 	k.groups = append(k.groups[:0], &group{n: m.cores, freed: occ, core0: true})
 	k.due = k.due[:0]
 	k.touched(k.groups[0])

@@ -349,7 +349,8 @@ func (r *replay) launch(index int, l *trace.Launch) (*measured, error) {
 	if hint && r.opt.Clocks[index] > 0 {
 		hz = min(top, r.opt.Clocks[index])
 	}
-	if r.cache != nil {
+	capped := !r.opt.NoCap && r.final && r.chip.Power != nil
+	if r.cache != nil && (capped || r.opt.Steps) {
 		r.before.copyFrom(r.cache)
 	}
 	var d *measured
@@ -363,7 +364,7 @@ func (r *replay) launch(index int, l *trace.Launch) (*measured, error) {
 		m := r.model(hz)
 		// What the last launch left to write drains in the gap.
 		r.kernel.writes.bytes = max(0, float64(r.writes)-float64(float64(r.gap)*m.dramPS))
-		end, err := r.kernel.run(m, r.cache, r.layouts, prog, args, rec, r.opt.Timeline)
+		end, err := r.kernel.run(m, r.cache, r.layouts, prog, args, rec, capped || keep, r.opt.Timeline)
 		rec = r.kernel.recorded()
 		if r.opt.Steps && err == nil {
 			if r.cache != nil {
@@ -379,7 +380,7 @@ func (r *replay) launch(index int, l *trace.Launch) (*measured, error) {
 			return nil, err
 		}
 		d.prog = l.Program
-		if r.opt.NoCap || !r.final || r.chip.Power == nil || try == clockTries {
+		if !capped || try == clockTries {
 			break
 		}
 		work := float64(d.dur - d.gap)

@@ -35,8 +35,8 @@ func (c *cache) equal(o *cache) bool {
 
 // follow prepares to take traffic from rec, if it started from the present
 // cache; otherwise, and from the first cohort that differs on, traffic is
-// simulated.
-func (k *kernel) follow(rec *record) {
+// simulated, and a record is made where one is wanted.
+func (k *kernel) follow(rec *record, want bool) {
 	k.rec, k.fresh, k.at = nil, nil, 0
 	k.stream = streaming{part: -1}
 	if k.cache == nil {
@@ -46,7 +46,9 @@ func (k *kernel) follow(rec *record) {
 		k.rec = rec
 		return
 	}
-	k.fresh = &record{before: k.cache.clone()}
+	if want {
+		k.fresh = &record{before: k.cache.clone()}
+	}
 }
 
 // leave stops following: the cache is brought to where the record is, and a

@@ -69,7 +69,7 @@ func (k *kernel) runSteps(m *model, c *cache, layouts []layout, prog *trace.Prog
 	k.warps, k.occ = m.warpShare(prog), occ
 	k.part, k.tile = 0, 0
 	k.cost = spent{}
-	k.follow(nil)
+	k.follow(nil, false)
 	s := &stepper{k: k, sim: event.New(), free: make([]coreState, m.cores)}
 	s.onStart = s.sim.Register(s.start)
 	s.onData = s.sim.Register(s.data)
