@@ -566,7 +566,7 @@ func equal(a, b []int32) bool {
 // rates computes how fast the residents of a group go when main memory and
 // the shared cache keep up: each at its own period at most, and slowed in
 // proportion where together they ask more of a unit than it has.
-func (g *group) rates() {
+func (g *group) rates(m *model) {
 	for i := range g.res {
 		r := &g.res[i]
 		s := &r.segs[r.at]
@@ -577,7 +577,7 @@ func (g *group) rates() {
 		period, by := s.cap, s.capBy
 		for u, w := range s.work {
 			if w > period {
-				period, by = w, shareLimit[u]
+				period, by = w, m.limit(share(u))
 			}
 		}
 		r.own, r.cap = 1/period, by
@@ -597,7 +597,7 @@ func (g *group) rates() {
 			r := &g.res[i]
 			if s := &r.segs[r.at]; s.iters > 0 && s.work[u] > 0 {
 				r.own /= ask
-				r.cap = shareLimit[u]
+				r.cap = m.limit(u)
 			}
 		}
 	}
@@ -678,7 +678,7 @@ func (k *kernel) share(now event.Time) {
 	slices.Sort(k.due)
 	for _, i := range k.due {
 		g := k.groups[i]
-		g.rates()
+		g.rates(k.m)
 		d := g.demand()
 		k.total.add(&d, 1)
 		k.total.add(&g.asks, -1)

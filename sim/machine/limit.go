@@ -60,3 +60,12 @@ const (
 )
 
 var shareLimit = [shares]limit{byMatrix, byVector, bySpecial, byScratch, byL2, byLatency}
+
+// limit is what u's full use means on a chip: without a shared cache, a core's
+// port leads to main memory.
+func (m *model) limit(u share) limit {
+	if u == shPort && !m.l2 {
+		return byDRAM
+	}
+	return shareLimit[u]
+}

@@ -138,6 +138,9 @@ func (m *model) matmul(in *trace.Instr) (ps, bytes, flops float64, err error) {
 		native := float64(2 * sys.Rows.Value * sys.Cols.Value * sys.Count.Value)
 		scale := native / float64(rate.Value)
 		bytes = float64(float64(in.M*in.K+in.K*in.N)*width) + float64(4*in.M*in.N)
+		if sys.Fold == arch.Overlapped {
+			scale /= float64(mx.Sustained.Value)
+		}
 		return n * float64(clk) * scale * m.psClk, n * bytes, n * 2 * float64(in.M*in.N*in.K), nil
 	}
 	bits := int64(in.DType.Bits())

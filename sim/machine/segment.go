@@ -203,7 +203,7 @@ func (k *kernel) step(segs []segment, s *trace.Step, a *arithmetic, n float64, t
 			segs = append(wait(segs, lat, m.roundTrip(), g.op), mem)
 		}
 		if chain > 0 {
-			g.iters, g.cap, g.capBy = 1, max(chain, minPeriod), chainLimit(units, &g)
+			g.iters, g.cap, g.capBy = 1, max(chain, minPeriod), m.chainLimit(units)
 			segs = append(segs, g)
 		}
 		if store > 0 {
@@ -219,7 +219,7 @@ func (k *kernel) step(segs []segment, s *trace.Step, a *arithmetic, n float64, t
 	g.l2, g.dram = mem.l2+out.l2, mem.dram+out.dram+spill
 	g.iters = n
 	stages, ways := float64(max(1, s.Stages)), float64(max(1, s.Ways))
-	g.cap, g.capBy = max(chain/ways, minPeriod), chainLimit(units, &g)
+	g.cap, g.capBy = max(chain/ways, minPeriod), m.chainLimit(units)
 	// A buffer is taken from the request to the end of the arithmetic. The
 	// first data takes a round trip; where round trips set the pace, they come
 	// a buffer-full at a time, and only the arithmetic of one buffer-full shows.
@@ -257,14 +257,14 @@ func (m *model) roundTrip() limit {
 
 // chainLimit names what a chain of arithmetic waits for: the one unit it
 // uses, or each other.
-func chainLimit(units int, g *segment) limit {
+func (m *model) chainLimit(units int) limit {
 	for u := shMatrix; u <= shScratch; u++ {
 		if units == 1<<u {
 			return shareLimit[u]
 		}
 	}
 	if units == 0 {
-		return byL2
+		return m.limit(shPort)
 	}
 	return byDependency
 }
