@@ -231,14 +231,26 @@ func drawGEMM(t *rapid.T) gemm {
 
 var gpus = []string{"h100-sxm", "a100-sxm-80gb", "b200-sxm", "h200-sxm"}
 
-func TestProperties(t *testing.T) {
-	chips := map[string]*arch.Chip{}
-	for _, n := range gpus {
-		chips[n] = load(t, n)
+// drawChip draws a chip that nobody built: an existing one with other figures.
+func drawChip(rt *rapid.T, t *testing.T) *arch.Chip {
+	num := func(format string, low, high float64) string {
+		return fmt.Sprintf(format, rapid.Float64Range(low, high).Draw(rt, format))
 	}
+	whole := func(format string, low, high int) string {
+		return fmt.Sprintf(format, rapid.IntRange(low, high).Draw(rt, format))
+	}
+	return load(t, rapid.SampledFrom(gpus).Draw(rt, "chip"),
+		whole("cores.count=%d", 1, 300), whole("memory.l2.capacity=%d MiB", 1, 200), num("memory.dram.bandwidth=%.3f TB/s", 0.1, 10),
+		num("memory.dram.loaded_latency=%.0f ns", 600, 2000), num("memory.l2.bandwidth=%.0f B/clk", 64, 20000),
+		num("cores.start=%.0f clk", 0, 5000), num("memory.dram.sustained=%.2f", 0.5, 1), num("power.cap=%.0f W", 300, 2000))
+}
+
+// Whatever the chip and the product, results add up, repeat to the last bit,
+// stay above the bound and move the bytes that the tiles ask for.
+func TestProperties(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		g := drawGEMM(rt)
-		c := chips[rapid.SampledFrom(gpus).Draw(rt, "chip")]
+		c := drawChip(rt, t)
 		tr, err := trace.Parse("t", strings.NewReader(g.text()))
 		if err != nil {
 			rt.Fatal(err)
