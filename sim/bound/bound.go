@@ -370,8 +370,10 @@ func (b *blocks) visit(r0, r1, c0, c1 int64, write bool) (sum float64) {
 		for c := c0 / b.bw; c <= (c1-1)/b.bw; c++ {
 			i := r*b.across + c
 			if write {
-				sum += b.size(i, rows&^b.written[i])
-				b.written[i] |= rows
+				if more := rows &^ b.written[i]; more != 0 {
+					sum += b.size(i, more)
+					b.written[i] |= rows
+				}
 				continue
 			}
 			if more := rows &^ (b.read[i] | b.written[i]); more != 0 {

@@ -434,7 +434,7 @@ func (k *kernel) dispatch(now event.Time, free int) {
 		}
 		if at < 0 {
 			at = len(classes)
-			classes = append(classes, class{part: p.key, counts: slices.Clone(k.counts)})
+			classes = append(classes, class{part: p.key, counts: slices.Clone(k.counts), tiles: make([][4]int64, 0, len(k.next)-i)})
 		}
 		classes[at].tiles = append(classes[at].tiles, p.g)
 		p.key = at

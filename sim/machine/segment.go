@@ -77,7 +77,7 @@ const minPeriod = 1
 func (k *kernel) segments(number int, tiles [][4]int64, counts []int64, cost *spent) []segment {
 	part := &k.prog.Parts[number]
 	moved := k.traffic(number, part, tiles, counts)
-	segs := []segment{{wait: k.m.start, waitBy: byStart}}
+	segs := append(make([]segment, 0, 3*len(part.Code)+1), segment{wait: k.m.start, waitBy: byStart})
 	for i := range part.Code {
 		s := &part.Code[i]
 		n := counts[i]

@@ -204,13 +204,20 @@ func Simulate(chip *arch.Chip, doc *config.Doc, tr *trace.Trace, opt Options) (*
 	if !opt.Brief {
 		mo.Records = records
 	}
-	res, err := machine.Replay(chip, tr, mo)
-	if err != nil {
+	var res *result.Result
+	var b *bound.Bounds
+	if err := parallel(2, opt.Jobs, func(i int) (err error) {
+		if i == 0 {
+			res, err = machine.Replay(chip, tr, mo)
+			return err
+		}
+		b = bound.Of(chip, tr)
+		return nil
+	}); err != nil {
 		return nil, err
 	}
 	res.Program = "maru " + Version
 	res.Hash = hash(doc, tr)
-	b := bound.Of(chip, tr)
 	res.BoundUS, res.BoundBy = b.Total.PS/1e6, b.Total.By
 	peak := float64(chip.PeakAtSpec(tr.Header.DType))
 	if peak > 0 && res.LatencyPS > 0 {
@@ -271,9 +278,11 @@ func roofline(chip *arch.Chip, tr *trace.Trace) result.Roofline {
 }
 
 // parallel runs n tasks, jobs at a time; each writes its own place, so the
-// outcome does not depend on their order.
+// outcome does not depend on their order. A panic in a task becomes one of the
+// caller, who may be prepared for it.
 func parallel(n, jobs int, task func(i int) error) error {
 	errs := make([]error, n)
+	panics := make([]any, n)
 	sem := make(chan struct{}, max(1, jobs))
 	var wg sync.WaitGroup
 	for i := range n {
@@ -281,11 +290,19 @@ func parallel(n, jobs int, task func(i int) error) error {
 		sem <- struct{}{}
 		go func() {
 			defer wg.Done()
+			defer func() {
+				panics[i] = recover()
+				<-sem
+			}()
 			errs[i] = task(i)
-			<-sem
 		}()
 	}
 	wg.Wait()
+	for _, p := range panics {
+		if p != nil {
+			panic(p)
+		}
+	}
 	for _, err := range errs {
 		if err != nil {
 			return err
