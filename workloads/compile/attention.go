@@ -139,9 +139,15 @@ func (a *attend) arithmetic(bq, bk int64, body []trace.Instr) (scores, values []
 	d := a.d
 	scores = a.multiply(body, bq, bk, d.HeadDim, false)
 	scores = vector(scores, 0, unpack(a.c.in(1).dt, a.dt)*bk*(d.HeadDim+d.ValueDim), a.dt)
-	// Maximum, scale and subtract, sum; the sums so far are scaled again.
-	values = vector(nil, 0, 4*bq*bk+bq*d.ValueDim, dtype.FP32)
+	// Maximum, scale and subtract, sum, mask, conversion; the sums so far are
+	// scaled again. Each takes an issue slot, in which the vector unit could do a
+	// multiplication and an addition.
+	const slot = 2
+	values = vector(nil, 0, slot*(5*bq*bk+bq*d.ValueDim), dtype.FP32)
 	values = special(values, 0, bq*bk)
+	for range a.r.waits * max(1, a.r.ways) {
+		values = append(values, barrier(0))
+	}
 	return scores, a.multiply(values, bq, d.ValueDim, bk, true)
 }
 

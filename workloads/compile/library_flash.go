@@ -13,6 +13,7 @@ var fa2 = attentionRules{
 	stages:     2,
 	held:       1,
 	ways:       1,
+	waits:      7, // products 33 clocks each (Luo et al. 2024), four shuffles, two barriers
 	threads:    128,
 	registers:  40,
 	maxRegs:    255,
@@ -37,6 +38,7 @@ var fa3 = attentionRules{
 	stages:      2,
 	held:        2,
 	ways:        2,
+	waits:       14, // two products of 128 clocks (Luo et al. 2024), four shuffles, two named barriers
 	threads:     256,
 	producers:   128,
 	registers:   40,

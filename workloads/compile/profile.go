@@ -79,6 +79,7 @@ type attentionRules struct {
 	stages              int     // iterations whose loads are under way
 	held                int64   // iterations whose K and V the scratchpad holds
 	ways                int     // warp groups that take iterations in turn
+	waits               int     // for results of products, other threads of a row and other groups in an iteration, each as long as a barrier
 	threads             int64   // that compute
 	producers           int64   // that only copy
 	registers           int64   // of a computing thread, beside sums and scores
