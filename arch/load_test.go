@@ -85,7 +85,7 @@ func TestAliases(t *testing.T) {
 		}
 	}
 	for alias, want := range map[string]string{
-		"a100_sxm": "a100-sxm-80gb", "a100_80gb": "a100-sxm-80gb", "a100_sxm_40gb": "a100-sxm-40gb", "a100_pcie_40gb": "a100-pcie-40gb",
+		"a100_sxm": "a100-sxm-80gb", "a100_80gb": "a100-pcie-80gb", "a100_sxm_40gb": "a100-sxm-40gb", "a100_pcie_40gb": "a100-pcie-40gb",
 		"a100_pcie_80gb": "a100-pcie-80gb", "h100_sxm": "h100-sxm", "h100_80gb": "h100-sxm", "h100_nvl": "h100-nvl", "h800_pcie": "h800-pcie",
 		"gb200": "gb200", "l4": "l4", "mi100": "mi100", "v100_pcie": "v100-pcie", "v100_pcie_32gb": "v100-pcie", "p100_pcie": "p100-pcie",
 		"p100_pcie_16gb": "p100-pcie",

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -226,6 +227,11 @@ func accuracyTable(rep *validate.Report) *terminal.AccuracyReport {
 		sum.Lines = append(sum.Lines, accuracyLine(g.File, g))
 	}
 	out.Sections = append(out.Sections, sum)
+	for _, name := range slices.Sorted(maps.Keys(rep.Uncalibrated)) {
+		if sets := rep.Uncalibrated[name]; len(sets) > 0 {
+			out.Notes = append(out.Notes, "uncalibrated "+name+": "+strings.Join(sets, ", "))
+		}
+	}
 	for _, r := range rep.Reasons(validate.Skipped) {
 		out.Notes = append(out.Notes, "skipped: "+r)
 	}

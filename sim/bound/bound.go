@@ -12,8 +12,10 @@
 package bound
 
 import (
+	"cmp"
 	"encoding/binary"
 	"math/bits"
+	"slices"
 	"strings"
 
 	"maru/arch"
@@ -201,7 +203,10 @@ type layer struct {
 type blocks struct {
 	rows, width, across int64
 	br, bw, sub         int64
-	read, written       []uint64
+	read, written       []uint64 // nil until a part of the tensor is touched
+	readAll, writtenAll bool
+	readAny             bool
+	stored              float64 // bytes written
 }
 
 func newBlocks(t *trace.Tensor) *blocks {
@@ -214,9 +219,15 @@ func newBlocks(t *trace.Tensor) *blocks {
 	}
 	b.sub = (b.br + 63) / 64
 	b.across = (b.width + b.bw - 1) / b.bw
-	n := (b.rows + b.br - 1) / b.br * b.across
-	b.read, b.written = make([]uint64, n), make([]uint64, n)
 	return b
+}
+
+// pieces makes room for the marks.
+func (b *blocks) pieces() {
+	if b.read == nil {
+		n := (b.rows + b.br - 1) / b.br * b.across
+		b.read, b.written = make([]uint64, n), make([]uint64, n)
+	}
 }
 
 // size is the bytes of the rows of piece i that bits stand for.
@@ -296,9 +307,7 @@ func (t *tracker) launch(l *trace.Launch, storesOnly bool) (read, kept float64) 
 	}
 	for _, a := range l.Free {
 		if b := t.seen[a]; b != nil {
-			for i, w := range b.written {
-				kept -= b.size(int64(i), w)
-			}
+			kept -= b.stored
 			delete(t.seen, a)
 		}
 	}
@@ -321,6 +330,9 @@ func (t *tracker) mark(p *trace.Part, s *trace.Step, in *trace.Instr, tensor int
 		t.seen[tensor] = b
 	}
 	width := int64(n.DType.Bits())
+	if r, c, rows, cols, ok := rectangle(p, s, in); ok {
+		return b.visit(max(0, r), min(b.rows, r+rows), max(0, c*width/8), min(b.width, (c*width+cols*width+7)/8), write)
+	}
 	ext := [4]int64{1, 1, 1, 1}
 	coef := [4][3]int64{
 		{in.Row.X, in.Col.X}, {in.Row.Y, in.Col.Y}, {in.Row.Z, in.Col.Z}, {in.Row.W, in.Col.W},
@@ -358,11 +370,81 @@ func (t *tracker) mark(p *trace.Part, s *trace.Step, in *trace.Instr, tensor int
 	return sum
 }
 
+// rectangle is the part of a tensor that in touches over its grid and loop, if
+// that is one rectangle without holes: positions depend on each coordinate in
+// one direction only, by steps that leave no gap.
+func rectangle(p *trace.Part, s *trace.Step, in *trace.Instr) (row, col, rows, cols int64, ok bool) {
+	if !linear(&in.Row) || !linear(&in.Col) {
+		return
+	}
+	count := int64(1)
+	if s.Count != nil {
+		if c := s.Count; !linear(c) || c.X != 0 || c.Y != 0 || c.Z != 0 || c.W != 0 || c.K != 0 {
+			return
+		}
+		count = s.Count.C
+	}
+	type step struct{ by, times int64 }
+	var down, across [5]step
+	nd, na := 0, 0
+	for i, c := range [5][2]int64{{in.Row.X, in.Col.X}, {in.Row.Y, in.Col.Y}, {in.Row.Z, in.Col.Z}, {in.Row.W, in.Col.W}, {in.Row.K, in.Col.K}} {
+		times := count
+		if i < 4 {
+			times = p.Grid[i]
+		}
+		switch {
+		case times < 1 || c[0] < 0 || c[1] < 0 || c[0] > 0 && c[1] > 0 && times > 1:
+			return
+		case c[0] > 0:
+			down[nd] = step{c[0], times}
+			nd++
+		case c[1] > 0:
+			across[na] = step{c[1], times}
+			na++
+		}
+	}
+	cover := func(steps []step, n int64) (int64, bool) {
+		slices.SortFunc(steps, func(a, b step) int { return cmp.Compare(a.by, b.by) })
+		for _, st := range steps {
+			if st.times > 1 && st.by > n {
+				return 0, false
+			}
+			n += st.by * (st.times - 1)
+		}
+		return n, true
+	}
+	if rows, ok = cover(down[:nd], in.Rows); !ok {
+		return
+	}
+	cols, ok = cover(across[:na], in.Cols)
+	return in.Row.C, in.Col.C, rows, cols, ok
+}
+
+// linear tells whether an expression is a sum of multiples of its coordinates.
+func linear(e *trace.Expr) bool { return e.C >= 0 && e.Div <= 1 && e.Min == 0 && e.Max == 0 }
+
 // visit marks the rows of a rectangle and returns the bytes newly marked:
 // read and neither read nor written before, or written and not written before.
 func (b *blocks) visit(r0, r1, c0, c1 int64, write bool) (sum float64) {
-	if r0 >= r1 || c0 >= c1 {
+	if r0 >= r1 || c0 >= c1 || b.writtenAll || b.readAll && !write {
 		return 0
+	}
+	if total := float64(b.rows * b.width); r0 == 0 && c0 == 0 && r1 == b.rows && c1 == b.width {
+		if write {
+			sum = total - b.stored
+			b.stored, b.writtenAll = total, true
+			return sum
+		}
+		if !b.readAny && b.stored == 0 {
+			b.readAll, b.readAny = true, true
+			return total
+		}
+	}
+	b.pieces()
+	if write {
+		defer func() { b.stored += sum }()
+	} else {
+		b.readAny = true
 	}
 	for r := r0 / b.br; r <= (r1-1)/b.br; r++ {
 		lo, hi := max(0, r0-r*b.br)/b.sub, (min(b.br, r1-r*b.br)-1)/b.sub

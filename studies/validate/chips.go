@@ -76,10 +76,13 @@ func (c *chips) search(system string) (*chip, error) {
 	var near []*chip
 	bare, size := cutSize(want)
 	for _, k := range c.known {
-		if slices.ContainsFunc(k.names(), func(n string) bool {
+		alike, other := false, false
+		for _, n := range k.names() {
 			b, s := cutSize(plain(n))
-			return b == bare && (s == "" || size == "")
-		}) {
+			alike = alike || b == bare
+			other = other || b == bare && s != "" && size != "" // equal ones were found above
+		}
+		if alike && !other {
 			near = append(near, k)
 		}
 	}

@@ -64,7 +64,8 @@ type Cache struct {
 
 // Routing describes how a harness draws the experts of tokens.
 type Routing struct {
-	Runs int64 `yaml:"runs,optional" bound:"1..100" doc:"Routings that the reported mean is over."`
+	Runs    int64  `yaml:"runs,optional" bound:"1..100" doc:"Routings that the reported mean is over."`
+	Choices string `yaml:"choices,optional" enum:"local,all" doc:"Of the tokens that visit a rank, the choices that it computes: those of its own experts (the default), or all of them, on its own experts."`
 }
 
 // Harnesses reads the embedded harness files.

@@ -50,10 +50,15 @@ func (v *validation) moe(h *Harness, c *chip, r *record) (job, error) {
 		return job{}, nil
 	}
 	var rows []int64
+	var visitors int64
 	if law {
 		rows = powerLaw(tokens, experts, topk, ep, alpha, max(1, h.Routing.Runs))
+		visitors = visited(rows, tokens)
 	} else {
-		rows = balanced(tokens, experts, topk, ep)
+		rows, visitors = balanced(tokens, experts, topk, ep)
+	}
+	if h.Routing.Choices == "all" {
+		rows, tokens = stretched(rows, visitors*topk), visitors
 	}
 	d := newDraft()
 	d.experts(h, f, tokens, hidden, inter/tp, experts, topk, rows, gated)
@@ -123,22 +128,57 @@ func (d *draft) experts(h *Harness, f format, tokens, hidden, inter, experts, to
 // balanced is the rows of each of the first rank's experts where choices go
 // round: choice i of token t is expert t + i*stride with stride =
 // ceil(experts/topk); where there are fewer tokens than a stride, they spread
-// over it evenly (aiconfigurator, balanced_logits).
-func balanced(tokens, experts, topk, ep int64) []int64 {
-	rows := make([]int64, experts/ep)
+// over it evenly (aiconfigurator, balanced_logits). And the number of tokens
+// that visit the rank.
+func balanced(tokens, experts, topk, ep int64) (rows []int64, visitors int64) {
+	rows = make([]int64, experts/ep)
 	stride := (experts + topk - 1) / topk
 	for t := range tokens {
 		at := t
 		if tokens < stride {
 			at = t * stride / tokens
 		}
+		visits := false
 		for i := range topk {
 			if e := (at + i*stride) % experts; e < int64(len(rows)) {
 				rows[e]++
+				visits = true
 			}
 		}
+		if visits {
+			visitors++
+		}
 	}
-	return some(rows)
+	return some(rows), max(1, visitors)
+}
+
+// visited is how many tokens have one of a rank's experts among their choices,
+// where choices of different experts are independent.
+func visited(rows []int64, tokens int64) int64 {
+	none := 1.0
+	for _, n := range rows {
+		none *= 1 - float64(n)/float64(tokens)
+	}
+	return max(1, min(tokens, int64(math.RoundToEven(float64(tokens)*(1-none)))))
+}
+
+// stretched is rows in the same proportions with another sum.
+func stretched(rows []int64, sum int64) []int64 {
+	var was int64
+	for _, n := range rows {
+		was += n
+	}
+	out := make([]int64, len(rows))
+	most, left := 0, sum
+	for i, n := range rows {
+		out[i] = n * sum / was
+		left -= out[i]
+		if n > rows[most] {
+			most = i
+		}
+	}
+	out[most] += left
+	return out
 }
 
 // some makes sure of a row: without one there would be nothing to measure.

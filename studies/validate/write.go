@@ -130,7 +130,11 @@ func (r *Report) Reasons(s Status) []string {
 	var out []string
 	for _, x := range r.reasons() {
 		if x.Status == s.String() {
-			out = append(out, x.File+": "+x.Text+" ("+strconv.Itoa(x.Rows)+" rows)")
+			rows := " rows)"
+			if x.Rows == 1 {
+				rows = " row)"
+			}
+			out = append(out, x.File+": "+x.Text+" ("+strconv.Itoa(x.Rows)+rows)
 		}
 	}
 	return out

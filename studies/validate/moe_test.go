@@ -1,0 +1,155 @@
+package validate
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"maru/arch/dtype"
+	"maru/workloads/graph"
+	"maru/workloads/model"
+	"maru/workloads/plan"
+)
+
+func total(rows []int64) (sum int64) {
+	for _, n := range rows {
+		sum += n
+	}
+	return sum
+}
+
+func TestBalanced(t *testing.T) {
+	for _, tt := range []struct {
+		tokens, experts, topk, ep int64
+		want                      []int64
+		visitors                  int64
+	}{
+		{8, 4, 2, 1, []int64{4, 4, 4, 4}, 8},
+		{8, 4, 2, 2, []int64{4, 4}, 8},
+		{8, 8, 2, 4, []int64{2, 2}, 4},
+		{1, 8, 2, 2, []int64{1, 0, 0, 0}, 1}, // experts 0 and 4
+		{2, 8, 2, 1, []int64{1, 0, 1, 0, 1, 0, 1, 0}, 2},
+		{1, 8, 2, 8, []int64{1}, 1},
+	} {
+		rows, visitors := balanced(tt.tokens, tt.experts, tt.topk, tt.ep)
+		if d := cmp.Diff(tt.want, rows); d != "" || visitors != tt.visitors {
+			t.Errorf("%+v: %d visitors; (-want +got):\n%s", tt, visitors, d)
+		}
+	}
+}
+
+func TestPowerLaw(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		topk := rapid.Int64Range(1, 8).Draw(t, "topk")
+		local := rapid.Int64Range(1, 16).Draw(t, "local")
+		ep := rapid.SampledFrom([]int64{1, 2, 4, 8}).Draw(t, "ep")
+		experts := local * ep
+		topk = min(topk, experts)
+		tokens := rapid.Int64Range(1, 4000).Draw(t, "tokens")
+		alpha := rapid.SampledFrom([]float64{0.5, 1.01, 1.2, 3}).Draw(t, "alpha")
+		rows := powerLaw(tokens, experts, topk, ep, alpha, 5)
+		if int64(len(rows)) != local {
+			t.Fatalf("%d experts, want %d", len(rows), local)
+		}
+		for _, n := range rows {
+			if n < 0 || n > tokens {
+				t.Fatalf("an expert with %d rows of %d tokens", n, tokens)
+			}
+		}
+		sum := total(rows)
+		if ep == 1 && sum != tokens*topk {
+			t.Fatalf("%d rows of %d choices", sum, tokens*topk)
+		}
+		if sum*ep < tokens*topk {
+			t.Fatalf("the most loaded rank has %d rows of %d choices on %d ranks", sum, tokens*topk, ep)
+		}
+		if !slices.Equal(rows, powerLaw(tokens, experts, topk, ep, alpha, 5)) {
+			t.Fatal("another outcome for the same input")
+		}
+	})
+}
+
+func TestStretched(t *testing.T) {
+	for _, tt := range []struct {
+		rows []int64
+		sum  int64
+		want []int64
+	}{
+		{[]int64{1, 2, 3}, 6, []int64{1, 2, 3}}, {[]int64{1, 2, 3}, 13, []int64{2, 4, 7}}, {[]int64{0, 1}, 8, []int64{0, 8}}, {[]int64{5}, 2, []int64{2}},
+	} {
+		if d := cmp.Diff(tt.want, stretched(tt.rows, tt.sum)); d != "" {
+			t.Errorf("%v to %d (-want +got):\n%s", tt.rows, tt.sum, d)
+		}
+	}
+	if n := visited([]int64{50, 50}, 100); n != 75 {
+		t.Errorf("%d visitors of 100", n)
+	}
+}
+
+// Few choices fall on different experts; many pile up.
+func TestPowerLawSpread(t *testing.T) {
+	active := func(rows []int64) (n int) {
+		for _, r := range rows {
+			if r > 0 {
+				n++
+			}
+		}
+		return n
+	}
+	if n := active(powerLaw(4, 512, 22, 1, 1.01, 5)); n != 88 {
+		t.Errorf("%d experts for 88 choices", n)
+	}
+	rows := powerLaw(1024, 64, 4, 1, 1.2, 5)
+	if most := slices.Max(rows); most < 3*1024*4/64 {
+		t.Errorf("the most loaded expert has %d rows, the mean is %d", most, 1024*4/64)
+	}
+}
+
+// An eager graph is well formed and does the products of the original, with
+// attention over all pairs of queries and keys.
+func TestEager(t *testing.T) {
+	for _, phase := range []plan.Phase{plan.Forward, plan.Train} {
+		for _, joined := range []bool{false, true} {
+			m := network("gpt2", 3, 64, 4, 256, 500, 32)
+			p := plan.Plan{Phase: phase, Batch: 2, Seq: 32, DType: dtype.FP32, KVDType: dtype.FP32}
+			g, err := model.Build(m, p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e := eager(g, phase == plan.Train, joined)
+			if err := e.Validate(); err != nil {
+				t.Fatalf("%s, joined %v: %v", phase, joined, err)
+			}
+			var products int64
+			for i := range g.Ops {
+				o := &g.Ops[i]
+				if o.Kind != graph.Attention {
+					products += o.Flops()
+					continue
+				}
+				all := *o.Attention
+				all.Causal = false
+				copied := *o
+				copied.Attention = &all
+				f := copied.Flops()
+				if all.Backward { // the scores are not computed again
+					f -= 2 * all.Pairs() * all.HeadDim
+				}
+				products += f
+			}
+			if got := e.Flops(); got != products {
+				t.Errorf("%s, joined %v: %d flops, want %d", phase, joined, got, products)
+			}
+			for i := range e.Ops {
+				if e.Ops[i].Kind == graph.Attention || e.Ops[i].Kind == graph.Optimizer {
+					t.Errorf("%s is left", e.Ops[i].Name)
+				}
+			}
+		}
+	}
+	if network("switch_xl", 1, 1, 1, 1, 1, 1) != nil {
+		t.Error("a network that there is no builder for")
+	}
+}
