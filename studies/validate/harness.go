@@ -29,6 +29,8 @@ type Harness struct {
 	Extra    []string            `yaml:"extra,optional" enum:"rope,append,route,dispatch,combine" doc:"Work in the timed operation besides its own: rotary embedding and append to the key/value cache (attention); gate, moving rows to experts, and their weighted sum (mixtures of experts)."`
 	Sort     int64               `yaml:"sort,optional" bound:"0..20" doc:"Kernels that sort the chosen experts (mixtures of experts)."`
 	Steps    map[string][]string `yaml:"steps,optional" doc:"By operator of a table: the operators, each a kernel of its own, that it is made of."`
+	Setup    int64               `yaml:"setup,optional" bound:"0..20" doc:"Kernels ahead that prepare lengths, offsets and counters (attention)."`
+	OneCache bool                `yaml:"one_cache,optional" doc:"Keys and values of grouped queries lie at the same addresses (attention)."`
 	Unfused  bool                `yaml:"unfused,optional" doc:"Every operator is a kernel of its own, as a framework without a compiler runs them, attention too."`
 	Library  []string            `yaml:"library,optional" doc:"Library profiles, the first of which the compiler knows is used; otherwise that of the chip."`
 	Routing  Routing             `yaml:"routing,optional" doc:"How rows were spread over experts."`
@@ -64,8 +66,9 @@ type Cache struct {
 
 // Routing describes how a harness draws the experts of tokens.
 type Routing struct {
-	Runs    int64  `yaml:"runs,optional" bound:"1..100" doc:"Routings that the reported mean is over."`
-	Choices string `yaml:"choices,optional" enum:"local,all" doc:"Of the tokens that visit a rank, the choices that it computes: those of its own experts (the default), or all of them, on its own experts."`
+	Runs      int64  `yaml:"runs,optional" bound:"1..100" doc:"Routings that the reported mean is over."`
+	Remainder string `yaml:"remainder,optional" enum:"least,most" doc:"Of a power law: the experts that get what rounding leaves, the least loaded (the default) or the most."`
+	Choices   string `yaml:"choices,optional" enum:"local,all" doc:"Of the tokens that visit a rank, the choices that it computes: those of its own experts (the default), or all of them, on its own experts."`
 }
 
 // Harnesses reads the embedded harness files.

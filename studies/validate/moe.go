@@ -52,7 +52,7 @@ func (v *validation) moe(h *Harness, c *chip, r *record) (job, error) {
 	var rows []int64
 	var visitors int64
 	if law {
-		rows = powerLaw(tokens, experts, topk, ep, alpha, max(1, h.Routing.Runs))
+		rows = powerLaw(tokens, experts, topk, ep, alpha, max(1, h.Routing.Runs), h.Routing.Remainder == "most")
 		visitors = visited(rows, tokens)
 	} else {
 		rows, visitors = balanced(tokens, experts, topk, ep)
@@ -196,11 +196,12 @@ func some(rows []int64) []int64 {
 // of experts follow a power law: densities x^-alpha between 1 and 0.8 tokens,
 // or between 0.01 and 2 where there are no more choices than experts, scaled to
 // all choices and rounded; what rounding leaves goes to the least loaded, one
-// each (aiconfigurator, power_law_logits). A token visits an expert once at most. The benchmark draws
-// loads at random and takes the mean of some runs; here loads are the
-// distribution's quantiles, and their order is the one, of that many fixed
-// orders, whose most loaded rank is the median.
-func powerLaw(tokens, experts, topk, ep int64, alpha float64, runs int64) []int64 {
+// each, or to the most loaded (aiconfigurator, power_law_logits). A token
+// visits an expert once at most. The benchmark draws loads at random and takes
+// the mean of some runs; here loads are the distribution's quantiles, and their
+// order is the one, of that many fixed orders, whose most loaded rank is the
+// median.
+func powerLaw(tokens, experts, topk, ep int64, alpha float64, runs int64, pile bool) []int64 {
 	low, high := 0.01, 2.0
 	if tokens*topk > experts {
 		low, high = 1, max(1, 0.8*float64(tokens))
@@ -221,8 +222,12 @@ func powerLaw(tokens, experts, topk, ep int64, alpha float64, runs int64) []int6
 	}
 	slices.Sort(rows)
 	for i := 0; left > 0; i = (i + 1) % len(rows) {
-		if rows[i] < tokens {
-			rows[i]++
+		to := i
+		if pile {
+			to = len(rows) - 1 - i
+		}
+		if rows[to] < tokens {
+			rows[to]++
 			left--
 		}
 	}

@@ -49,7 +49,8 @@ func TestPowerLaw(t *testing.T) {
 		topk = min(topk, experts)
 		tokens := rapid.Int64Range(1, 4000).Draw(t, "tokens")
 		alpha := rapid.SampledFrom([]float64{0.5, 1.01, 1.2, 3}).Draw(t, "alpha")
-		rows := powerLaw(tokens, experts, topk, ep, alpha, 5)
+		pile := rapid.Bool().Draw(t, "pile")
+		rows := powerLaw(tokens, experts, topk, ep, alpha, 5, pile)
 		if int64(len(rows)) != local {
 			t.Fatalf("%d experts, want %d", len(rows), local)
 		}
@@ -65,7 +66,7 @@ func TestPowerLaw(t *testing.T) {
 		if sum*ep < tokens*topk {
 			t.Fatalf("the most loaded rank has %d rows of %d choices on %d ranks", sum, tokens*topk, ep)
 		}
-		if !slices.Equal(rows, powerLaw(tokens, experts, topk, ep, alpha, 5)) {
+		if !slices.Equal(rows, powerLaw(tokens, experts, topk, ep, alpha, 5, pile)) {
 			t.Fatal("another outcome for the same input")
 		}
 	})
@@ -98,10 +99,13 @@ func TestPowerLawSpread(t *testing.T) {
 		}
 		return n
 	}
-	if n := active(powerLaw(4, 512, 22, 1, 1.01, 5)); n != 88 {
+	if n := active(powerLaw(4, 512, 22, 1, 1.01, 5, false)); n != 88 {
 		t.Errorf("%d experts for 88 choices", n)
 	}
-	rows := powerLaw(1024, 64, 4, 1, 1.2, 5)
+	if n := active(powerLaw(4, 512, 22, 1, 1.01, 5, true)); n >= 88 {
+		t.Errorf("%d experts for 88 choices of which many pile up", n)
+	}
+	rows := powerLaw(1024, 64, 4, 1, 1.2, 5, false)
 	if most := slices.Max(rows); most < 3*1024*4/64 {
 		t.Errorf("the most loaded expert has %d rows, the mean is %d", most, 1024*4/64)
 	}

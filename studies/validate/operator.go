@@ -96,6 +96,12 @@ func (v *validation) attention(h *Harness, c *chip, r *record) (job, error) {
 	if f.narrow {
 		qType = f.math
 	}
+	lengths := d.tensor("lengths", dtype.Int32, graph.Input, dims.Batch, 4)
+	for i := range h.Setup {
+		name := fmt.Sprintf("setup.%d", i)
+		next := d.tensor(name+".out", dtype.Int32, graph.Output, dims.Batch, 4)
+		d.op(graph.Op{Name: name, Kind: graph.Permute, Fn: "transpose", Rows: dims.Batch, Cols: 4, DType: dtype.Int32, In: ids(lengths), Out: ids(next)})
+	}
 	q := d.tensor("q", f.input, graph.Input, rows, qDim)
 	newRows := min(rows, keys)
 	var nk, nv graph.TensorID
@@ -109,9 +115,14 @@ func (v *validation) attention(h *Harness, c *chip, r *record) (job, error) {
 	} else if qType != f.input {
 		q = d.quantized("quantize", q, qType)
 	}
-	ck, cv := d.tensor("kv.k", kv.weight, graph.KV, keys, kvDim), d.tensor("kv.v", kv.weight, graph.KV, keys, kvDim)
+	ck := d.tensor("kv.k", kv.weight, graph.KV, keys, kvDim)
+	cv, cache := ck, ids(ck)
+	if !h.OneCache || dims.Heads == dims.KVHeads {
+		cv = d.tensor("kv.v", kv.weight, graph.KV, keys, kvDim)
+		cache = ids(ck, cv)
+	}
 	if h.extra("append") {
-		d.op(graph.Op{Name: "append", Kind: graph.Permute, Fn: "append", Rows: newRows, Cols: 2 * kvDim, In: ids(nk, nv), Out: ids(ck, cv), DType: f.input})
+		d.op(graph.Op{Name: "append", Kind: graph.Permute, Fn: "append", Rows: newRows, Cols: 2 * kvDim, In: ids(nk, nv), Out: cache, DType: f.input})
 	}
 	d.op(graph.Op{Name: "attention", Kind: graph.Attention, Attention: &dims, DType: f.math,
 		In: ids(q, ck, cv), Out: ids(d.tensor("out", f.input, graph.Output, rows, qDim))})
