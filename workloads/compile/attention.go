@@ -272,14 +272,14 @@ func (a *attend) decode() error {
 	c, d, r, t := a.c, a.d, a.r, a.c.t
 	rows := a.group * d.SeqQ
 	visible := d.VisibleKeys()
-	if err := a.fit(rows, max(16, roundUp(min(visible, 128), 16)), r.held); err != nil {
-		return err
-	}
 	pad := r.pad
 	if pad == 0 {
 		pad = t.instrM
 	}
 	padded := roundUp(rows, pad)
+	if err := a.fit(padded, max(16, roundUp(min(visible, 128), 16)), r.held); err != nil {
+		return err
+	}
 	scratch := a.scratch(padded, a.keys, r.held, c.in(0).dt, c.in(1).dt)
 	blocks := ceilDiv(visible, a.keys)
 	resident := max(1, min(2, t.resident(a.threads, a.regs, scratch)))
