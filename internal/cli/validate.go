@@ -250,6 +250,9 @@ func accuracyLine(label string, g *validate.Group) terminal.AccuracyLine {
 	return terminal.AccuracyLine{Label: label, All: stats(g.All), Long: stats(g.Long), Skipped: g.Skipped, Failed: g.Failed}
 }
 
+// mostGroups is how many colours tell sources apart, if no more are needed.
+const mostGroups = 11
+
 // accuracyFigures draws each table with predictions: against the measurements,
 // and their ratio against operations or, where there are none, bytes.
 func accuracyFigures(rep *validate.Report) []*figure.Figure {
@@ -270,6 +273,10 @@ func accuracyFigures(rep *validate.Report) []*figure.Figure {
 			}
 			sources[key][r.Harness] = true
 		}
+		groups := 0
+		for _, s := range sources {
+			groups += len(s)
+		}
 		switch {
 		case flops == 0 && sizes == 0:
 			a.Size = "measured " + a.Unit
@@ -281,7 +288,7 @@ func accuracyFigures(rep *validate.Report) []*figure.Figure {
 				continue
 			}
 			s := figure.Sample{Group: joined(" ", r.System, r.DType), Measured: r.Target, Predicted: r.Predicted, Size: r.Flops}
-			if len(sources[s.Group]) > 1 {
+			if len(sources[s.Group]) > 1 && groups <= mostGroups {
 				s.Group = joined(" ", s.Group, r.Harness)
 			}
 			switch {

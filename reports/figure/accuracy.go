@@ -6,6 +6,8 @@ import (
 	"image/color"
 	"math"
 	"slices"
+
+	"maru/reports/human"
 )
 
 // Accuracy is predictions to be drawn against measurements.
@@ -37,14 +39,31 @@ func (a *Accuracy) valid(size bool) []Sample {
 }
 
 // scheme gives each group a colour, those with most samples the first ones.
-// Groups beyond the palette share a grey.
+// Groups beyond the colours become one, which list then names.
 func (a *Accuracy) scheme(list []Sample) (groups []string, colour map[string]color.RGBA) {
 	var r ranking
 	for _, s := range list {
 		r.add(s.Group, 1)
 	}
 	groups = r.sorted()
-	return groups, colours(groups, nil)
+	most := len(palette) - 1
+	if len(groups) <= most {
+		return groups, colours(groups, nil)
+	}
+	rest := fmt.Sprintf("%d others", len(groups)-most)
+	other := map[string]bool{}
+	for _, g := range groups[most:] {
+		other[g] = true
+	}
+	for i := range list {
+		if other[list[i].Group] {
+			list[i].Group = rest
+		}
+	}
+	groups = groups[:most]
+	colour = colours(groups, nil)
+	colour[rest] = lightGrey
+	return append(groups, rest), colour
 }
 
 // mark is a sample on the canvas.
@@ -103,7 +122,7 @@ func accuracyLegend(list []Sample, groups []string, colour map[string]color.RGBA
 // Predicted draws predictions over measurements on logarithmic axes, with
 // lines at equality and at 20 % more and less.
 func (a *Accuracy) Predicted() *Figure {
-	const width, side = 430, 350
+	const width, side, left = 440, 350, 68
 	list := a.valid(false)
 	groups, colour := a.scheme(list)
 	rows := legendRows(accuracyLegend(list, groups, colour), width-2*margin)
@@ -115,11 +134,11 @@ func (a *Accuracy) Predicted() *Figure {
 		r.include(s.Predicted)
 	}
 	r = r.padded(0.15, 0.15, 1)
-	area := box{58, bottom, 58 + width - margin - 58, bottom + side}
+	area := box{left, bottom, width - margin, bottom + side}
 	x, y := axis{r.lo, r.hi, area.x0, area.x1}, axis{r.lo, r.hi, area.y0, area.y1}
 	f.draw = func(c *canvas) {
 		c.heading(f)
-		ticks := logTicks(r.lo, r.hi, plain)
+		ticks := logTicks(r.lo, r.hi, whole)
 		c.grid(area, x, y, ticks, ticks)
 		for _, shift := range []float64{0, math.Log10(1.2), -math.Log10(1.2)} {
 			p := point{x.at(r.lo + max(0, -shift)), y.at(r.lo + max(0, shift))}
@@ -185,6 +204,14 @@ func (a *Accuracy) Errors() *Figure {
 		c.legend(point{margin, margin + legendRow*float64(len(rows)) - 2}, rows)
 	}
 	return f
+}
+
+// whole labels a power of ten with its digits in threes.
+func whole(v float64) string {
+	if v < 1e4 || v > 1e15 {
+		return plain(v)
+	}
+	return human.Count(int64(math.Round(v)))
 }
 
 // grid draws lines at labelled ticks.
