@@ -28,16 +28,16 @@ type resident struct {
 // given different work; equal work keeps it whole, so that a wave of equal
 // tile programs costs a handful of events, however many cores there are.
 type group struct {
-	first, n int // cores first..first+n-1 in order of assignment
-	res      []resident
-	since    event.Time // progress is accounted up to here
-	ticket   event.Ticket
-	freed    int             // tile programs that ended on each core since the last dispatch
-	path     [limits]float64 // of the tile program that ended last
-	id       int32           // index in kernel.groups
-	stale    bool            // in kernel.due: rates must be computed again
-	core0    bool
-	asks     demand
+	n      int // cores
+	res    []resident
+	since  event.Time // progress is accounted up to here
+	ticket event.Ticket
+	freed  int             // tile programs that ended on each core since the last dispatch
+	path   [limits]float64 // of the tile program that ended last
+	id     int32           // index in kernel.groups
+	stale  bool            // in kernel.due: rates must be computed again
+	core0  bool
+	asks   demand
 }
 
 // span is a stretch of one core's life, for the timeline.
@@ -55,7 +55,6 @@ type kernel struct {
 	prog    *trace.Program
 	args    []int32
 	warps   float64
-	occ     int
 
 	sim      *event.Sim
 	onDone   event.HandlerID
@@ -125,7 +124,7 @@ func (k *kernel) run(m *model, c *cache, layouts []layout, prog *trace.Program, 
 	}
 	k.sim.Reset()
 	k.m, k.cache, k.layouts, k.prog, k.args = m, c, layouts, prog, args
-	k.warps, k.occ = m.warpShare(prog), occ
+	k.warps = m.warpShare(prog)
 	k.part, k.tile = 0, 0
 	k.cost = spent{}
 	if err := k.prepare(); err != nil {
@@ -515,7 +514,6 @@ func (k *kernel) split(g *group, given [][]int32, classes []class, now event.Tim
 		}
 	}
 	old := g.res
-	first := g.first
 	for j, p := range parts {
 		t := g
 		if j > 0 {
@@ -529,8 +527,7 @@ func (k *kernel) split(g *group, given [][]int32, classes []class, now event.Tim
 				t.ticket = event.Ticket{}
 			}
 		}
-		t.first, t.n = first, p.n
-		first += p.n
+		t.n = p.n
 		k.touched(t)
 		for x := 0; x < len(p.what); {
 			y := x

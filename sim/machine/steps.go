@@ -66,7 +66,7 @@ func (k *kernel) runSteps(m *model, c *cache, layouts []layout, prog *trace.Prog
 		return 0, err
 	}
 	k.m, k.cache, k.layouts, k.prog, k.args = m, c, layouts, prog, args
-	k.warps, k.occ = m.warpShare(prog), occ
+	k.warps = m.warpShare(prog)
 	k.part, k.tile = 0, 0
 	k.cost = spent{}
 	k.follow(nil, false)
