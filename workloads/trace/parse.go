@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"maru/arch/dtype"
+	"maru/internal/config"
 	"maru/workloads/graph"
 )
 
@@ -271,7 +272,7 @@ func (p *parser) statement() error {
 		}
 	}
 	text := p.line[word.at : word.valAt+len(word.val)]
-	hint := nearest(string(text), blockWords[depth])
+	hint := config.Suggest(string(text), blockWords[depth])
 	p.fail(word.at, "unknown word "+quote(text), "allowed here are "+list(blockWords[depth]), hint)
 	return nil
 }
@@ -667,7 +668,7 @@ func (p *parser) operand(in *Instr, n int, tok *token) {
 			slots := p.last().Slots
 			if in.Slot = slices.Index(slots, string(tok.val)); in.Slot < 0 {
 				in.Slot = 0
-				p.fail(tok.at, "unknown slot "+quote(tok.val), "the program's slots are "+list(slots), nearest(string(tok.val), slots))
+				p.fail(tok.at, "unknown slot "+quote(tok.val), "the program's slots are "+list(slots), config.Suggest(string(tok.val), slots))
 			}
 			return
 		}
@@ -760,7 +761,7 @@ func (p *parser) launch() error {
 			l.Free, seenFree = p.tensorList(tok), true
 		case !p.full():
 			words := append(slices.Clone(slots), reservedSlots...)
-			p.fail(tok.at, "unknown slot "+quote(tok.key), "allowed are "+list(words), nearest(string(tok.key), words))
+			p.fail(tok.at, "unknown slot "+quote(tok.key), "allowed are "+list(words), config.Suggest(string(tok.key), words))
 		}
 	}
 	for i, arg := range l.Args {
@@ -848,7 +849,7 @@ func (p *parser) key(tok *token, seen *uint, keys []string) string {
 	if p.full() {
 		return ""
 	}
-	p.fail(tok.at, "unknown key "+quote(tok.key), "allowed are "+list(keys), nearest(string(tok.key), keys))
+	p.fail(tok.at, "unknown key "+quote(tok.key), "allowed are "+list(keys), config.Suggest(string(tok.key), keys))
 	return ""
 }
 
@@ -941,7 +942,7 @@ func (p *parser) dtype(tok *token) dtype.Type {
 func (p *parser) role(tok *token) graph.Role {
 	i := slices.Index(roleWords[:], string(tok.val))
 	if i < 0 {
-		p.fail(tok.at, "unknown role "+quote(tok.val), "allowed are "+list(roleWords[:]), nearest(string(tok.val), roleWords[:]))
+		p.fail(tok.at, "unknown role "+quote(tok.val), "allowed are "+list(roleWords[:]), config.Suggest(string(tok.val), roleWords[:]))
 		return 0
 	}
 	return graph.Role(i)

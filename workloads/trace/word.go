@@ -126,49 +126,6 @@ func hasAnyLayer(name string) bool {
 	return strings.HasPrefix(name, "layer.*.") || strings.Contains(name, ".layer.*.")
 }
 
-// nearest is the option that a mistyped word was probably meant to be, or "".
-func nearest(word string, options []string) string {
-	best, bestCost := "", len(word)/3+2
-	if len(word) > 32 {
-		return ""
-	}
-	for _, o := range options {
-		if len(o) > 2*len(word)+2 {
-			continue
-		}
-		if c := edits(strings.ToLower(word), strings.ToLower(o)); c < bestCost && c < len(o) {
-			best, bestCost = o, c
-		}
-	}
-	return best
-}
-
-// edits counts the single-character insertions, deletions, substitutions and
-// swaps of neighbours that turn a into b (optimal string alignment).
-func edits(a, b string) int {
-	prev2 := make([]int, len(b)+1)
-	prev := make([]int, len(b)+1)
-	cur := make([]int, len(b)+1)
-	for j := range prev {
-		prev[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		cur[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			cur[j] = min(prev[j]+1, cur[j-1]+1, prev[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				cur[j] = min(cur[j], prev2[j-2]+1)
-			}
-		}
-		prev2, prev, cur = prev, cur, prev2
-	}
-	return prev[len(b)]
-}
-
 // list joins words for a message, leaving out what would make it long.
 func list(words []string) string {
 	const most, longest = 16, 64
