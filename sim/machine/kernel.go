@@ -85,8 +85,7 @@ type kernel struct {
 	steps      [][]arithmetic // by part
 	rec, fresh *record        // followed, or made
 	at         int            // cohorts of rec followed so far
-	stream     streaming
-	found      int // blocks found present in the cohort under way
+	steady     steady
 
 	// measured
 	cost  spent

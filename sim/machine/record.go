@@ -38,7 +38,7 @@ func (c *cache) equal(o *cache) bool {
 // simulated, and a record is made where one is wanted.
 func (k *kernel) follow(rec *record, want bool) {
 	k.rec, k.fresh, k.at = nil, nil, 0
-	k.stream = streaming{part: -1}
+	k.steady = steady{part: -1}
 	if k.cache == nil {
 		return
 	}
@@ -78,16 +78,22 @@ func (k *kernel) traffic(number int, part *trace.Part, tiles [][4]int64, counts 
 		}
 		k.leave()
 	}
-	out := k.stream.skip(k, number, part, counts)
-	if out == nil {
-		out = make([]traffic, len(part.Code))
-		k.found = 0
-		for i := range part.Code {
-			if counts[i] > 0 {
-				out[i] = k.move(&part.Code[i], tiles, counts[i])
-			}
+	mean, sweep := k.steady.known(k, number, part, counts)
+	out := make([]traffic, len(part.Code))
+	for i := range part.Code {
+		s := &part.Code[i]
+		if counts[i] == 0 {
+			continue
 		}
-		k.stream.note(float64(k.held()), number, counts, out, len(tiles), k.found > 0)
+		if sweep {
+			out[i] = k.move(s, tiles, counts[i])
+		}
+		if mean != nil {
+			out[i] = k.like(s, tiles, counts[i], mean[i])
+		}
+	}
+	if mean == nil {
+		k.steady.note(k, number, counts, out, len(tiles))
 	}
 	if k.fresh != nil {
 		k.fresh.cohorts = append(k.fresh.cohorts, cohort{number, tiles, counts, out})
@@ -95,67 +101,104 @@ func (k *kernel) traffic(number int, part *trace.Part, tiles [][4]int64, counts 
 	return out
 }
 
-// streaming notices kernels that find nothing in the cache, cohort after
-// cohort. As long as much more than the cache holds is still to come, further
-// cohorts move the mean of those seen, and the blocks themselves are not
-// touched: whatever they would leave is gone by the end.
-type streaming struct {
-	part    int
-	counts  []int64
-	filled  float64 // bytes since nothing was found
-	cohorts int
-	tiles   float64
-	sum     []traffic // over tiles
+// steady notices kernels whose traffic repeats. Once a kernel has moved several
+// times what the cache holds, and two stretches of its cohorts, one after the
+// other, brought the same from main memory for each tile program and pushed the
+// same out, further cohorts move the mean of the two. Their blocks are not
+// touched, as whatever they leave is gone by the end: the last cohorts, which
+// fill the cache again, are swept as the first were.
+type steady struct {
+	part   int
+	counts []int64
+	filled float64 // bytes moved since the part began
+	was    stretch
+	is     stretch
+	mean   []traffic // once found
 }
 
-// seenCohorts is how many cohorts have to find nothing before the next are
-// skipped.
-const seenCohorts = 32
+// stretch is a run of cohorts.
+type stretch struct {
+	cohorts int
+	tiles   float64
+	sum     []traffic // by step, over tiles
+}
 
-// note adds a cohort that was swept through the cache. It counts once twice
-// the cache's capacity has passed, and what is pushed out is the kernel's own.
-func (s *streaming) note(capacity float64, part int, counts []int64, moved []traffic, tiles int, found bool) {
-	if found || s.part != part || !slices.Equal(s.counts, counts) {
-		*s = streaming{part: part, counts: counts}
-		if found {
-			return
-		}
+const (
+	steadyCohorts = 32   // of a stretch, at least
+	steadyWaves   = 4    // of a stretch, in tile programs for each core, at least
+	steadyFill    = 2    // times the cache's capacity that pass before stretches count, and before the tail
+	steadyTail    = 1    // the same that is left when cohorts count by themselves again
+	steadyChange  = 0.01 // of the traffic, between stretches
+)
+
+// note adds a cohort that was swept through the cache.
+func (s *steady) note(k *kernel, part int, counts []int64, moved []traffic, tiles int) {
+	if s.part != part || !slices.Equal(s.counts, counts) {
+		*s = steady{part: part, counts: counts}
 	}
-	if s.filled < 2*capacity {
+	if s.filled < steadyFill*float64(k.held()) {
 		for i := range moved {
 			s.filled += float64((moved[i].load + moved[i].store) * float64(tiles))
 		}
 		return
 	}
-	if s.sum == nil {
-		s.sum = make([]traffic, len(moved))
+	s.is.add(moved, tiles)
+	if s.is.cohorts < steadyCohorts || s.is.tiles < float64(steadyWaves*k.m.cores) {
+		return
 	}
-	s.cohorts++
-	s.tiles += float64(tiles)
+	if s.was.alike(&s.is) {
+		s.mean = make([]traffic, len(moved))
+		for i := range s.mean {
+			s.mean[i].add(s.was.sum[i], 1/(s.was.tiles+s.is.tiles))
+			s.mean[i].add(s.is.sum[i], 1/(s.was.tiles+s.is.tiles))
+		}
+		return
+	}
+	s.was, s.is = s.is, stretch{}
+}
+
+func (r *stretch) add(moved []traffic, tiles int) {
+	if r.sum == nil {
+		r.sum = make([]traffic, len(moved))
+	}
+	r.cohorts++
+	r.tiles += float64(tiles)
 	for i := range moved {
-		s.sum[i].add(moved[i], float64(tiles))
+		r.sum[i].add(moved[i], float64(tiles))
 	}
 }
 
-// skip returns the traffic of a cohort that need not be swept; nil if it has
-// to be.
-func (s *streaming) skip(k *kernel, number int, part *trace.Part, counts []int64) []traffic {
-	if k.cache == nil || s.cohorts < seenCohorts || s.part != number || !slices.Equal(s.counts, counts) {
-		return nil
+// alike tells whether the tile programs of two stretches moved the same.
+func (r *stretch) alike(o *stretch) bool {
+	if r.sum == nil {
+		return false
+	}
+	var a, b traffic
+	for i := range r.sum {
+		a.add(r.sum[i], 1/r.tiles)
+		b.add(o.sum[i], 1/o.tiles)
+	}
+	near := func(x, y, of float64) bool { return abs64(x-y) <= steadyChange*of }
+	return near(a.miss, b.miss, a.load+a.store) && near(a.late, b.late, a.load+a.store) && near(a.writeback, b.writeback, a.load+a.store) &&
+		near(a.dram, b.dram, a.dram) && near(a.load, b.load, a.load) && near(a.store, b.store, a.store)
+}
+
+// known returns what a cohort moves for each tile program, by step, if that is
+// known without sweeping it; nil otherwise. The end of a kernel is swept: at
+// first for what it leaves in the cache alone, then for its traffic too.
+func (s *steady) known(k *kernel, number int, part *trace.Part, counts []int64) (mean []traffic, sweep bool) {
+	if k.cache == nil || s.mean == nil || s.part != number || !slices.Equal(s.counts, counts) {
+		return nil, true
 	}
 	var bytes float64
-	for i := range s.sum {
-		bytes += s.sum[i].load + s.sum[i].store
+	for i := range s.mean {
+		bytes += s.mean[i].miss + s.mean[i].store
 	}
-	left := float64(part.Tiles()-k.tile) * bytes / s.tiles
-	if left < 2*float64(k.held()) {
-		return nil
+	left := float64(part.Tiles()-k.tile) * bytes / float64(k.held())
+	if left < steadyTail {
+		return nil, true
 	}
-	out := make([]traffic, len(s.sum))
-	for i := range out {
-		out[i].add(s.sum[i], 1/s.tiles)
-	}
-	return out
+	return s.mean, left < steadyTail+steadyFill
 }
 
 // held is the capacity of the cache in bytes; 0 without one.

@@ -34,6 +34,12 @@ func (t *traffic) add(o traffic, f float64) {
 type stripe struct {
 	tile [4]int64
 	n    int64 // tile programs
+
+	// Where all iterations are of one size, at equal distances:
+	even             bool
+	row, col         int64 // of iteration 0; the column in bytes
+	rows, width      int64 // the width in bytes
+	rowStep, colStep int64
 }
 
 // raw is e before division and limits, at iteration 0: tile programs with
@@ -48,18 +54,43 @@ func linear(e *trace.Expr, g [4]int64, k0, k1 int64) bool {
 	return e.K == 0 || e.Div <= 1 && e.Eval(g, k1-1)-e.Eval(g, k0) == e.K*(k1-1-k0)
 }
 
+// one is in's rectangle in iteration k, clipped to the tensor; in rows and
+// bytes across.
+func (l *layout) one(in *trace.Instr, g [4]int64, k int64) (r0, r1, c0, c1 int64) {
+	r0 = in.Row.Eval(g, k)
+	r1 = r0 + in.Rows
+	c0 = in.Col.Eval(g, k) * l.elemBits
+	c1 = (c0 + in.Cols*l.elemBits + 7) / 8
+	c0 /= 8
+	return max(0, r0), min(l.rows, r1), max(0, c0), min(l.rowBytes, c1)
+}
+
+// fit finds out whether the rectangles of iterations 0 to n - 1 are of one
+// size and at equal distances: in each direction they stay where they are, or
+// move in equal steps inside the tensor.
+func (st *stripe) fit(l *layout, in *trace.Instr, n int64) {
+	g := st.tile
+	if in.Col.K*l.elemBits%8 != 0 || !linear(&in.Row, g, 0, n) || !linear(&in.Col, g, 0, n) {
+		return
+	}
+	r0, r1, c0, c1 := l.one(in, g, 0)
+	a0, a1, b0, b1 := l.one(in, g, n-1)
+	st.row, st.col, st.rows, st.width = r0, c0, r1-r0, c1-c0
+	st.rowStep, st.colStep = in.Row.K, in.Col.K*l.elemBits/8
+	st.even = (in.Row.K == 0 || st.rows == in.Rows && a1-a0 == in.Rows) &&
+		(in.Col.K == 0 || st.width*8 == in.Cols*l.elemBits && b1-b0 == st.width) &&
+		st.rows > 0 && st.width > 0
+}
+
 // region is in's rectangle over iterations [k0, k1), clipped to the tensor; in
 // rows and bytes across. asked is the sum of the bytes of each iteration.
-func (l *layout) region(in *trace.Instr, g [4]int64, k0, k1 int64) (r0, r1, c0, c1, asked int64) {
-	one := func(k int64) (a, b, c, d int64) {
-		a = in.Row.Eval(g, k)
-		b = a + in.Rows
-		c = in.Col.Eval(g, k) * l.elemBits
-		d = (c + in.Cols*l.elemBits + 7) / 8
-		c /= 8
-		return max(0, a), min(l.rows, b), max(0, c), min(l.rowBytes, d)
+func (st *stripe) region(l *layout, in *trace.Instr, k0, k1 int64) (r0, r1, c0, c1, asked int64) {
+	if st.even {
+		r0, c0 = st.row+st.rowStep*k0, st.col+st.colStep*k0
+		a, c := st.row+st.rowStep*(k1-1), st.col+st.colStep*(k1-1)
+		return min(r0, a), max(r0, a) + st.rows, min(c0, c), max(c0, c) + st.width, st.rows * st.width * (k1 - k0)
 	}
-	r0, r1, c0, c1 = one(k0)
+	r0, r1, c0, c1 = l.one(in, st.tile, k0)
 	asked = max(0, r1-r0) * max(0, c1-c0)
 	if k1-k0 == 1 {
 		return
@@ -68,17 +99,8 @@ func (l *layout) region(in *trace.Instr, g [4]int64, k0, k1 int64) (r0, r1, c0, 
 		asked *= k1 - k0
 		return
 	}
-	// Steps of equal size that stay inside the tensor in the direction they go.
-	if linear(&in.Row, g, k0, k1) && linear(&in.Col, g, k0, k1) {
-		a, b, c, d := one(k1 - 1)
-		inside := (in.Row.K == 0 || r1-r0 == in.Rows && b-a == in.Rows) &&
-			(in.Col.K == 0 || c1-c0 == d-c && (d-c)*8 == in.Cols*l.elemBits)
-		if inside {
-			return min(r0, a), max(r1, b), min(c0, c), max(c1, d), asked * (k1 - k0)
-		}
-	}
 	for k := k0 + 1; k < k1; k++ {
-		a, b, c, d := one(k)
+		a, b, c, d := l.one(in, st.tile, k)
 		asked += max(0, b-a) * max(0, d-c)
 		r0, r1, c0, c1 = min(r0, a), max(r1, b), min(c0, c), max(c1, d)
 	}
@@ -148,15 +170,10 @@ func (p *places) place(a, b int64, at int32) (int32, bool) {
 	}
 }
 
-// move sweeps the tensors that a cohort of tile programs touches in step s of
-// n iterations through the cache, iteration by iteration as they advance
-// together, and returns the traffic of one tile program.
-func (k *kernel) move(s *trace.Step, tiles [][4]int64, n int64) traffic {
-	var sum traffic
-	step := int64(1)
-	if s.Count != nil {
-		step = k.chunk(s)
-	}
+// gather finds the regions that a cohort of tile programs touches in step s of
+// n iterations; those that several touch, once. What is accessed at
+// unpredictable places is accounted for at once.
+func (k *kernel) gather(s *trace.Step, tiles [][4]int64, n int64, sum *traffic) {
 	k.stripes = k.stripes[:0]
 	k.instrs = k.instrs[:0]
 	for i := range s.Body {
@@ -165,7 +182,7 @@ func (k *kernel) move(s *trace.Step, tiles [][4]int64, n int64) traffic {
 			continue
 		}
 		if in.Random {
-			k.scatter(in, tiles, n, &sum)
+			k.scatter(in, tiles, n, sum)
 			continue
 		}
 		first := len(k.stripes)
@@ -176,16 +193,33 @@ func (k *kernel) move(s *trace.Step, tiles [][4]int64, n int64) traffic {
 				k.stripes[at].n++
 				continue
 			}
-			k.stripes = append(k.stripes, stripe{g, 1})
+			k.stripes = append(k.stripes, stripe{tile: g, n: 1})
+		}
+		l := &k.layouts[k.args[in.Slot]]
+		for j := first; j < len(k.stripes); j++ {
+			k.stripes[j].fit(l, in, n)
 		}
 		k.instrs = append(k.instrs, sweep{in, first, len(k.stripes)})
+	}
+}
+
+// move sweeps the tensors that a cohort of tile programs touches in step s of
+// n iterations through the cache, iteration by iteration as they advance
+// together, and returns the traffic of one tile program.
+func (k *kernel) move(s *trace.Step, tiles [][4]int64, n int64) traffic {
+	var sum traffic
+	k.gather(s, tiles, n, &sum)
+	step := int64(1)
+	if s.Count != nil {
+		step = k.chunk(s)
 	}
 	for k0 := int64(0); k0 < n && len(k.instrs) > 0; k0 += step {
 		k1 := min(n, k0+step)
 		for _, w := range k.instrs {
 			l := &k.layouts[k.args[w.in.Slot]]
-			for _, st := range k.stripes[w.first:w.end] {
-				r0, r1, c0, c1, asked := l.region(w.in, st.tile, k0, k1)
+			for i := w.first; i < w.end; i++ {
+				st := &k.stripes[i]
+				r0, r1, c0, c1, asked := st.region(l, w.in, k0, k1)
 				if asked == 0 {
 					continue
 				}
@@ -198,10 +232,49 @@ func (k *kernel) move(s *trace.Step, tiles [][4]int64, n int64) traffic {
 	return per
 }
 
+// like is the traffic of one tile program of a cohort that moves what mean
+// says but for the edges of tensors: the bytes asked for are exact.
+func (k *kernel) like(s *trace.Step, tiles [][4]int64, n int64, mean traffic) traffic {
+	var sum traffic
+	k.gather(s, tiles, n, &sum)
+	for _, w := range k.instrs {
+		l := &k.layouts[k.args[w.in.Slot]]
+		for i := w.first; i < w.end; i++ {
+			st := &k.stripes[i]
+			_, _, _, _, asked := st.region(l, w.in, 0, n)
+			k.ask(w.in, float64(asked*st.n), &sum)
+		}
+	}
+	of := func(x, y float64) float64 {
+		if y <= 0 {
+			return 0
+		}
+		return x / y
+	}
+	load, store := sum.load/float64(len(tiles)), sum.store/float64(len(tiles))
+	in, both := of(load, mean.load), of(load+store, mean.load+mean.store)
+	return traffic{
+		load: load, fetch: mean.fetch * in, miss: mean.miss * in, late: mean.late * in,
+		store: store, writeback: mean.writeback * both, dram: mean.dram * both, spill: mean.spill * both,
+	}
+}
+
 // sweep is an instruction of a loop with its stripes.
 type sweep struct {
 	in         *trace.Instr
 	first, end int
+}
+
+// ask accounts for bytes asked of the shared cache (or of main memory).
+func (k *kernel) ask(in *trace.Instr, total float64, sum *traffic) {
+	switch {
+	case in.Kind == trace.Load:
+		sum.load += total
+	case in.Atomic && k.cache != nil:
+		sum.store += total * 2 // the cache reads, adds and writes
+	default:
+		sum.store += total
+	}
 }
 
 // sweep accesses one region for n tile programs.
@@ -212,14 +285,14 @@ func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int6
 		run *= r1 - r0
 	}
 	cost := k.m.runCost(run)
+	k.ask(in, total, sum)
+	write := in.Kind == trace.Store
 	if k.cache == nil {
-		if in.Kind == trace.Store {
-			sum.store += total
+		if write {
 			sum.writeback += total
 			sum.dram += float64(total * cost)
 			return
 		}
-		sum.load += total
 		f := total / float64(max(1, in.Share))
 		sum.fetch += f
 		sum.miss += f
@@ -228,7 +301,6 @@ func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int6
 		return
 	}
 	tensor := k.args[in.Slot]
-	write := in.Kind == trace.Store
 	var asks, missed, bytes, back int64
 	for br := r0 / l.br; br <= (r1-1)/l.br; br++ {
 		rows := l.bits(max(0, r0-br*l.br), min(l.br, r1-br*l.br))
@@ -236,9 +308,6 @@ func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int6
 			b := br*l.across + bc
 			missing, wb := k.cache.touch(tensor, b, rows, write)
 			asks += int64(bits.OnesCount64(rows))
-			if missing != rows {
-				k.found++
-			}
 			if missing != 0 {
 				missed += int64(bits.OnesCount64(missing))
 				bytes += l.bytes(b, missing)
@@ -250,13 +319,8 @@ func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int6
 	// What is pushed out leaves a row of its block at a time.
 	sum.spill += float64(float64(back) * k.m.runCost(l.bw))
 	if write {
-		if in.Atomic {
-			total *= 2 // the cache reads, adds and writes
-		}
-		sum.store += total
 		return
 	}
-	sum.load += total
 	sum.fetch += total / float64(max(1, in.Share))
 	sum.miss += float64(bytes)
 	sum.dram += float64(float64(bytes) * cost)
