@@ -414,6 +414,18 @@ func (k *kernel) dispatch(now event.Time, free int) {
 		}
 		return
 	}
+	classes := k.classify()
+	for i := range classes {
+		c := &classes[i]
+		var per spent
+		c.segs = k.segments(c.part, c.tiles, c.counts, &per)
+		k.cost.addN(&per, float64(len(c.tiles)))
+	}
+	k.place(now, classes)
+}
+
+// classify sorts the tile programs in k.next by the steps they take.
+func (k *kernel) classify() []class {
 	var classes []class
 	for i := range k.next {
 		p := &k.next[i]
@@ -437,13 +449,31 @@ func (k *kernel) dispatch(now event.Time, free int) {
 		classes[at].tiles = append(classes[at].tiles, p.g)
 		p.key = at
 	}
-	for i := range classes {
-		c := &classes[i]
-		var per spent
-		c.segs = k.segments(c.part, c.tiles, c.counts, &per)
-		k.cost.addN(&per, float64(len(c.tiles)))
+	return classes
+}
+
+// skimWaves is the tile programs for each core that a skim takes at a time.
+const skimWaves = 8
+
+// skim leaves in the cache what a launch leaves there, but for the order in
+// which tile programs that run at about the same time touch it. It is for
+// launches whose time does not matter.
+func (k *kernel) skim(m *model, c *cache, layouts []layout, prog *trace.Program, args []int32) {
+	k.m, k.cache, k.layouts, k.prog, k.args = m, c, layouts, prog, args
+	k.part, k.tile = 0, 0
+	for {
+		k.take(skimWaves * m.cores)
+		if len(k.next) == 0 {
+			return
+		}
+		for _, c := range k.classify() {
+			for i := range prog.Parts[c.part].Code {
+				if c.counts[i] > 0 {
+					k.move(&prog.Parts[c.part].Code[i], c.tiles, c.counts[i])
+				}
+			}
+		}
 	}
-	k.place(now, classes)
 }
 
 // place puts the tile programs in k.next on the free slots and splits groups

@@ -129,11 +129,51 @@ func Replay(chip *arch.Chip, tr *trace.Trace, opt Options) (*result.Result, erro
 	for p := 0; p < passes; p++ {
 		r.rotate(p % copies)
 		r.final = p == passes-1
+		if p < passes-skimmed {
+			r.skim()
+			continue
+		}
 		if runs, err = r.pass(); err != nil {
 			return nil, err
 		}
 	}
 	return r.result(runs), nil
+}
+
+// skimmed is the passes before which the others are only skimmed: the measured
+// one, and the one whose traces in the cache are fresh.
+const skimmed = 2
+
+// skim is a pass of which only the cache it leaves matters.
+func (r *replay) skim() {
+	if r.cache == nil {
+		return
+	}
+	m := r.model(float64(r.chip.Clock.Max.Value))
+	for i := range r.tr.Launches {
+		l := &r.tr.Launches[i]
+		r.kernel.skim(m, r.cache, r.layouts, &r.tr.Programs[l.Program], r.args(l))
+		r.free(l)
+	}
+}
+
+// args are the tensors of a launch, weights as the copy in use.
+func (r *replay) args(l *trace.Launch) []int32 {
+	args := make([]int32, len(l.Args))
+	for i, t := range l.Args {
+		args[i] = r.weights[t]
+	}
+	return args
+}
+
+// free forgets the tensors that nobody reads after a launch.
+func (r *replay) free(l *trace.Launch) {
+	if r.cache == nil {
+		return
+	}
+	for _, t := range l.Free {
+		r.cache.drop(r.weights[t])
+	}
 }
 
 // residency reads how warm the cache is when the measured pass starts: the
@@ -339,10 +379,7 @@ const clockTries = 3
 // the cap, it is run again at the clock that fits.
 func (r *replay) launch(index int, l *trace.Launch) (*measured, error) {
 	prog := &r.tr.Programs[l.Program]
-	args := make([]int32, len(l.Args))
-	for i, t := range l.Args {
-		args[i] = r.weights[t]
-	}
+	args := r.args(l)
 	top := float64(r.chip.Clock.Max.Value)
 	hz := top
 	hint := r.final && len(r.opt.Clocks) == len(r.tr.Launches)
@@ -419,11 +456,7 @@ func (r *replay) launch(index int, l *trace.Launch) (*measured, error) {
 			}
 		}
 	}
-	if r.cache != nil {
-		for _, t := range l.Free {
-			r.cache.drop(r.weights[t])
-		}
-	}
+	r.free(l)
 	return d, nil
 }
 
