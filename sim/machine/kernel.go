@@ -65,8 +65,9 @@ type kernel struct {
 	settling bool    // an event to settle is pending at this time
 	err      error
 
-	part int // next tile program: part and index in it
-	tile int64
+	part  int // next tile program: part and index in it
+	tile  int64
+	taken int32 // tile programs before it
 
 	l2, dram scales
 	queueing bool
@@ -84,7 +85,6 @@ type kernel struct {
 
 	steps      [][]arithmetic // by part
 	rec, fresh *record        // followed, or made
-	at         int            // cohorts of rec followed so far
 	steady     steady
 
 	// measured
@@ -99,8 +99,9 @@ type kernel struct {
 
 // pending is a tile program about to start.
 type pending struct {
-	g   [4]int64
-	key int // index into classes of this dispatch
+	g     [4]int64
+	key   int // index into classes of this dispatch
+	order int32
 }
 
 // spanLimit bounds the timeline of one kernel.
@@ -116,7 +117,7 @@ func newKernel(sim *event.Sim) *kernel {
 
 // run simulates one launch from time 0 to the end of its last tile program
 // and returns that time.
-func (k *kernel) run(m *model, c *cache, layouts []layout, prog *trace.Program, args []int32, rec *record, again, record bool) (event.Time, error) {
+func (k *kernel) run(m *model, c *cache, layouts []layout, prog *trace.Program, args []int32, rec *record, timeline bool) (event.Time, error) {
 	occ, err := m.occupancy(prog)
 	if err != nil {
 		return 0, err
@@ -124,18 +125,18 @@ func (k *kernel) run(m *model, c *cache, layouts []layout, prog *trace.Program, 
 	k.sim.Reset()
 	k.m, k.cache, k.layouts, k.prog, k.args = m, c, layouts, prog, args
 	k.warps = m.warpShare(prog)
-	k.part, k.tile = 0, 0
+	k.part, k.tile, k.taken = 0, 0, 0
 	k.cost = spent{}
 	if err := k.prepare(); err != nil {
 		return 0, err
 	}
 	k.busy, k.stall, k.path = [engines]float64{}, [engines][limits]float64{}, [limits]float64{}
-	k.spans, k.trace, k.last = nil, record, 0
+	k.spans, k.trace, k.last = nil, timeline, 0
 	k.l2, k.dram, k.queueing = scales{1, 1}, scales{1, 1}, false
 	k.total = demand{}
 	k.writes.since, k.writes.rate, k.writes.ticket = 0, 0, event.Ticket{}
 	k.settling, k.err = false, nil
-	k.follow(rec, again)
+	k.follow(rec)
 	k.groups = append(k.groups[:0], &group{n: m.cores, freed: occ, core0: true})
 	k.due = k.due[:0]
 	k.touched(k.groups[0])
@@ -391,8 +392,9 @@ func (k *kernel) take(n int) {
 			k.part, k.tile = k.part+1, 0
 			continue
 		}
-		k.next = append(k.next, pending{coord(p, k.tile), k.part})
+		k.next = append(k.next, pending{coord(p, k.tile), k.part, k.taken})
 		k.tile++
+		k.taken++
 	}
 }
 
@@ -401,6 +403,7 @@ type class struct {
 	part   int
 	counts []int64
 	tiles  [][4]int64
+	order  []int32 // of the tiles in the launch
 	segs   []segment
 }
 
@@ -418,7 +421,7 @@ func (k *kernel) dispatch(now event.Time, free int) {
 	for i := range classes {
 		c := &classes[i]
 		var per spent
-		c.segs = k.segments(c.part, c.tiles, c.counts, &per)
+		c.segs = k.segments(c, &per)
 		k.cost.addN(&per, float64(len(c.tiles)))
 	}
 	k.place(now, classes)
@@ -444,9 +447,10 @@ func (k *kernel) classify() []class {
 		}
 		if at < 0 {
 			at = len(classes)
-			classes = append(classes, class{part: p.key, counts: slices.Clone(k.counts), tiles: make([][4]int64, 0, len(k.next)-i)})
+			classes = append(classes, class{part: p.key, counts: slices.Clone(k.counts), tiles: make([][4]int64, 0, len(k.next)-i), order: make([]int32, 0, len(k.next)-i)})
 		}
 		classes[at].tiles = append(classes[at].tiles, p.g)
+		classes[at].order = append(classes[at].order, p.order)
 		p.key = at
 	}
 	return classes
@@ -460,7 +464,7 @@ const skimWaves = 8
 // launches whose time does not matter.
 func (k *kernel) skim(m *model, c *cache, layouts []layout, prog *trace.Program, args []int32) {
 	k.m, k.cache, k.layouts, k.prog, k.args = m, c, layouts, prog, args
-	k.part, k.tile = 0, 0
+	k.part, k.tile, k.taken = 0, 0, 0
 	for {
 		k.take(skimWaves * m.cores)
 		if len(k.next) == 0 {

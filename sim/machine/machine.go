@@ -387,22 +387,22 @@ func (r *replay) launch(index int, l *trace.Launch) (*measured, error) {
 		hz = min(top, r.opt.Clocks[index])
 	}
 	capped := !r.opt.NoCap && r.final && r.chip.Power != nil
-	if r.cache != nil && (capped || r.opt.Steps) {
-		r.before.copyFrom(r.cache)
-	}
 	var d *measured
 	var last struct{ hz, watts float64 }
 	var rec *record
-	keep := r.final && r.opt.Records != nil
-	if keep && index < len(r.opt.Records.launches) {
-		rec = r.opt.Records.launches[index]
+	if r.cache != nil && (r.record || r.opt.Steps) {
+		r.before.copyFrom(r.cache)
+	}
+	if r.final && !r.record && r.opt.Records != nil && r.cache != nil {
+		if known := r.opt.Records.launches[index]; known.fits(r.model(hz), r.cache) {
+			rec = known
+		}
 	}
 	for try := 0; ; try++ {
 		m := r.model(hz)
 		// What the last launch left to write drains in the gap.
 		r.kernel.writes.bytes = max(0, float64(r.writes)-float64(float64(r.gap)*m.dramPS))
-		end, err := r.kernel.run(m, r.cache, r.layouts, prog, args, rec, capped || keep, r.opt.Timeline)
-		rec = r.kernel.recorded()
+		end, err := r.kernel.run(m, r.cache, r.layouts, prog, args, rec, r.opt.Timeline)
 		if r.opt.Steps && err == nil {
 			if r.cache != nil {
 				r.cache.copyFrom(r.before)
@@ -435,12 +435,18 @@ func (r *replay) launch(index int, l *trace.Launch) (*measured, error) {
 		}
 		last.hz, last.watts = hz, watts
 		hz = next
-		if r.cache != nil {
-			r.cache.copyFrom(r.before)
+		if r.kernel.fresh != nil { // at another clock tile programs move the same
+			rec = r.kernel.fresh
 		}
 	}
-	if keep && r.record {
+	if r.record && r.final && r.cache != nil {
+		if rec == nil {
+			rec = r.kernel.fresh
+		}
+		rec.before, rec.after = r.before.clone(), r.cache.clone()
 		r.opt.Records.launches[index] = rec
+	} else if rec != nil && rec.after != nil {
+		r.cache.copyFrom(rec.after)
 	}
 	r.writes = int64(r.kernel.writes.bytes)
 	r.events.Kernels++

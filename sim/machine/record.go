@@ -7,96 +7,96 @@ import (
 )
 
 // Records are the traffic of the launches of one replay, for replays of the
-// same trace on chips that differ in anything but their caches. They change
-// no result: a launch follows a record only from an equal cache, and only as
-// long as the same tile programs start together in the same order.
+// same trace on chips that differ in anything but their caches and in what
+// main memory charges for short runs. A launch follows a record only from an
+// equal cache: each tile program then moves what it moved there, whichever it
+// runs beside.
 type Records struct {
 	launches []*record
 }
 
 // record is the traffic of one launch.
 type record struct {
-	before, after *cache
-	cohorts       []cohort
-}
-
-// cohort is tile programs that started together and what each of their steps
-// moved.
-type cohort struct {
-	part    int
-	tiles   [][4]int64
-	counts  []int64
-	traffic []traffic
+	before, after *cache // for other replays
+	run           float64
+	cohorts       [][]traffic // by step, of one tile program
+	tiles         []int32     // cohort of each tile program, in the order of dispatch
 }
 
 func (c *cache) equal(o *cache) bool {
 	return c.sets == o.sets && slices.Equal(c.tags, o.tags) && slices.Equal(c.have, o.have) && slices.Equal(c.dirty, o.dirty)
 }
 
-// follow prepares to take traffic from rec, if it started from the present
-// cache; otherwise, and from the first cohort that differs on, traffic is
-// simulated, and a record is made where one is wanted.
-func (k *kernel) follow(rec *record, want bool) {
-	k.rec, k.fresh, k.at = nil, nil, 0
+// fits tells whether a launch on m from cache c may follow the record.
+func (rec *record) fits(m *model, c *cache) bool {
+	return rec != nil && rec.run == m.run && rec.before.equal(c)
+}
+
+// follow prepares to take traffic from rec; if it is nil, traffic is simulated
+// and a record of it made.
+func (k *kernel) follow(rec *record) {
 	k.steady = steady{part: -1}
-	if k.cache == nil {
-		return
-	}
-	if rec != nil && rec.before.equal(k.cache) {
-		k.rec = rec
-		return
-	}
-	if want {
-		k.fresh = &record{before: k.cache.clone()}
+	k.rec, k.fresh = rec, nil
+	if rec == nil && k.cache != nil {
+		k.fresh = &record{run: k.m.run}
 	}
 }
 
-// leave stops following: the cache is brought to where the record is, and a
-// record of its own begins.
-func (k *kernel) leave() {
-	rec := k.rec
-	k.rec = nil
-	k.fresh = &record{before: rec.before, cohorts: slices.Clone(rec.cohorts[:k.at])}
-	for i := range k.fresh.cohorts {
-		c := &k.fresh.cohorts[i]
-		for j := range k.prog.Parts[c.part].Code {
-			if c.counts[j] > 0 {
-				k.move(&k.prog.Parts[c.part].Code[j], c.tiles, c.counts[j])
-			}
+// recall is the traffic of a class as the record has it: the mean over its tile
+// programs.
+func (k *kernel) recall(c *class, steps int) []traffic {
+	at := k.rec.tiles[c.order[0]]
+	same := true
+	for _, i := range c.order {
+		same = same && k.rec.tiles[i] == at
+	}
+	if same {
+		return k.rec.cohorts[at]
+	}
+	out := make([]traffic, steps)
+	for i := 0; i < len(c.order); {
+		at, n := k.rec.tiles[c.order[i]], 0
+		for ; i < len(c.order) && k.rec.tiles[c.order[i]] == at; i++ {
+			n++
+		}
+		for j, t := range k.rec.cohorts[at] {
+			out[j].add(t, float64(n)/float64(len(c.order)))
 		}
 	}
+	return out
 }
 
-// traffic is what each step of a cohort of tile programs moves.
-func (k *kernel) traffic(number int, part *trace.Part, tiles [][4]int64, counts []int64) []traffic {
+// traffic is what each step of a class of tile programs moves.
+func (k *kernel) traffic(c *class) []traffic {
+	part := &k.prog.Parts[c.part]
 	if k.rec != nil {
-		if k.at < len(k.rec.cohorts) {
-			if c := &k.rec.cohorts[k.at]; c.part == number && slices.Equal(c.counts, counts) && slices.Equal(c.tiles, tiles) {
-				k.at++
-				return c.traffic
-			}
-		}
-		k.leave()
+		return k.recall(c, len(part.Code))
 	}
-	mean, sweep := k.steady.known(k, number, part, counts)
+	mean, sweep := k.steady.known(k, c.part, part, c.counts)
 	out := make([]traffic, len(part.Code))
 	for i := range part.Code {
 		s := &part.Code[i]
-		if counts[i] == 0 {
+		if c.counts[i] == 0 {
 			continue
 		}
 		if sweep {
-			out[i] = k.move(s, tiles, counts[i])
+			out[i] = k.move(s, c.tiles, c.counts[i])
 		}
 		if mean != nil {
-			out[i] = k.like(s, tiles, counts[i], mean[i])
+			out[i] = k.like(s, c.tiles, c.counts[i], mean[i])
 		}
 	}
 	if mean == nil {
-		k.steady.note(k, number, counts, out, len(tiles))
+		k.steady.note(k, c.part, c.counts, out, len(c.tiles))
 	}
-	if k.fresh != nil {
-		k.fresh.cohorts = append(k.fresh.cohorts, cohort{number, tiles, counts, out})
+	if rec := k.fresh; rec != nil {
+		for _, i := range c.order {
+			for len(rec.tiles) <= int(i) {
+				rec.tiles = append(rec.tiles, 0)
+			}
+			rec.tiles[i] = int32(len(rec.cohorts))
+		}
+		rec.cohorts = append(rec.cohorts, out)
 	}
 	return out
 }
@@ -207,17 +207,4 @@ func (k *kernel) held() int {
 		return 0
 	}
 	return len(k.cache.tags) * blockBytes
-}
-
-// recorded ends a launch: the cache is as it left it, and the record of it is
-// returned.
-func (k *kernel) recorded() *record {
-	if k.rec != nil {
-		k.cache.copyFrom(k.rec.after)
-		return k.rec
-	}
-	if k.fresh != nil {
-		k.fresh.after = k.cache.clone()
-	}
-	return k.fresh
 }

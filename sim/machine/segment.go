@@ -72,21 +72,20 @@ const barrierClocks = 30
 // minPeriod keeps periods positive, in ps.
 const minPeriod = 1
 
-// segments builds the timing of one tile program of a cohort. counts holds
-// the iterations of each step.
-func (k *kernel) segments(number int, tiles [][4]int64, counts []int64, cost *spent) []segment {
-	part := &k.prog.Parts[number]
-	moved := k.traffic(number, part, tiles, counts)
+// segments builds the timing of one tile program of a class.
+func (k *kernel) segments(c *class, cost *spent) []segment {
+	part := &k.prog.Parts[c.part]
+	moved := k.traffic(c)
 	segs := append(make([]segment, 0, 3*len(part.Code)+1), segment{wait: k.m.start, waitBy: byStart})
 	for i := range part.Code {
 		s := &part.Code[i]
-		n := counts[i]
+		n := c.counts[i]
 		if n == 0 {
 			continue
 		}
 		t := moved[i]
 		cost.mem.add(t, 1)
-		segs = k.step(segs, s, &k.steps[number][i], float64(n), t, cost)
+		segs = k.step(segs, s, &k.steps[c.part][i], float64(n), t, cost)
 	}
 	return segs
 }

@@ -67,9 +67,9 @@ func (k *kernel) runSteps(m *model, c *cache, layouts []layout, prog *trace.Prog
 	}
 	k.m, k.cache, k.layouts, k.prog, k.args = m, c, layouts, prog, args
 	k.warps = m.warpShare(prog)
-	k.part, k.tile = 0, 0
+	k.part, k.tile, k.taken = 0, 0, 0
 	k.cost = spent{}
-	k.follow(nil, false)
+	k.follow(nil)
 	s := &stepper{k: k, sim: event.New(), free: make([]coreState, m.cores)}
 	s.onStart = s.sim.Register(s.start)
 	s.onData = s.sim.Register(s.data)
