@@ -368,13 +368,6 @@ func (r *replay) signature(layer int32, launches []trace.Launch) string {
 	return string(b)
 }
 
-// capTolerance is how close to the cap, relative to it, the power of a kernel
-// below the highest clock has to be.
-const capTolerance = 3e-3
-
-// clockTries bounds the search for the clock under the power cap.
-const clockTries = 3
-
 // launch simulates one launch. Where its power at the highest clock exceeds
 // the cap, it is run again at the clock that fits.
 func (r *replay) launch(index int, l *trace.Launch) (*measured, error) {
@@ -388,7 +381,10 @@ func (r *replay) launch(index int, l *trace.Launch) (*measured, error) {
 	}
 	capped := !r.opt.NoCap && r.final && r.chip.Power != nil
 	var d *measured
-	var last struct{ hz, watts float64 }
+	var search clockSearch
+	if capped {
+		search.limit = float64(r.chip.Power.Cap.Value)
+	}
 	var rec *record
 	if r.cache != nil && (r.record || r.opt.Steps) {
 		r.before.copyFrom(r.cache)
@@ -421,19 +417,10 @@ func (r *replay) launch(index int, l *trace.Launch) (*measured, error) {
 			break
 		}
 		work := float64(d.dur - d.gap)
-		next := sustained(r.chip, d.energy, &r.kernel.path, work, hz)
-		watts := d.energy.total() / float64(d.dur)
-		limit := float64(r.chip.Power.Cap.Value)
-		if next == hz || abs64(watts-limit) <= capTolerance*limit {
+		next := search.next(d.energy.total()/float64(d.dur), hz, sustained(r.chip, d.energy, &r.kernel.path, work, hz))
+		if next == hz {
 			break
 		}
-		if last.hz != 0 && watts != last.watts { // the line through the last two
-			line := hz + (limit-watts)*(hz-last.hz)/(watts-last.watts)
-			if line > next*0.9 && line < next*1.1 && line < top {
-				next = line
-			}
-		}
-		last.hz, last.watts = hz, watts
 		hz = next
 		if r.kernel.fresh != nil { // at another clock tile programs move the same
 			rec = r.kernel.fresh

@@ -96,3 +96,41 @@ func sustained(chip *arch.Chip, e energies, path *[limits]float64, ps, hz float6
 	}
 	return lo
 }
+
+// capTolerance is how close to the cap, relative to it, the power of a kernel
+// below the highest clock has to be.
+const capTolerance = 3e-3
+
+// clockTries bounds the search for the clock under the power cap.
+const clockTries = 8
+
+// clockSearch looks for the clock at which a kernel meets the power cap:
+// estimates at first, and the line between the clocks seen below and above the
+// cap once there are both.
+type clockSearch struct {
+	limit       float64 // W
+	below, over struct{ hz, watts float64 }
+}
+
+// next returns the clock to try after hz, at which the kernel took watts, where
+// guess is estimated; hz itself if that is good enough, or the best there is.
+func (s *clockSearch) next(watts, hz, guess float64) float64 {
+	if guess == hz || abs64(watts-s.limit) <= capTolerance*s.limit {
+		return hz
+	}
+	if watts > s.limit {
+		s.over.hz, s.over.watts = hz, watts
+	} else {
+		s.below.hz, s.below.watts = hz, watts
+	}
+	if s.below.hz == 0 || s.over.hz == 0 {
+		return guess
+	}
+	width := s.over.hz - s.below.hz
+	if width <= 1e-3*hz {
+		return hz
+	}
+	line := s.below.hz + (s.limit-s.below.watts)*width/(s.over.watts-s.below.watts)
+	const edge = 0.05 // of the width, that a try leaves on either side
+	return min(max(line, s.below.hz+float64(edge*width)), s.over.hz-float64(edge*width))
+}
