@@ -20,6 +20,7 @@ import (
 	"maru/reports/human"
 	"maru/reports/terminal"
 	"maru/studies/validate"
+	"maru/workloads/compile"
 )
 
 // validateFlags are the flags of the verb.
@@ -30,6 +31,8 @@ type validateFlags struct {
 	minUS         float64
 	fold          count
 	uncalibrated  bool
+	sets          []string
+	library       string
 	skipUnknown   bool
 	rows, json    string
 	plots         string
@@ -63,6 +66,8 @@ error is above --max-mape.`,
 		s.Var(&f.fold, "fold", fmt.Sprintf("read one of %d parts only, into which rows fall by a hash of what they describe (1 to %d)", validate.Folds, validate.Folds))
 		s.BoolVar(&f.skipUnknown, "skip-unknown", false, "skip systems that no chip stands for")
 		s.BoolVar(&f.uncalibrated, "uncalibrated", false, "put figures of the family in place of those that were calibrated on the chip itself")
+		s.StringArrayVar(&f.sets, "set", nil, "`PATH=VALUE` change a figure of every chip, to see what it contributes; as often as needed")
+		s.StringVar(&f.library, "library", "", "`PROFILE` take this library profile in place of those that the harnesses name")
 		s.Var(&f.jobs, "jobs", "simulations at once (default: the processors of this machine)")
 	})
 	addFlags(cmd, "Output", func(s *pflag.FlagSet) {
@@ -73,6 +78,7 @@ error is above --max-mape.`,
 		s.Float64Var(&f.maxMAPE, "max-mape", 0, "`PERCENT` exit with 1 if the mean error of a file, over rows of at least --min-us, is above this (default: no limit)")
 	})
 	complete(cmd, "files", validate.Files)
+	complete(cmd, "library", compile.Profiles)
 	return cmd
 }
 
@@ -97,7 +103,7 @@ func (e *env) validate(f *validateFlags) error {
 	}
 	opt := validate.Options{
 		Name: f.data, Files: f.files, System: f.system, Fold: int(f.fold), Chips: f.chips,
-		Uncalibrated: f.uncalibrated, SkipUnknown: f.skipUnknown, MinUS: f.minUS, Jobs: int(f.jobs),
+		Uncalibrated: f.uncalibrated, Set: f.sets, Library: f.library, SkipUnknown: f.skipUnknown, MinUS: f.minUS, Jobs: int(f.jobs),
 	}
 	if opt.Jobs == 0 {
 		opt.Jobs = runtime.GOMAXPROCS(0)
@@ -112,6 +118,9 @@ func (e *env) validate(f *validateFlags) error {
 			}
 			_ = bar.Set(done) // a terminal that went away
 		}
+	}
+	if f.library != "" && !slices.Contains(compile.Profiles(), f.library) {
+		return fmt.Errorf("--library: unknown profile %q; allowed: %s", f.library, strings.Join(compile.Profiles(), ", "))
 	}
 	rep, err := validate.Run(os.DirFS(f.data), opt)
 	if err != nil {

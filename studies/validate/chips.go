@@ -2,6 +2,7 @@ package validate
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 // chip is one that is loaded.
 type chip struct {
 	*arch.Chip
+	file   string   // or name, to load it by
 	fallen []string // calibrated figures that fell back to those of the family
 }
 
@@ -21,6 +23,7 @@ type chips struct {
 	known  []*chip
 	found  map[string]*chip
 	missed map[string]bool
+	bad    error // of the options
 }
 
 func newChips(opt Options) (*chips, error) {
@@ -30,17 +33,26 @@ func newChips(opt Options) (*chips, error) {
 		if err != nil {
 			return nil, err
 		}
-		one := &chip{Chip: loaded}
-		if opt.Uncalibrated {
-			sets, _ := loaded.Uncalibrated()
-			if one.Chip, _, err = arch.Load(name, sets); err != nil {
-				return nil, fmt.Errorf("without calibrated figures: %w", err)
-			}
-			one.fallen = sets
-		}
-		c.known = append(c.known, one)
+		c.known = append(c.known, &chip{Chip: loaded, file: name})
 	}
 	return c, nil
+}
+
+// change loads a chip again with the figures that the options change.
+func (c *chips) change(k *chip) error {
+	if c.opt.Uncalibrated {
+		k.fallen, _ = k.Uncalibrated()
+	}
+	sets := append(slices.Clone(k.fallen), c.opt.Set...)
+	if len(sets) == 0 {
+		return nil
+	}
+	changed, _, err := arch.Load(k.file, sets)
+	if err != nil {
+		return fmt.Errorf("%s with changed figures: %w", k.Name, err)
+	}
+	k.Chip = changed
+	return nil
 }
 
 // find returns the chip that a table means by a system, nil if there is none.
@@ -61,6 +73,11 @@ func (c *chips) find(system string) (*chip, error) {
 	if f == nil {
 		c.missed[system] = true
 		return nil, nil
+	}
+	if !slices.Contains(slices.Collect(maps.Values(c.found)), f) {
+		if err := c.change(f); err != nil && c.bad == nil {
+			c.bad = err
+		}
 	}
 	c.found[system] = f
 	return f, nil

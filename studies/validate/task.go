@@ -79,6 +79,9 @@ func (v *validation) operation(h *Harness, c *chip, d *draft, p plan.Plan) job {
 // Simulations are equal if their graphs print the same.
 func (v *validation) timed(h *Harness, c *chip, d *draft, p plan.Plan, timed func(op string) bool) job {
 	p.Profile = h.profile(c.Chip)
+	if v.opt.Library != "" {
+		p.Profile = v.opt.Library
+	}
 	p.Cache = h.residency(c.Chip, d.weights, d.g.Footprint().Total())
 	p.Launch = h.launch()
 	var key strings.Builder

@@ -34,6 +34,10 @@ type Options struct {
 	Fold   int      // 1 to Folds: rows of that fold only; 0: all
 	Chips  []string // further chips, from files
 
+	// For ablations: what a mechanism contributes shows in the errors without it.
+	Set     []string // figures to change, "PATH=VALUE", on every chip that a table names
+	Library string   // library profile in place of those that the harnesses name
+
 	Uncalibrated bool    // calibrated figures fall back to those of the family
 	SkipUnknown  bool    // rows of a system without a chip are no finding
 	MinUS        float64 // rows from here on count in the second half of the table
@@ -135,6 +139,9 @@ func Run(folder fs.FS, opt Options) (*Report, error) {
 	v := &validation{opt: opt, harnesses: harnesses, chips: chips, tasks: map[string]*task{}}
 	if err := v.read(folder); err != nil {
 		return nil, err
+	}
+	if chips.bad != nil {
+		return nil, chips.bad
 	}
 	v.predict()
 	rep := &Report{Tables: v.tables, Unknown: chips.unknown(), MinUS: opt.MinUS, Fold: opt.Fold}

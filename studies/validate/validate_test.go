@@ -285,6 +285,38 @@ func TestUncalibrated(t *testing.T) {
 	}
 }
 
+// Figures and libraries can be changed for all chips, to see what they contribute.
+func TestAblation(t *testing.T) {
+	tables := map[string]string{"gemm": gemmCSV}
+	base := report(t, tables, Options{})
+	slow := report(t, tables, Options{Set: []string{"memory.dram.bandwidth=100 GB/s"}})
+	other := report(t, tables, Options{Library: "cutlass"})
+	slower, differ := 0, 0
+	for i, r := range base.Rows() {
+		if r.Status != OK {
+			continue
+		}
+		if slow.Rows()[i].Predicted > r.Predicted {
+			slower++
+		}
+		if other.Rows()[i].Predicted != r.Predicted {
+			differ++
+		}
+	}
+	if slower < 5 || differ == 0 {
+		t.Errorf("of 10 rows %d are slower with slow memory and %d differ with another library", slower, differ)
+	}
+	for set, want := range map[string]string{
+		"memory.dram.bandwith=1 TB/s": "did you mean",
+		"memory.dram.bandwidth=fast":  "memory.dram.bandwidth",
+	} {
+		_, err := Run(folder(tables), Options{Name: "data", Set: []string{set}, Jobs: 1})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want an error with %q", set, err, want)
+		}
+	}
+}
+
 func TestStats(t *testing.T) {
 	row := func(target, predicted float64) *Row { return &Row{Target: target, Predicted: predicted} }
 	got := statsOf([]*Row{row(100, 105), row(100, 50), row(10, 20), row(10, 11.5)})
