@@ -86,6 +86,11 @@ type kernel struct {
 	steps      [][]arithmetic // by part
 	rec, fresh *record        // followed, or made
 	steady     steady
+	kinds      []int      // of parts, by the steps they take
+	rest       []int64    // tile programs of the same kind after a part
+	slots      int        // tile programs that run at once
+	covered    [][]uint64 // by slot and block: rows that were loaded
+	first      int64      // bytes of the cohort under way that were not loaded before
 
 	// measured
 	cost  spent
@@ -136,6 +141,7 @@ func (k *kernel) run(m *model, c *cache, layouts []layout, prog *trace.Program, 
 	k.total = demand{}
 	k.writes.since, k.writes.rate, k.writes.ticket = 0, 0, event.Ticket{}
 	k.settling, k.err = false, nil
+	k.slots = occ * m.cores
 	k.follow(rec)
 	k.groups = append(k.groups[:0], &group{n: m.cores, freed: occ, core0: true})
 	k.due = k.due[:0]
@@ -464,7 +470,7 @@ const skimWaves = 8
 // launches whose time does not matter.
 func (k *kernel) skim(m *model, c *cache, layouts []layout, prog *trace.Program, args []int32) {
 	k.m, k.cache, k.layouts, k.prog, k.args = m, c, layouts, prog, args
-	k.part, k.tile, k.taken = 0, 0, 0
+	k.part, k.tile, k.taken, k.covered = 0, 0, 0, nil
 	for {
 		k.take(skimWaves * m.cores)
 		if len(k.next) == 0 {

@@ -35,7 +35,8 @@ func (rec *record) fits(m *model, c *cache) bool {
 // follow prepares to take traffic from rec; if it is nil, traffic is simulated
 // and a record of it made.
 func (k *kernel) follow(rec *record) {
-	k.steady = steady{part: -1}
+	k.steady = steady{kind: -1}
+	k.sort()
 	k.rec, k.fresh = rec, nil
 	if rec == nil && k.cache != nil {
 		k.fresh = &record{run: k.m.run}
@@ -72,22 +73,29 @@ func (k *kernel) traffic(c *class) []traffic {
 	if k.rec != nil {
 		return k.recall(c, len(part.Code))
 	}
-	mean, sweep := k.steady.known(k, c.part, part, c.counts)
+	s := &k.steady
+	k.first = 0
+	mean, sweep := s.known(k, c.part, part)
 	out := make([]traffic, len(part.Code))
 	for i := range part.Code {
-		s := &part.Code[i]
 		if c.counts[i] == 0 {
 			continue
 		}
-		if sweep {
-			out[i] = k.move(s, c.tiles, c.counts[i])
+		step := &part.Code[i]
+		known := mean != nil && mean[i].load+mean[i].store > 0
+		if sweep || !known {
+			out[i] = k.move(step, c.tiles, c.counts[i])
 		}
-		if mean != nil {
-			out[i] = k.like(s, c.tiles, c.counts[i], mean[i])
+		if known {
+			out[i] = k.like(step, c.tiles, c.counts[i], mean[i])
 		}
 	}
-	if mean == nil {
-		k.steady.note(k, c.part, c.counts, out, len(c.tiles))
+	if sweep {
+		s.note(k, out, len(c.tiles))
+	}
+	if mean != nil {
+		s.skipped += float64(len(c.tiles))
+		s.settle(out, float64(len(c.tiles)), float64(k.first))
 	}
 	if rec := k.fresh; rec != nil {
 		for _, i := range c.order {
@@ -102,103 +110,192 @@ func (k *kernel) traffic(c *class) []traffic {
 }
 
 // steady notices kernels whose traffic repeats. Once a kernel has moved several
-// times what the cache holds, and two stretches of its cohorts, one after the
-// other, brought the same from main memory for each tile program and pushed the
-// same out, further cohorts move the mean of the two. Their blocks are not
-// touched, as whatever they leave is gone by the end: the last cohorts, which
-// fill the cache again, are swept as the first were.
+// times what the cache holds, and two stretches of its tile programs, one after
+// the other, found the same share of what they asked for in the cache, the next
+// tile programs are taken to find that share too, and are not swept: whatever
+// they leave is gone by the end. After a while sweeping begins anew, in case
+// things have changed. The end of a kernel is swept: at first for what it leaves
+// in the cache alone, then for its traffic too.
 type steady struct {
-	part   int
-	counts []int64
-	filled float64 // bytes moved since the part began
-	was    stretch
-	is     stretch
-	mean   []traffic // once found
+	kind    int       // of the parts looked at
+	filled  float64   // bytes moved since sweeping began
+	seen    float64   // tile programs since then
+	was, is stretch   // of tile programs
+	mean    []traffic // by step, of so many tile programs: the shares of misses in what is asked for
+	of      float64
+	skipped float64 // tile programs since the mean was taken
+	skip    bool
+	owed    float64 // bytes that were loaded for the first time since then, less those brought from main memory
 }
 
-// stretch is a run of cohorts.
+// stretch is a run of tile programs.
 type stretch struct {
-	cohorts int
-	tiles   float64
-	sum     []traffic // by step, over tiles
+	tiles float64
+	bytes float64   // asked for
+	sum   []traffic // by step
 }
 
 const (
-	steadyCohorts = 32   // of a stretch, at least
-	steadyWaves   = 4    // of a stretch, in tile programs for each core, at least
-	steadyFill    = 2    // times the cache's capacity that pass before stretches count, and before the tail
-	steadyTail    = 1    // the same that is left when cohorts count by themselves again
-	steadyChange  = 0.01 // of the traffic, between stretches
+	steadyTiles  = 512  // of a stretch, at least
+	steadyWaves  = 2    // of a stretch, in tile programs that run at once, at least
+	steadyBytes  = 1    // times the cache's capacity that a stretch asks for, at least
+	steadyFill   = 2    // times the cache's capacity that pass before stretches count, and before the tail
+	steadyTail   = 1    // the same that is left when cohorts count by themselves again
+	steadyChange = 0.02 // of misses, between stretches
+	steadyFew    = 2e-3 // of what is asked for: as many misses more or less do not count
+	steadySkip   = 8    // times the tile programs seen are skipped before the next look
 )
 
-// note adds a cohort that was swept through the cache.
-func (s *steady) note(k *kernel, part int, counts []int64, moved []traffic, tiles int) {
-	if s.part != part || !slices.Equal(s.counts, counts) {
-		*s = steady{part: part, counts: counts}
+// known returns the shares of misses, by step, that are taken for granted, nil
+// if there are none, and whether a cohort has to be swept nonetheless.
+func (s *steady) known(k *kernel, number int, part *trace.Part) (mean []traffic, sweep bool) {
+	if k.cache == nil {
+		return nil, true
 	}
-	if s.filled < steadyFill*float64(k.held()) {
-		for i := range moved {
-			s.filled += float64((moved[i].load + moved[i].store) * float64(tiles))
-		}
-		return
+	if s.kind != k.kinds[number] {
+		*s = steady{kind: k.kinds[number]}
 	}
-	s.is.add(moved, tiles)
-	if s.is.cohorts < steadyCohorts || s.is.tiles < float64(steadyWaves*k.m.cores) {
-		return
-	}
-	if s.was.alike(&s.is) {
-		s.mean = make([]traffic, len(moved))
-		for i := range s.mean {
-			s.mean[i].add(s.was.sum[i], 1/(s.was.tiles+s.is.tiles))
-			s.mean[i].add(s.is.sum[i], 1/(s.was.tiles+s.is.tiles))
-		}
-		return
-	}
-	s.was, s.is = s.is, stretch{}
-}
-
-func (r *stretch) add(moved []traffic, tiles int) {
-	if r.sum == nil {
-		r.sum = make([]traffic, len(moved))
-	}
-	r.cohorts++
-	r.tiles += float64(tiles)
-	for i := range moved {
-		r.sum[i].add(moved[i], float64(tiles))
-	}
-}
-
-// alike tells whether the tile programs of two stretches moved the same.
-func (r *stretch) alike(o *stretch) bool {
-	if r.sum == nil {
-		return false
-	}
-	var a, b traffic
-	for i := range r.sum {
-		a.add(r.sum[i], 1/r.tiles)
-		b.add(o.sum[i], 1/o.tiles)
-	}
-	near := func(x, y, of float64) bool { return abs64(x-y) <= steadyChange*of }
-	return near(a.miss, b.miss, a.load+a.store) && near(a.late, b.late, a.load+a.store) && near(a.writeback, b.writeback, a.load+a.store) &&
-		near(a.dram, b.dram, a.dram) && near(a.load, b.load, a.load) && near(a.store, b.store, a.store)
-}
-
-// known returns what a cohort moves for each tile program, by step, if that is
-// known without sweeping it; nil otherwise. The end of a kernel is swept: at
-// first for what it leaves in the cache alone, then for its traffic too.
-func (s *steady) known(k *kernel, number int, part *trace.Part, counts []int64) (mean []traffic, sweep bool) {
-	if k.cache == nil || s.mean == nil || s.part != number || !slices.Equal(s.counts, counts) {
+	if s.mean == nil {
 		return nil, true
 	}
 	var bytes float64
 	for i := range s.mean {
 		bytes += s.mean[i].miss + s.mean[i].store
 	}
-	left := float64(part.Tiles()-k.tile) * bytes / float64(k.held())
-	if left < steadyTail {
+	left := float64(part.Tiles()-k.tile+k.rest[number]) * bytes / s.of / float64(k.held())
+	switch {
+	case left < steadyTail:
 		return nil, true
+	case left < steadyTail+steadyFill:
+		return s.mean, true
+	case s.skip && s.skipped < steadySkip*s.seen:
+		return s.mean, false
+	case s.skip: // look again
+		s.skip, s.filled, s.seen, s.was, s.is = false, 0, 0, stretch{}, stretch{}
 	}
-	return s.mean, left < steadyTail+steadyFill
+	if s.filled < steadyFill*float64(k.held()) {
+		return s.mean, true
+	}
+	return nil, true
+}
+
+// note adds a cohort that was swept through the cache.
+func (s *steady) note(k *kernel, moved []traffic, tiles int) {
+	if s.skip {
+		return
+	}
+	s.seen += float64(tiles)
+	if s.filled < steadyFill*float64(k.held()) {
+		for i := range moved {
+			s.filled += float64((moved[i].load + moved[i].store) * float64(tiles))
+		}
+		return
+	}
+	if s.is.sum == nil {
+		s.is = stretch{sum: make([]traffic, len(moved))}
+	}
+	s.is.tiles += float64(tiles)
+	for i := range moved {
+		s.is.sum[i].add(moved[i], float64(tiles))
+		s.is.bytes += float64((moved[i].load + moved[i].store) * float64(tiles))
+	}
+	if s.is.tiles < float64(max(steadyTiles, steadyWaves*k.slots)) || s.is.bytes < steadyBytes*float64(k.held()) {
+		return
+	}
+	if s.was.alike(&s.is) {
+		for i := range s.is.sum {
+			s.is.sum[i].add(s.was.sum[i], 1)
+		}
+		s.mean, s.of, s.skip, s.skipped, s.owed = s.is.sum, s.is.tiles+s.was.tiles, true, 0, 0
+		return
+	}
+	s.was, s.is = s.is, stretch{}
+}
+
+// settle takes what cohort after cohort brings from main memory off what it
+// loads for the first time, and adds what is missing: whatever share of misses
+// is taken for granted, first loads miss.
+func (s *steady) settle(moved []traffic, tiles, first float64) {
+	var miss, load float64
+	for i := range moved {
+		miss += moved[i].miss
+		load += moved[i].load
+	}
+	s.owed += first - float64(miss*tiles)
+	if s.owed <= 0 || load == 0 {
+		return
+	}
+	for i := range moved {
+		t := &moved[i]
+		more := s.owed / tiles * t.load / load
+		t.miss += more
+		t.dram += more
+		t.late = min(t.load, t.late+more)
+	}
+	s.owed = 0
+}
+
+// alike tells whether the tile programs of two stretches found the same share
+// of what they asked for.
+func (r *stretch) alike(o *stretch) bool {
+	if r.sum == nil {
+		return false
+	}
+	var a, b traffic
+	for i := range r.sum {
+		a.add(r.sum[i], 1)
+		b.add(o.sum[i], 1)
+	}
+	near := func(x, y float64) bool {
+		x, y = x/(a.load+a.store), y/(b.load+b.store)
+		return abs64(x-y) <= max(steadyFew, steadyChange*max(x, y))
+	}
+	return near(a.miss, b.miss) && near(a.late, b.late) && near(a.writeback, b.writeback)
+}
+
+// sort finds the parts of a program whose code is alike, wherever their tile
+// programs lie in the tensors, and the tile programs that follow in parts alike.
+// Where there are enough of them, it prepares to note what is loaded.
+func (k *kernel) sort() {
+	parts := k.prog.Parts
+	k.kinds, k.rest = slices.Grow(k.kinds[:0], len(parts))[:len(parts)], slices.Grow(k.rest[:0], len(parts))[:len(parts)]
+	for i := range parts {
+		k.kinds[i] = i
+		if i > 0 && alike(parts[i-1].Code, parts[i].Code) {
+			k.kinds[i] = k.kinds[i-1]
+		}
+	}
+	total := int64(0)
+	for i := len(parts) - 1; i >= 0; i-- {
+		total += parts[i].Tiles()
+		k.rest[i] = 0
+		if i+1 < len(parts) && k.kinds[i+1] == k.kinds[i] {
+			k.rest[i] = k.rest[i+1] + parts[i+1].Tiles()
+		}
+	}
+	k.covered = nil
+	if k.cache == nil || total < 2*steadyTiles {
+		return
+	}
+	k.covered = make([][]uint64, len(k.args))
+	for i := range parts {
+		for j := range parts[i].Code {
+			for _, in := range parts[i].Code[j].Body {
+				if in.Kind == trace.Load && k.covered[in.Slot] == nil {
+					l := &k.layouts[k.args[in.Slot]]
+					k.covered[in.Slot] = make([]uint64, ceilDiv(l.rows, l.br)*l.across)
+				}
+			}
+		}
+	}
+}
+
+func alike(a, b []trace.Step) bool {
+	return slices.EqualFunc(a, b, func(s, t trace.Step) bool {
+		return slices.EqualFunc(s.Body, t.Body, func(x, y trace.Instr) bool {
+			return x.Kind == y.Kind && x.Slot == y.Slot && x.Rows == y.Rows && x.Cols == y.Cols && x.Share == y.Share
+		})
+	})
 }
 
 // held is the capacity of the cache in bytes; 0 without one.

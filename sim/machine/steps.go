@@ -69,6 +69,7 @@ func (k *kernel) runSteps(m *model, c *cache, layouts []layout, prog *trace.Prog
 	k.warps = m.warpShare(prog)
 	k.part, k.tile, k.taken = 0, 0, 0
 	k.cost = spent{}
+	k.slots = occ * m.cores
 	k.follow(nil)
 	s := &stepper{k: k, sim: event.New(), free: make([]coreState, m.cores)}
 	s.onStart = s.sim.Register(s.start)

@@ -232,8 +232,8 @@ func (k *kernel) move(s *trace.Step, tiles [][4]int64, n int64) traffic {
 	return per
 }
 
-// like is the traffic of one tile program of a cohort that moves what mean
-// says but for the edges of tensors: the bytes asked for are exact.
+// like is the traffic of one tile program of a cohort that finds the share of
+// what it asks for that mean says. What is asked for is exact.
 func (k *kernel) like(s *trace.Step, tiles [][4]int64, n int64, mean traffic) traffic {
 	var sum traffic
 	k.gather(s, tiles, n, &sum)
@@ -241,8 +241,14 @@ func (k *kernel) like(s *trace.Step, tiles [][4]int64, n int64, mean traffic) tr
 		l := &k.layouts[k.args[w.in.Slot]]
 		for i := w.first; i < w.end; i++ {
 			st := &k.stripes[i]
-			_, _, _, _, asked := st.region(l, w.in, 0, n)
+			r0, r1, c0, c1, asked := st.region(l, w.in, 0, n)
+			if asked == 0 {
+				continue
+			}
 			k.ask(w.in, float64(asked*st.n), &sum)
+			if w.in.Kind == trace.Load {
+				k.covers(w.in, l, r0, r1, c0, c1)
+			}
 		}
 	}
 	of := func(x, y float64) float64 {
@@ -256,6 +262,21 @@ func (k *kernel) like(s *trace.Step, tiles [][4]int64, n int64, mean traffic) tr
 	return traffic{
 		load: load, fetch: mean.fetch * in, miss: mean.miss * in, late: mean.late * in,
 		store: store, writeback: mean.writeback * both, dram: mean.dram * both, spill: mean.spill * both,
+	}
+}
+
+// covers notes that a region is loaded, and counts the bytes of it that were not
+// noted before in the launch.
+func (k *kernel) covers(in *trace.Instr, l *layout, r0, r1, c0, c1 int64) {
+	seen := k.covered[in.Slot]
+	for br := r0 / l.br; br <= (r1-1)/l.br; br++ {
+		rows := l.bits(max(0, r0-br*l.br), min(l.br, r1-br*l.br))
+		for b := br*l.across + c0/l.bw; b <= br*l.across+(c1-1)/l.bw; b++ {
+			if fresh := rows &^ seen[b]; fresh != 0 {
+				k.first += l.bytes(b, fresh)
+				seen[b] |= rows
+			}
+		}
 	}
 }
 
@@ -320,6 +341,9 @@ func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int6
 	sum.spill += float64(float64(back) * k.m.runCost(l.bw))
 	if write {
 		return
+	}
+	if k.covered != nil {
+		k.covers(in, l, r0, r1, c0, c1)
 	}
 	sum.fetch += total / float64(max(1, in.Share))
 	sum.miss += float64(bytes)
