@@ -82,6 +82,23 @@ func (st *stripe) fit(l *layout, in *trace.Instr, n int64) {
 		st.rows > 0 && st.width > 0
 }
 
+// join takes a stripe in that lies beside st in all iterations, as those of tile
+// programs of one row each do.
+func (st *stripe) join(o *stripe) bool {
+	if !st.even || !o.even || st.n != o.n || st.rowStep != o.rowStep || st.colStep != o.colStep {
+		return false
+	}
+	switch {
+	case o.col == st.col && o.width == st.width && o.row == st.row+st.rows:
+		st.rows += o.rows
+	case o.row == st.row && o.rows == st.rows && o.col == st.col+st.width:
+		st.width += o.width
+	default:
+		return false
+	}
+	return true
+}
+
 // region is in's rectangle over iterations [k0, k1), clipped to the tensor; in
 // rows and bytes across. asked is the sum of the bytes of each iteration.
 func (st *stripe) region(l *layout, in *trace.Instr, k0, k1 int64) (r0, r1, c0, c1, asked int64) {
@@ -196,10 +213,17 @@ func (k *kernel) gather(s *trace.Step, tiles [][4]int64, n int64, sum *traffic) 
 			k.stripes = append(k.stripes, stripe{tile: g, n: 1})
 		}
 		l := &k.layouts[k.args[in.Slot]]
+		end := first
 		for j := first; j < len(k.stripes); j++ {
 			k.stripes[j].fit(l, in, n)
+			k.stripes[end] = k.stripes[j]
+			end++
+			for end-first >= 2 && k.stripes[end-2].join(&k.stripes[end-1]) {
+				end--
+			}
 		}
-		k.instrs = append(k.instrs, sweep{in, first, len(k.stripes)})
+		k.stripes = k.stripes[:end]
+		k.instrs = append(k.instrs, sweep{in, first, end})
 	}
 }
 
