@@ -86,11 +86,14 @@ type kernel struct {
 	steps      [][]arithmetic // by part
 	rec, fresh *record        // followed, or made
 	steady     steady
-	kinds      []int      // of parts, by the steps they take
-	rest       []int64    // tile programs of the same kind after a part
-	slots      int        // tile programs that run at once
-	covered    [][]uint64 // by slot and block: rows that were loaded
-	first      int64      // bytes of the cohort under way that were not loaded before
+	kinds      []int   // of parts, by the steps they take
+	rest       []int64 // tile programs of the same kind after a part
+	slots      int     // tile programs that run at once
+	pace       pace
+	shift      event.Time      // time that the kernel was forwarded by
+	extra      [limits]float64 // the same by cause
+	covered    [][]uint64      // by slot and block: rows that were loaded
+	first      int64           // bytes of the cohort under way that were not loaded before
 
 	// measured
 	cost  spent
@@ -142,6 +145,7 @@ func (k *kernel) run(m *model, c *cache, layouts []layout, prog *trace.Program, 
 	k.writes.since, k.writes.rate, k.writes.ticket = 0, 0, event.Ticket{}
 	k.settling, k.err = false, nil
 	k.slots = occ * m.cores
+	k.pace, k.shift, k.extra = pace{}, 0, [limits]float64{}
 	k.follow(rec)
 	k.groups = append(k.groups[:0], &group{n: m.cores, freed: occ, core0: true})
 	k.due = k.due[:0]
@@ -153,6 +157,13 @@ func (k *kernel) run(m *model, c *cache, layouts []layout, prog *trace.Program, 
 	end := k.last
 	for _, g := range k.groups { // cores that ran out of work early
 		k.idle(g, end)
+	}
+	end += k.shift
+	for u := range k.busy { // of which the time forwarded is a close estimate
+		k.busy[u] = min(k.busy[u], float64(float64(end)*k.weight(engine(u))))
+	}
+	for c := range k.path {
+		k.path[c] += k.extra[c]
 	}
 	for u := range k.stall { // while a shared engine idles, cores wait for the causes they have overall
 		if shared(engine(u)) && end > 0 {
@@ -296,7 +307,7 @@ func (k *kernel) advance(g *group, now event.Time) {
 		k.stall[u][by] += float64(float64((1-b)*dt) * n)
 	}
 	if g.core0 && k.trace && len(k.spans) < spanLimit {
-		k.spans = append(k.spans, span{start, now, util, op})
+		k.spans = append(k.spans, span{start + k.shift, now + k.shift, util, op})
 	}
 }
 
@@ -409,7 +420,8 @@ type class struct {
 	part   int
 	counts []int64
 	tiles  [][4]int64
-	order  []int32 // of the tiles in the launch
+	order  []int32   // of the tiles in the launch
+	moved  []traffic // by step, of one of them
 	segs   []segment
 }
 
@@ -431,6 +443,8 @@ func (k *kernel) dispatch(now event.Time, free int) {
 		k.cost.addN(&per, float64(len(c.tiles)))
 	}
 	k.place(now, classes)
+	k.started(classes)
+	k.look(now)
 }
 
 // classify sorts the tile programs in k.next by the steps they take.

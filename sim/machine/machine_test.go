@@ -321,7 +321,11 @@ func TestMonotonic(t *testing.T) {
 		f := rapid.Float64Range(1, 3).Draw(rt, "factor")
 		less := load(t, "h100-sxm", fmt.Sprintf(paths[i], base[i]))
 		more := load(t, "h100-sxm", fmt.Sprintf(paths[i], base[i]*f))
-		text, slack := drawGEMM(rt).text(), 1.005
+		g := drawGEMM(rt)
+		text, slack := g.text(), 1.005
+		if (g.k+g.bk-1)/g.bk%g.splits != 0 {
+			slack = 1.02 // splits differ in length
+		}
 		if rapid.Bool().Draw(rt, "attention") {
 			// Handing unequal tile programs to whoever is free first is not
 			// monotonic: one that ends sooner may take the longest of those left (Graham 1969).

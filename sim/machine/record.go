@@ -21,6 +21,7 @@ type record struct {
 	run           float64
 	cohorts       [][]traffic // by step, of one tile program
 	tiles         []int32     // cohort of each tile program, in the order of dispatch
+	even          []bool      // by cohort: not swept, as others before it
 }
 
 func (c *cache) equal(o *cache) bool {
@@ -105,6 +106,7 @@ func (k *kernel) traffic(c *class) []traffic {
 			rec.tiles[i] = int32(len(rec.cohorts))
 		}
 		rec.cohorts = append(rec.cohorts, out)
+		rec.even = append(rec.even, s.skip)
 	}
 	return out
 }

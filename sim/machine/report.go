@@ -266,8 +266,8 @@ func (r *replay) levels(res *result.Result, all *spent, t float64) {
 	cores := float64(c.Cores.Count.Value)
 	add := func(name string, read, write, peak, hit float64) {
 		res.Levels = append(res.Levels, result.Level{
-			Name: name, ReadBytes: round(read), WriteBytes: round(write), PeakBps: peak,
-			Utilization: (read + write) / t * 1e12 / peak, HitRate: hit,
+			Name: name, ReadBytes: round(read), WriteBytes: round(write), PeakBps: peak, HitRate: hit,
+			Utilization: min(1, (read+write)/t*1e12/peak), // shares of bandwidth are as exact as hysteresis lets them be
 		})
 	}
 	hz := c.Clock.Max.Value

@@ -75,7 +75,7 @@ const minPeriod = 1
 // segments builds the timing of one tile program of a class.
 func (k *kernel) segments(c *class, cost *spent) []segment {
 	part := &k.prog.Parts[c.part]
-	moved := k.traffic(c)
+	c.moved = k.traffic(c)
 	segs := append(make([]segment, 0, 3*len(part.Code)+1), segment{wait: k.m.start, waitBy: byStart})
 	for i := range part.Code {
 		s := &part.Code[i]
@@ -83,7 +83,7 @@ func (k *kernel) segments(c *class, cost *spent) []segment {
 		if n == 0 {
 			continue
 		}
-		t := moved[i]
+		t := c.moved[i]
 		cost.mem.add(t, 1)
 		segs = k.step(segs, s, &k.steps[c.part][i], float64(n), t, cost)
 	}
