@@ -35,9 +35,10 @@ type Chip struct {
 
 // Clock holds the frequencies of the cores.
 type Clock struct {
-	Spec config.Figure[unit.Frequency] `yaml:"spec" bound:">0" doc:"Clock at which the data sheet states its peaks."`
-	Max  config.Figure[unit.Frequency] `yaml:"max" bound:">0" doc:"Highest clock, held while power allows."`
-	Min  config.Figure[unit.Frequency] `yaml:"min,optional" bound:">0" doc:"Lowest clock the power cap may force; a quarter of the specified one unless given."`
+	Spec   config.Figure[unit.Frequency] `yaml:"spec" bound:">0" doc:"Clock at which the data sheet states its peaks."`
+	Max    config.Figure[unit.Frequency] `yaml:"max" bound:">0" doc:"Highest clock, held while power allows."`
+	Matrix config.Figure[unit.Frequency] `yaml:"matrix,optional" bound:">0" doc:"Highest clock of kernels that use the matrix unit; the highest clock unless given."`
+	Min    config.Figure[unit.Frequency] `yaml:"min,optional" bound:">0" doc:"Lowest clock the power cap may force; a quarter of the specified one unless given."`
 }
 
 // Cores describes one core (SM, TensorCore, PE) and how many there are.
@@ -137,6 +138,7 @@ type Power struct {
 	Matrix     map[dtype.Type]config.Figure[unit.EnergyPerFlop] `yaml:"matrix,optional" bound:">=0" doc:"Energy of a matrix operation with its operand delivery, random data."`
 	Vector     config.Figure[unit.EnergyPerFlop]                `yaml:"vector" bound:">=0" doc:"Energy of a vector operation with register traffic."`
 	Special    config.Figure[unit.EnergyPerFlop]                `yaml:"special" bound:">=0" doc:"Energy of a special function."`
+	Zero       config.Figure[unit.Ratio]                        `yaml:"zero_data,optional" bound:">=0,<=1" doc:"Share of the matrix and vector energies that is left when all operands are zero; 0.44 unless given."`
 	Scratchpad config.Figure[unit.EnergyPerByte]                `yaml:"scratchpad" bound:">=0" doc:"Energy of scratchpad traffic, except for the operands of the matrix unit, which its own figures hold."`
 	L2         config.Figure[unit.EnergyPerByte]                `yaml:"l2,optional" bound:">=0" doc:"Energy of traffic between the shared cache and a core."`
 	DRAM       config.Figure[unit.EnergyPerByte]                `yaml:"dram" bound:">=0" doc:"Energy of main memory traffic with its interface."`

@@ -109,6 +109,7 @@ func (c *Chip) Describe() Description {
 	d.Clock = rows(
 		row("clock.spec", "specified clock", c.Clock.Spec),
 		row("clock.max", "highest clock", c.Clock.Max),
+		row("clock.matrix", "highest clock of matrix kernels", c.Clock.Matrix),
 		row("clock.min", "lowest clock", c.Clock.Min))
 	k := &c.Cores
 	d.Cores = rows(
