@@ -67,6 +67,7 @@ type Matrix struct {
 	TileK     config.Figure[unit.Bytes]               `yaml:"tile_k,optional" bound:">=1" doc:"Depth of one matrix instruction, in bytes of operand."`
 	Sustained config.Figure[unit.Ratio]               `yaml:"sustained,optional" bound:">0,<=1" doc:"Share of the peak that back-to-back matrix instructions of the chip's own issue path reach; 1 unless given."`
 	Sums      config.Figure[unit.Bytes]               `yaml:"accumulators,optional" bound:">0" doc:"Memory of one core for results of matrix instructions, beside the registers (tensor memory): a program stores one tile from it while it computes the next."`
+	Least     config.Figure[unit.Cycles]              `yaml:"least,optional" bound:">=0" doc:"Clocks that one matrix instruction takes, however few columns it has: its first operand has to be read."`
 	Systolic  *Systolic                               `yaml:"systolic,optional" doc:"Shape of a systolic array; its fill and drain cost time."`
 }
 
@@ -122,6 +123,7 @@ type DRAM struct {
 	Latency   config.Figure[unit.Duration]  `yaml:"latency" bound:">0" doc:"Load-to-use latency of a miss, unloaded."`
 	Run       config.Figure[unit.Bytes]     `yaml:"run_overhead,optional" bound:">0" doc:"Bytes that could have been moved in the time that each run of contiguous bytes costs on top of its own: a run of n bytes moves at n/(n + run_overhead) of the sustained rate."`
 	Loaded    config.Figure[unit.Duration]  `yaml:"loaded_latency,optional" bound:">0" doc:"Round trip of a read under load, which limits bandwidth by bytes in flight; the unloaded latency unless given."`
+	Queue     config.Figure[unit.Duration]  `yaml:"queue,optional" bound:">=0" doc:"Time that a read waits on top of its round trip when memory is half busy: at a share u of the sustained rate it waits u/(1-u) of this. None unless given."`
 }
 
 // Launch is the cost of starting kernels.
