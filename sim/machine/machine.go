@@ -417,7 +417,7 @@ func (r *replay) launch(index int, l *trace.Launch) (*measured, error) {
 			break
 		}
 		work := float64(d.dur - d.gap)
-		next := search.next(d.energy.total()/float64(d.dur), hz, sustained(r.chip, d.energy, &r.kernel.path, work, hz, top))
+		next := search.next(d.energy.total()/float64(d.dur), hz, min(top, sustained(r.chip, d.energy, &r.kernel.path, work, hz)))
 		if next == hz {
 			break
 		}

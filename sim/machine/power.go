@@ -62,11 +62,11 @@ func spend(chip *arch.Chip, c *spent, ps, hz float64, zero bool) (e energies) {
 	return e
 }
 
-// sustained finds the highest clock, up to hi, at which a kernel that took ps
+// sustained finds the highest clock at which a kernel that took ps
 // picoseconds at clock hz, split by cause in path, stays within the power cap:
 // its clocked time goes with 1/f, its events' energy with the square of the
 // voltage. Bisection to one part in 10^6.
-func sustained(chip *arch.Chip, e energies, path *[limits]float64, ps, hz, hi float64) float64 {
+func sustained(chip *arch.Chip, e energies, path *[limits]float64, ps, hz float64) float64 {
 	var fast float64
 	for l, t := range path {
 		if clocked[l] {
@@ -81,6 +81,7 @@ func sustained(chip *arch.Chip, e energies, path *[limits]float64, ps, hz, hi fl
 		return (float64(e.core()*v*v)+e.dram)/t + float64(chip.Power.Static.Value)
 	}
 	limit := float64(chip.Power.Cap.Value)
+	hi := float64(chip.Clock.Max.Value)
 	lo := hi / 10
 	if chip.Clock.Min.IsSet() {
 		lo = float64(chip.Clock.Min.Value)

@@ -42,10 +42,10 @@ func replay(t *testing.T, c *arch.Chip, text string) *result.Result {
 // near reports whether got is within share of want.
 func near(got, want, share float64) bool { return got >= want*(1-share) && got <= want*(1+share) }
 
-// stream is a kernel in which each of the given threads of a core reads 8 bytes
+// streaming is a kernel in which each of the given threads of a core reads 8 bytes
 // at a time and waits for them, until the core has read n times: gpu-stream of
 // RRZE-HPC/gpu-benches. read is the bytes of all cores.
-func stream(c *arch.Chip, threads, n int64) (text string, read float64) {
+func streaming(c *arch.Chip, threads, n int64) (text string, read float64) {
 	cores := c.Cores.Count.Value
 	var b strings.Builder
 	fmt.Fprintf(&b, `maru-trace 1
@@ -84,7 +84,7 @@ func TestBandwidthAgainstOccupancy(t *testing.T) {
 		c := chip(t, x.chip)
 		for i, occupancy := range x.occupancy {
 			threads := int64(float64(c.Cores.Threads.Value)*occupancy/1600+0.5) * 16
-			text, bytes := stream(c, threads, 2<<20/threads)
+			text, bytes := streaming(c, threads, 2<<20/threads)
 			res := replay(t, c, text)
 			got := bytes / float64(res.LatencyPS) * 1000
 			t.Logf("%s, %4.1f %%, %4d threads: %6.0f GB/s, cited %6.0f (%+.1f %%)", c.Name, occupancy, threads, got, x.cited[i], 100*(got/x.cited[i]-1))
