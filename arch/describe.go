@@ -195,7 +195,7 @@ func (c *Chip) peaks() []Peak {
 		ridge := c.Ridge(dt)
 		out = append(out, Peak{
 			Unit: "matrix", DType: dt.String(), PerCore: float64(c.MatrixRate(dt)),
-			Spec: float64(c.PeakAtSpec(dt)), Max: float64(c.PeakFlops(dt, top)),
+			Spec: float64(c.PeakAtSpec(dt)), Max: float64(c.PeakFlops(dt, c.MatrixClock())),
 			RidgeDRAM: ridge.DRAM, RidgeL2: ridge.L2,
 			Sustained: float64(c.SustainedClock(dt, GEMMTraffic(dt))),
 		})

@@ -96,9 +96,6 @@ func (c *Chip) fill() {
 	if !c.Clock.Min.IsSet() {
 		c.Clock.Min.Value = c.Clock.Spec.Value / 4
 	}
-	if !c.Clock.Matrix.IsSet() {
-		c.Clock.Matrix.Value = c.Clock.Max.Value
-	}
 	if p := c.Power; p != nil && !p.Zero.IsSet() {
 		p.Zero.Value = zeroData
 	}

@@ -459,7 +459,7 @@ func (r *replay) top(prog *trace.Program) float64 {
 		for j := range prog.Parts[i].Code {
 			for k := range prog.Parts[i].Code[j].Body {
 				if prog.Parts[i].Code[j].Body[k].Kind == trace.MatMul {
-					return float64(r.chip.Clock.Matrix.Value)
+					return float64(r.chip.MatrixClock())
 				}
 			}
 		}
