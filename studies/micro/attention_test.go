@@ -244,6 +244,9 @@ func TestAttentionTraffic(t *testing.T) {
 // unit that version 1 reaches. Up to 256 (fused) and 512 (apart) the calls of the
 // framework take longer than the kernels, so those are limits only.
 func TestAttentionLength(t *testing.T) {
+	if testing.Short() {
+		t.Skip("replays long sequences")
+	}
 	const bound = 0.15
 	c := chip(t, "a100-sxm-40gb")
 	flashed := map[int64]float64{128: 0.31, 256: 0.31, 512: 0.73, 1024: 2.29, 2048: 7.64, 4096: 30.09, 8192: 118.50, 16384: 470.51, 32768: 1876, 65536: 7493}

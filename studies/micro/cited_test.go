@@ -184,6 +184,9 @@ const (
 // TestCited predicts published figures, holds the errors to their bounds, and
 // prints what has changed since testdata/cited.golden was written.
 func TestCited(t *testing.T) {
+	if testing.Short() {
+		t.Skip("predicts dozens of figures")
+	}
 	file := filepath.Join("testdata", "cited.golden")
 	old := map[string]string{}
 	data, err := os.ReadFile(file)
