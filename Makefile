@@ -43,6 +43,7 @@ bench:
 .PHONY: update
 update:
 	$(GO) test ./internal/cli -update
+	$(GO) test ./studies/micro -update
 
 .PHONY: clean
 clean:

@@ -101,6 +101,8 @@ func (k *checker) clock() {
 	c := &k.c.Clock
 	order(k, "clock.spec", "clock.max", c.Spec.Value, c.Max.Value)
 	order(k, "clock.min", "clock.spec", c.Min.Value, c.Spec.Value)
+	order(k, "clock.min", "clock.matrix", c.Min.Value, c.Matrix.Value)
+	order(k, "clock.matrix", "clock.max", c.Matrix.Value, c.Max.Value)
 }
 
 // discipline checks that there is what the chip's way of issuing work needs, and nothing that it cannot have.

@@ -35,9 +35,10 @@ type Chip struct {
 
 // Clock holds the frequencies of the cores.
 type Clock struct {
-	Spec config.Figure[unit.Frequency] `yaml:"spec" bound:">0" doc:"Clock at which the data sheet states its peaks."`
-	Max  config.Figure[unit.Frequency] `yaml:"max" bound:">0" doc:"Highest clock, held while power allows."`
-	Min  config.Figure[unit.Frequency] `yaml:"min,optional" bound:">0" doc:"Lowest clock the power cap may force; a quarter of the specified one unless given."`
+	Spec   config.Figure[unit.Frequency] `yaml:"spec" bound:">0" doc:"Clock at which the data sheet states its peaks."`
+	Max    config.Figure[unit.Frequency] `yaml:"max" bound:">0" doc:"Highest clock, held while power allows."`
+	Matrix config.Figure[unit.Frequency] `yaml:"matrix,optional" bound:">0" doc:"Highest clock of kernels that use the matrix unit; the highest clock unless given."`
+	Min    config.Figure[unit.Frequency] `yaml:"min,optional" bound:">0" doc:"Lowest clock the power cap may force; a quarter of the specified one unless given."`
 }
 
 // Cores describes one core (SM, TensorCore, PE) and how many there are.
@@ -66,6 +67,7 @@ type Matrix struct {
 	TileK     config.Figure[unit.Bytes]               `yaml:"tile_k,optional" bound:">=1" doc:"Depth of one matrix instruction, in bytes of operand."`
 	Sustained config.Figure[unit.Ratio]               `yaml:"sustained,optional" bound:">0,<=1" doc:"Share of the peak that back-to-back matrix instructions of the chip's own issue path reach; 1 unless given."`
 	Sums      config.Figure[unit.Bytes]               `yaml:"accumulators,optional" bound:">0" doc:"Memory of one core for results of matrix instructions, beside the registers (tensor memory): a program stores one tile from it while it computes the next."`
+	Least     config.Figure[unit.Cycles]              `yaml:"least,optional" bound:">=0" doc:"Clocks that one matrix instruction takes, however few columns it has: its first operand has to be read."`
 	Systolic  *Systolic                               `yaml:"systolic,optional" doc:"Shape of a systolic array; its fill and drain cost time."`
 }
 
@@ -121,6 +123,7 @@ type DRAM struct {
 	Latency   config.Figure[unit.Duration]  `yaml:"latency" bound:">0" doc:"Load-to-use latency of a miss, unloaded."`
 	Run       config.Figure[unit.Bytes]     `yaml:"run_overhead,optional" bound:">0" doc:"Bytes that could have been moved in the time that each run of contiguous bytes costs on top of its own: a run of n bytes moves at n/(n + run_overhead) of the sustained rate."`
 	Loaded    config.Figure[unit.Duration]  `yaml:"loaded_latency,optional" bound:">0" doc:"Round trip of a read under load, which limits bandwidth by bytes in flight; the unloaded latency unless given."`
+	Queue     config.Figure[unit.Duration]  `yaml:"queue,optional" bound:">=0" doc:"Time that a read waits on top of its round trip when memory is half busy: at a share u of the sustained rate it waits u/(1-u) of this. None unless given."`
 }
 
 // Launch is the cost of starting kernels.
@@ -137,6 +140,7 @@ type Power struct {
 	Matrix     map[dtype.Type]config.Figure[unit.EnergyPerFlop] `yaml:"matrix,optional" bound:">=0" doc:"Energy of a matrix operation with its operand delivery, random data."`
 	Vector     config.Figure[unit.EnergyPerFlop]                `yaml:"vector" bound:">=0" doc:"Energy of a vector operation with register traffic."`
 	Special    config.Figure[unit.EnergyPerFlop]                `yaml:"special" bound:">=0" doc:"Energy of a special function."`
+	Zero       config.Figure[unit.Ratio]                        `yaml:"zero_data,optional" bound:">=0,<=1" doc:"Share of the matrix and vector energies that is left when all operands are zero; 0.44 unless given."`
 	Scratchpad config.Figure[unit.EnergyPerByte]                `yaml:"scratchpad" bound:">=0" doc:"Energy of scratchpad traffic, except for the operands of the matrix unit, which its own figures hold."`
 	L2         config.Figure[unit.EnergyPerByte]                `yaml:"l2,optional" bound:">=0" doc:"Energy of traffic between the shared cache and a core."`
 	DRAM       config.Figure[unit.EnergyPerByte]                `yaml:"dram" bound:">=0" doc:"Energy of main memory traffic with its interface."`

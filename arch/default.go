@@ -22,6 +22,7 @@ type fallback struct {
 //     an SM (NVIDIA A100 white paper), of which 60 % are usual;
 //   - dram.sustained: nine tenths of the pins, for refresh and turnarounds;
 //   - dram.loaded_latency: half as much again as unloaded;
+//   - matrix.least, dram.queue: none;
 //   - dram.run_overhead: ten bytes, the start of a burst;
 //   - launch: a microsecond between kernels of a graph, two and a half of a
 //     stream;
@@ -29,6 +30,7 @@ type fallback struct {
 var fallbacks = []fallback{
 	{"cores.matrix.sustained", func(*Chip) string { return "1" }},
 	{"cores.matrix.sync_share", func(*Chip) string { return "1" }},
+	{"cores.matrix.least", func(*Chip) string { return "0 clk" }},
 	{"memory.l2.bandwidth", func(c *Chip) string {
 		const port, share = 64, 0.6
 		return fmt.Sprintf("%g B/clk", float64(port*share*float64(c.Cores.Count.Value)))
@@ -38,6 +40,7 @@ var fallbacks = []fallback{
 		const loaded = 1.5
 		return unit.Duration(loaded * float64(c.Memory.DRAM.Latency.Value)).String()
 	}},
+	{"memory.dram.queue", func(*Chip) string { return "0 ns" }},
 	{"memory.dram.run_overhead", func(*Chip) string { return "10 B" }},
 	{"launch.graph", func(*Chip) string { return "1 us" }},
 	{"launch.stream", func(*Chip) string { return "2.5 us" }},

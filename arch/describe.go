@@ -109,6 +109,7 @@ func (c *Chip) Describe() Description {
 	d.Clock = rows(
 		row("clock.spec", "specified clock", c.Clock.Spec),
 		row("clock.max", "highest clock", c.Clock.Max),
+		row("clock.matrix", "highest clock of matrix kernels", c.Clock.Matrix),
 		row("clock.min", "lowest clock", c.Clock.Min))
 	k := &c.Cores
 	d.Cores = rows(
@@ -194,7 +195,7 @@ func (c *Chip) peaks() []Peak {
 		ridge := c.Ridge(dt)
 		out = append(out, Peak{
 			Unit: "matrix", DType: dt.String(), PerCore: float64(c.MatrixRate(dt)),
-			Spec: float64(c.PeakAtSpec(dt)), Max: float64(c.PeakFlops(dt, top)),
+			Spec: float64(c.PeakAtSpec(dt)), Max: float64(c.PeakFlops(dt, c.MatrixClock())),
 			RidgeDRAM: ridge.DRAM, RidgeL2: ridge.L2,
 			Sustained: float64(c.SustainedClock(dt, GEMMTraffic(dt))),
 		})

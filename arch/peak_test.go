@@ -387,7 +387,7 @@ func TestPowerProperties(t *testing.T) {
 		dt := anyFormat(t, c)
 		traffic := GEMMTraffic(dt)
 		f := c.SustainedClock(dt, traffic)
-		low, high := c.Clock.Min.Value, c.Clock.Max.Value
+		low, high := c.Clock.Min.Value, c.MatrixClock()
 		if f < low || f > high {
 			t.Fatalf("%v is not between %v and %v", f, low, high)
 		}

@@ -31,6 +31,14 @@ func between(f, low, high unit.Frequency, a, b unit.Ratio) unit.Ratio {
 	return unit.Ratio(float64(share*float64(b-a)) + float64(a))
 }
 
+// MatrixClock is the highest clock of kernels that use the matrix unit.
+func (c *Chip) MatrixClock() unit.Frequency {
+	if f := c.Clock.Matrix; f.IsSet() {
+		return f.Value
+	}
+	return c.Clock.Max.Value
+}
+
 // Traffic is the traffic of a matrix product per operation, in bytes.
 type Traffic struct{ L2, DRAM float64 }
 
@@ -62,7 +70,7 @@ func (c *Chip) MatrixPower(dt dtype.Type, f unit.Frequency, traffic Traffic) uni
 // keeps to the power cap: the steady clock of a large matrix product. It is the highest clock for a chip without a power
 // section.
 func (c *Chip) SustainedClock(dt dtype.Type, traffic Traffic) unit.Frequency {
-	low, high := c.Clock.Min.Value, c.Clock.Max.Value
+	low, high := c.Clock.Min.Value, c.MatrixClock()
 	fits := func(f unit.Frequency) bool {
 		return c.Power == nil || c.MatrixPower(dt, f, traffic) <= c.Power.Cap.Value
 	}

@@ -197,7 +197,8 @@ func words(line string) ([]string, error) {
 }
 
 // TestDocuments runs the documents. A block of yaml whose first line is
-// "# NAME.yaml" becomes that file. In a block of sh each line that starts with
+// "# NAME.yaml" becomes that file, as does one with a name behind its kind
+// ("csv mine/gemm.csv"). In a block of sh each line that starts with
 // "maru" runs, and is expected to succeed unless it ends in "# exits with N";
 // lines that start with "make" name a target of the Makefile, and the others
 // are left alone. A block of text that follows holds what the commands print,
@@ -206,8 +207,40 @@ func TestDocuments(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs a dozen commands")
 	}
-	for _, name := range []string{"README.md", "docs/chips.md"} {
+	for _, name := range []string{"README.md", "docs/chips.md", "docs/calibrate.md"} {
 		t.Run(name, func(t *testing.T) { document(t, name) })
+	}
+}
+
+// writeBlock writes a file of a document.
+func writeBlock(t *testing.T, file string, lines []string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(file), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(strings.Join(lines, "\n")+"\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestCalibrated finds every key that a chip calls calibrated in
+// docs/calibrate.md.
+func TestCalibrated(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join(repository, "docs/calibrate.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range arch.Names() {
+		c, _, err := arch.Load(name, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range c.Figures() {
+			form := f.Path[:strings.LastIndex(f.Path, ".")] + ".FORMAT"
+			if f.Calibrated != "" && !strings.Contains(string(page), "`"+f.Path+"`") && !strings.Contains(string(page), "`"+form+"`") {
+				t.Errorf("docs/calibrate.md does not say how to measure %s, which %s calls calibrated", f.Path, name)
+			}
+		}
 	}
 }
 
@@ -230,15 +263,13 @@ func document(t *testing.T, name string) {
 	ran, added := 0, 0
 	for _, b := range blocks(string(data)) {
 		where := func(i int) string { return fmt.Sprintf("%s:%d", name, b.at+i) }
+		if _, file, ok := strings.Cut(b.kind, " "); ok {
+			writeBlock(t, file, b.lines)
+		}
 		switch b.kind {
 		case "yaml":
 			if file, ok := strings.CutPrefix(b.lines[0], "# "); ok && strings.HasSuffix(file, ".yaml") && !strings.Contains(file, " ") {
-				if err := os.MkdirAll(filepath.Dir(file), 0o777); err != nil {
-					t.Fatal(err)
-				}
-				if err := os.WriteFile(file, []byte(strings.Join(b.lines, "\n")+"\n"), 0o666); err != nil {
-					t.Fatal(err)
-				}
+				writeBlock(t, file, b.lines)
 			}
 		case "sh":
 			printed = ""

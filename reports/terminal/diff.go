@@ -52,6 +52,7 @@ func Mismatches(a, b *result.Result) []Mismatch {
 	add(false, "profile", a.Profile, b.Profile)
 	add(false, "cache", a.Cache, b.Cache)
 	add(false, "launch", a.Launch, b.Launch)
+	add(false, "data", cmp.Or(a.Data, "random"), cmp.Or(b.Data, "random"))
 	add(false, "program", a.Program, b.Program)
 	return list
 }

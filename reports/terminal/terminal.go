@@ -205,6 +205,9 @@ func (p *page) title(res *result.Result) {
 	if res.Launch != "" {
 		on = append(on, "launch "+oneLine(res.Launch))
 	}
+	if res.Data != "" && res.Data != "random" {
+		on = append(on, "data "+oneLine(res.Data))
+	}
 	if s := joined(on...); s != "" {
 		p.line("%s", fit(s, width))
 	}

@@ -3,6 +3,7 @@ package machine
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 
 	"maru/sim/event"
@@ -70,6 +71,7 @@ type kernel struct {
 	taken int32 // tile programs before it
 
 	l2, dram scales
+	crowd    float64 // share of their rate that loops reach whose pace round trips set
 	queueing bool
 	total    demand
 	writes   backlog
@@ -141,7 +143,7 @@ func (k *kernel) run(m *model, c *cache, layouts []layout, prog *trace.Program, 
 	k.busy, k.stall, k.path = [engines]float64{}, [engines][limits]float64{}, [limits]float64{}
 	k.spans, k.trace, k.last = nil, timeline, 0
 	k.l2, k.dram, k.queueing = scales{1, 1}, scales{1, 1}, false
-	k.total = demand{}
+	k.total, k.crowd = demand{}, 1
 	k.writes.since, k.writes.rate, k.writes.ticket = 0, 0, event.Ticket{}
 	k.settling, k.err = false, nil
 	k.slots = occ * m.cores
@@ -665,7 +667,8 @@ type queued struct {
 // without drift.
 type demand struct {
 	loop, once struct{ l2, dram int64 }
-	queued     int // residents with straight-line traffic
+	late       int64 // of loop.dram: asked by loops whose pace round trips set
+	queued     int   // residents with straight-line traffic
 }
 
 // fixed is the steps of a demand in one byte per ps.
@@ -684,9 +687,34 @@ func (g *group) demand() (d demand) {
 			}
 			to.l2 += int64(f * s.l2 * fixed)
 			to.dram += int64(f * s.dram * fixed)
+			if r.late() {
+				d.late += int64(f * s.dram * fixed)
+			}
 		}
 	}
 	return d
+}
+
+// late tells whether round trips to memory set the pace of r's loop.
+func (r *resident) late() bool { return !r.segs[r.at].once && r.cap == byLatency }
+
+// crowd is the share of their own rate that loops reach whose pace round trips
+// set. They ask late, and others busy, of a bandwidth of 1; at a share u of it
+// in use a round trip is 1 + queue u/(1-u) times as long, the wait of a queue
+// with random arrivals (Kleinrock, Queueing Systems, 1975). So u solves
+//
+//	u = busy + late / (1 + queue u/(1-u))
+//
+// a quadratic equation, of which the smaller root holds.
+func crowd(queue, busy, late float64) float64 {
+	if queue == 0 || late == 0 || busy >= 1 {
+		return 1
+	}
+	a := 1 - queue
+	b := 1 + float64(a*busy) + late
+	c := busy + late
+	u := 2 * c / (b + math.Sqrt(float64(b*b)-float64(4*a*c)))
+	return (u - busy) / late
 }
 
 // hysteresis is the change in the share of bandwidth that residents get below
@@ -742,11 +770,14 @@ func (k *kernel) share(now event.Time) {
 	want := min(k.m.dramPS, k.writes.bytes/writeWindow)
 	dram = halve(k.m.dramPS, float64(bytesPS(k.total.loop.dram)*l2.loop)+want, float64(bytesPS(k.total.once.dram)*l2.once))
 	k.writes.rate = want * dram.loop
+	crowd := crowd(k.m.queue,
+		(float64(bytesPS(k.total.loop.dram-k.total.late)*l2.loop)+want+float64(bytesPS(k.total.once.dram)*l2.once*dram.once))/k.m.dramPS,
+		float64(bytesPS(k.total.late)*l2.loop)/k.m.dramPS)
 	k.writes.plan(k)
 	queueing := k.total.queued > 0 && (l2.once < 1 || dram.once < 1)
-	all := queueing || k.queueing || differ(l2.loop, k.l2.loop) || differ(dram.loop, k.dram.loop)
+	all := queueing || k.queueing || differ(l2.loop, k.l2.loop) || differ(dram.loop, k.dram.loop) || differ(crowd, k.crowd)
 	if all {
-		k.l2, k.dram = l2, dram
+		k.l2, k.dram, k.crowd = l2, dram, crowd
 	}
 	k.queueing = queueing
 	if queueing {
@@ -772,6 +803,12 @@ func (k *kernel) share(now event.Time) {
 				l, d := k.l2.loop, k.dram.loop
 				if s.once {
 					l, d = 1, 1
+				}
+				if k.crowd < d && r.late() {
+					d = k.crowd
+					if s.l2 > s.dram { // hits do not wait
+						d = 1 / (1 + float64((1/d-1)*s.dram/s.l2))
+					}
 				}
 				if s.once && queueing {
 					l, d = k.queue[at].l2, k.queue[at].dram
@@ -818,6 +855,7 @@ func (d *demand) add(o *demand, sign int64) {
 	d.loop.dram += sign * o.loop.dram
 	d.once.l2 += sign * o.once.l2
 	d.once.dram += sign * o.once.dram
+	d.late += sign * o.late
 	d.queued += int(sign) * o.queued
 }
 

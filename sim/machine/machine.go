@@ -373,7 +373,7 @@ func (r *replay) signature(layer int32, launches []trace.Launch) string {
 func (r *replay) launch(index int, l *trace.Launch) (*measured, error) {
 	prog := &r.tr.Programs[l.Program]
 	args := r.args(l)
-	top := float64(r.chip.Clock.Max.Value)
+	top := r.top(prog)
 	hz := top
 	hint := r.final && len(r.opt.Clocks) == len(r.tr.Launches)
 	if hint && r.opt.Clocks[index] > 0 {
@@ -417,7 +417,7 @@ func (r *replay) launch(index int, l *trace.Launch) (*measured, error) {
 			break
 		}
 		work := float64(d.dur - d.gap)
-		next := search.next(d.energy.total()/float64(d.dur), hz, sustained(r.chip, d.energy, &r.kernel.path, work, hz))
+		next := search.next(d.energy.total()/float64(d.dur), hz, min(top, sustained(r.chip, d.energy, &r.kernel.path, work, hz)))
 		if next == hz {
 			break
 		}
@@ -453,6 +453,20 @@ func (r *replay) launch(index int, l *trace.Launch) (*measured, error) {
 	return d, nil
 }
 
+// top is the highest clock at which a program may run.
+func (r *replay) top(prog *trace.Program) float64 {
+	for i := range prog.Parts {
+		for j := range prog.Parts[i].Code {
+			for k := range prog.Parts[i].Code[j].Body {
+				if prog.Parts[i].Code[j].Body[k].Kind == trace.MatMul {
+					return float64(r.chip.MatrixClock())
+				}
+			}
+		}
+	}
+	return float64(r.chip.Clock.Max.Value)
+}
+
 func abs64(x float64) float64 { return max(x, -x) }
 
 // measure collects what the kernel that just ended at end cost. Its duration
@@ -482,6 +496,6 @@ func (r *replay) measure(m *model, end event.Time) (*measured, error) {
 	}
 	d.path[byLatency] += rest
 	d.path[byLaunch] += float64(r.gap)
-	d.energy = spend(r.chip, &d.cost, float64(d.dur), m.hz)
+	d.energy = spend(r.chip, &d.cost, float64(d.dur), m.hz, r.tr.Header.Data == "zero")
 	return d, nil
 }

@@ -26,6 +26,7 @@ type model struct {
 	dramPS  float64 // sustained bytes per ps of main memory
 	l2Lat   float64 // ps
 	dramLat float64 // ps
+	queue   float64 // wait of a read at half load over its round trip
 	run     float64 // bytes that starting a contiguous run costs
 	flight  float64 // bytes outstanding in one core; 0: no limit
 	start   float64 // ps
@@ -48,6 +49,7 @@ func newModel(c *arch.Chip, hz float64) *model {
 	if c.Memory.DRAM.Loaded.IsSet() {
 		m.dramLat = float64(c.Memory.DRAM.Loaded.Value)
 	}
+	m.queue = float64(c.Memory.DRAM.Queue.Value) / m.dramLat
 	if l2 := c.Memory.L2; l2 != nil {
 		m.l2 = true
 		m.capPS = clk(float64(l2.Bandwidth.Value))
@@ -149,6 +151,9 @@ func (m *model) matmul(in *trace.Instr) (ps, bytes, flops float64, err error) {
 	mp, np, kp := ceilDiv(in.M, tm)*tm, ceilDiv(in.N, 8)*8, ceilDiv(in.K, kStep)*kStep
 	flops = 2 * float64(mp*np) * float64(kp)
 	clk := flops / float64(rate.Value)
+	if least := float64(mx.Least.Value); least > 0 {
+		clk = max(clk, float64(least*float64(mp/tm*(kp/kStep)*ceilDiv(np, m.tileN))))
+	}
 	if m.sync {
 		if mx.SyncShare.IsSet() {
 			clk /= float64(mx.SyncShare.Value)

@@ -32,8 +32,9 @@ func (e *energies) core() float64 {
 
 // spend is the energy of work c in ps picoseconds at clock hz: events cost
 // their figure times the square of the relative voltage, main memory has a
-// supply of its own, and static power runs all the time.
-func spend(chip *arch.Chip, c *spent, ps, hz float64) (e energies) {
+// supply of its own, and static power runs all the time. Arithmetic on zeros
+// costs its share of that on random values.
+func spend(chip *arch.Chip, c *spent, ps, hz float64, zero bool) (e energies) {
 	p := chip.Power
 	if p == nil {
 		return e
@@ -45,8 +46,12 @@ func spend(chip *arch.Chip, c *spent, ps, hz float64) (e energies) {
 			e.matrix += float64(f * float64(p.Matrix[dtype.Type(d)].Value))
 		}
 	}
-	e.matrix *= v2
-	e.vector = c.vector * float64(p.Vector.Value) * v2
+	arith := v2
+	if zero {
+		arith *= float64(p.Zero.Value)
+	}
+	e.matrix *= arith
+	e.vector = c.vector * float64(p.Vector.Value) * arith
 	e.special = c.special * float64(p.Special.Value) * v2
 	e.scratch = c.scratch * float64(p.Scratchpad.Value) * v2
 	if chip.Memory.L2 != nil {

@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"strconv"
@@ -91,7 +92,7 @@ func (r *replay) result(runs []*measured) *result.Result {
 		Chip:    r.chip.Name, ChipTitle: r.chip.Title,
 		Model: h.Model, Phase: h.Phase, Batch: h.Batch, Seq: h.Seq,
 		DType: h.DType.String(), Layers: h.Layers, Profile: h.Profile,
-		Cache: h.Cache, Launch: h.Launch,
+		Cache: h.Cache, Launch: h.Launch, Data: cmp.Or(h.Data, "random"),
 		Tokens: h.Tokens, Unit: h.Unit, Params: h.Params,
 		Memory: result.Memory{
 			WeightBytes: h.Memory.Weights, ActivationBytes: h.Memory.Activations,

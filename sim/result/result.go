@@ -25,6 +25,7 @@ type Result struct {
 	Profile   string `json:"profile"`
 	Cache     string `json:"cache"`
 	Launch    string `json:"launch"`
+	Data      string `json:"data"` // what operands held: "random" or "zero"
 
 	LatencyUS  float64 `json:"latency_us"`
 	LatencyPS  int64   `json:"latency_ps"`

@@ -9,6 +9,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"sync"
 
 	"maru/arch"
@@ -44,6 +46,7 @@ type Input struct {
 	Profile    string // default: the chip's
 	Cache      string // default cold
 	Launch     string // default graph
+	Data       string // default random
 
 	PrintAfter []string  // passes whose outcome is printed
 	PrintTo    io.Writer // where to
@@ -80,7 +83,7 @@ func length(m *model.Model) int64 {
 func (in *Input) plan(chip *arch.Chip) (p plan.Plan, err error) {
 	p = plan.Plan{
 		Batch: in.Batch, Seq: in.Seq, Layers: in.Layers, Fuse: !in.NoFuse,
-		Profile: in.Profile, Cache: in.Cache, Launch: in.Launch, DType: chip.Preferred,
+		Profile: in.Profile, Cache: in.Cache, Launch: in.Launch, Data: in.Data, DType: chip.Preferred,
 	}
 	if in.Batch < 0 {
 		return p, fmt.Errorf("batch %d: must be at least 1", in.Batch)
@@ -102,6 +105,12 @@ func (in *Input) plan(chip *arch.Chip) (p plan.Plan, err error) {
 	}
 	if p.Launch == "" {
 		p.Launch = "graph"
+	}
+	if p.Data == "" {
+		p.Data = "random"
+	}
+	if !slices.Contains(plan.DataNames(), p.Data) {
+		return p, fmt.Errorf("unknown data %q; allowed: %s", p.Data, strings.Join(plan.DataNames(), ", "))
 	}
 	if in.DType != "" {
 		if p.DType, err = dtype.Parse(in.DType); err != nil {

@@ -54,6 +54,7 @@ var resources = []resource{
 	{"latency", "memory.dram.latency", func(c *arch.Chip) {
 		sooner(&c.Memory.DRAM.Latency)
 		sooner(&c.Memory.DRAM.Loaded)
+		sooner(&c.Memory.DRAM.Queue)
 		if c.Memory.L2 != nil {
 			sooner(&c.Memory.L2.Latency)
 			sooner(&c.Memory.L2.Far)
@@ -97,8 +98,8 @@ const negligible = 0.03
 // slower lists the beginnings of paths whose figures slow a run as they grow.
 var slower = []string{
 	"cores.start", "cores.dma.", "cores.scratchpad.latency", "memory.l2.latency", "memory.l2.far_latency",
-	"memory.dram.latency", "memory.dram.loaded_latency", "launch.", "power.static", "power.matrix",
-	"power.vector", "power.special", "power.scratchpad", "power.l2", "power.dram", "power.voltage.floor", "power.voltage.at_max",
+	"memory.dram.latency", "memory.dram.loaded_latency", "memory.dram.queue", "cores.matrix.least", "launch.", "power.static", "power.matrix",
+	"power.vector", "power.special", "power.zero_data", "power.scratchpad", "power.l2", "power.dram", "power.voltage.floor", "power.voltage.at_max",
 }
 
 // growsTime tells whether a larger figure at path makes runs slower.

@@ -66,11 +66,15 @@ func emit(m *module) error {
 	if unit == "" {
 		unit = "op"
 	}
+	data := p.Data
+	if data == "random" {
+		data = ""
+	}
 	m.tr = &trace.Trace{
 		Header: trace.Header{
 			Model: g.Name, Phase: p.Phase.String(), Batch: p.Batch, Seq: p.Seq, DType: p.DType,
 			Layers: g.Layers, Tokens: g.Tokens, Unit: unit, Params: g.Params,
-			Chip: m.target.chip.Name, Memory: m.footprint, Cache: p.Cache, Launch: p.Launch, Profile: m.prof.name,
+			Chip: m.target.chip.Name, Memory: m.footprint, Cache: p.Cache, Launch: p.Launch, Data: data, Profile: m.prof.name,
 		},
 		Tensors: m.storage, Programs: m.programs, Launches: m.launches,
 	}

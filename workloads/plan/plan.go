@@ -52,4 +52,9 @@ type Plan struct {
 	Profile string // library profile; "" is the chip's default
 	Cache   string // initial residency: "cold", "warm", "rotate:N"
 	Launch  string // "graph" or "stream"
+	Data    string // values of the operands: "random", the default, or "zero"
 }
+
+// DataNames lists what operands may hold, as it is written. It changes the
+// energy of arithmetic and, through the clock under a power cap, the time.
+func DataNames() []string { return []string{"random", "zero"} }

@@ -50,6 +50,7 @@ func genHeader(rt *rapid.T) Header {
 		Memory:  Footprint{size("weights"), size("activations"), size("kv"), size("gradients"), size("state")},
 		Cache:   rapid.SampledFrom([]string{"cold", "warm", "rotate:3"}).Draw(rt, "cache"),
 		Launch:  rapid.SampledFrom(launchWords).Draw(rt, "launch"),
+		Data:    rapid.SampledFrom([]string{"", "zero"}).Draw(rt, "data"),
 		Profile: text("profile"),
 	}
 }

@@ -25,7 +25,7 @@ var blockWords = [...][]string{
 
 // Forms of the lines, for messages.
 var forms = map[string]string{
-	"run":     "run [model=NAME] [phase=NAME] [batch=N] [seq=N] dtype=FORMAT [layers=N] [tokens=N] [unit=UNIT] [params=N] [chip=NAME] [cache=CACHE] [launch=HOW] [profile=NAME]",
+	"run":     "run [model=NAME] [phase=NAME] [batch=N] [seq=N] dtype=FORMAT [layers=N] [tokens=N] [unit=UNIT] [params=N] [chip=NAME] [cache=CACHE] [launch=HOW] [data=DATA] [profile=NAME]",
 	"memory":  "memory [weights=BYTES] [activations=BYTES] [kv=BYTES] [gradients=BYTES] [state=BYTES]",
 	"tensor":  "tensor INDEX NAME ROWSxCOLS FORMAT ROLE [layer=N]",
 	"program": "program INDEX NAME [threads=N] [registers=N] [scratch=BYTES] [setup=CLOCKS] [slots=A,B,...]",
@@ -46,7 +46,7 @@ var forms = map[string]string{
 
 // Keys of the lines.
 var (
-	runKeys     = []string{"model", "phase", "batch", "seq", "dtype", "layers", "tokens", "unit", "params", "chip", "cache", "launch", "profile"}
+	runKeys     = []string{"model", "phase", "batch", "seq", "dtype", "layers", "tokens", "unit", "params", "chip", "cache", "launch", "data", "profile"}
 	memoryKeys  = []string{"weights", "activations", "kv", "gradients", "state"}
 	tensorKeys  = []string{"layer"}
 	programKeys = []string{"threads", "registers", "scratch", "setup", "slots"}
@@ -363,6 +363,10 @@ func (p *parser) runLine() {
 			h.Cache = string(tok.val)
 		case "launch":
 			h.Launch = string(tok.val)
+		case "data":
+			if h.Data = string(tok.val); h.Data == "random" {
+				h.Data = ""
+			}
 		case "profile":
 			h.Profile = string(tok.val)
 		}

@@ -42,6 +42,7 @@ type Header struct {
 	Memory  Footprint
 	Cache   string // initial residency: "cold", "warm" or "rotate:N"
 	Launch  string // how kernels are launched: "graph" or "stream"
+	Data    string // what the tensors hold: "" for random values, or "zero"
 	Profile string // library profile the compiler used
 }
 

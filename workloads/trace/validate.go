@@ -152,6 +152,9 @@ func (v *validator) header() {
 		v.fail(run.with("cache"), "unknown cache state "+quote(h.Cache), cacheRule)
 	}
 	v.word(run.with("launch"), "way to launch", h.Launch, launchWords)
+	if h.Data != "" {
+		v.word(run.with("data"), "sort of data", h.Data, dataWords)
+	}
 	v.name(run.with("profile"), "profile", h.Profile)
 	m, memory := &h.Memory, place{kind: atMemory}
 	v.key(memory, "weights", m.Weights, 0, MaxMemory)

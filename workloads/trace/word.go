@@ -49,6 +49,7 @@ func roleWord(r graph.Role) string {
 var (
 	unitWords   = []string{"token", "image", "op"}
 	launchWords = []string{"graph", "stream"}
+	dataWords   = []string{"random", "zero"}
 )
 
 // maxRotate is the most copies of the weights that may take turns.

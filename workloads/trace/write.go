@@ -57,7 +57,7 @@ func (e *emitter) header(h *Header) {
 	e.text("run").set("model", h.Model).set("phase", h.Phase).num("batch", h.Batch).num("seq", h.Seq)
 	e.text(" dtype=").text(h.DType.String())
 	e.num("layers", int64(h.Layers)).num("tokens", h.Tokens).text(" unit=").name(h.Unit).num("params", h.Params)
-	e.set("chip", h.Chip).text(" cache=").name(h.Cache).text(" launch=").name(h.Launch).set("profile", h.Profile).line()
+	e.set("chip", h.Chip).text(" cache=").name(h.Cache).text(" launch=").name(h.Launch).set("data", h.Data).set("profile", h.Profile).line()
 	m := &h.Memory
 	e.text("memory").num("weights", m.Weights).num("activations", m.Activations).num("kv", m.KV)
 	e.num("gradients", m.Gradients).num("state", m.State).line()

@@ -223,7 +223,7 @@ func (r *run) result() *result.Result {
 	res := &result.Result{
 		Version: result.Version, Program: "maru test", Hash: "0123456789abcdef",
 		Chip: "h100-sxm", ChipTitle: "NVIDIA H100 SXM5 80 GB", Model: r.model, Phase: r.phase, Batch: r.batch, Seq: r.seq,
-		DType: r.dtype, Layers: r.layers, Profile: "cublas", Cache: "warm", Launch: "graph",
+		DType: r.dtype, Layers: r.layers, Profile: "cublas", Cache: "warm", Launch: "graph", Data: "random",
 		ClockMHz: clockMHz, Tokens: r.tokens, Unit: r.unit, Params: r.params,
 		Roofline: result.Roofline{
 			Ceilings: []result.Ceiling{{Name: "matrix bf16", FlopsPerS: matrixPeak}, {Name: "vector fp32", FlopsPerS: vectorPeak}},
