@@ -112,8 +112,8 @@ func (k *kernel) traffic(c *class) []traffic {
 }
 
 // steady notices kernels whose traffic repeats. Once a kernel has moved several
-// times what the cache holds, and two stretches of its tile programs, one after
-// the other, found the same share of what they asked for in the cache, the next
+// times what the cache holds, and a stretch of its tile programs found the same
+// share of what they asked for in the cache as all before it, the next
 // tile programs are taken to find that share too, and are not swept: whatever
 // they leave is gone by the end. After a while sweeping begins anew, in case
 // things have changed. The end of a kernel is swept: at first for what it leaves
@@ -122,7 +122,7 @@ type steady struct {
 	kind    int       // of the parts looked at
 	filled  float64   // bytes moved since sweeping began
 	seen    float64   // tile programs since then
-	was, is stretch   // of tile programs
+	was, is stretch   // of tile programs: all but the present one, which grows as long, and this
 	mean    []traffic // by step, of so many tile programs: the shares of misses in what is asked for
 	of      float64
 	skipped float64 // tile programs since the mean was taken
@@ -144,7 +144,7 @@ const (
 	steadyFill   = 2    // times the cache's capacity that pass before stretches count, and before the tail
 	steadyTail   = 1    // the same that is left when cohorts count by themselves again
 	steadyChange = 0.02 // of misses, between stretches
-	steadyFew    = 2e-3 // of what is asked for: as many misses more or less do not count
+	steadyFew    = 2e-4 // of what is asked for: as many misses more or less do not count
 	steadySkip   = 8    // times the tile programs seen are skipped before the next look
 )
 
@@ -201,14 +201,17 @@ func (s *steady) note(k *kernel, moved []traffic, tiles int) {
 		s.is.sum[i].add(moved[i], float64(tiles))
 		s.is.bytes += float64((moved[i].load + moved[i].store) * float64(tiles))
 	}
-	if s.is.tiles < float64(max(steadyTiles, steadyWaves*k.slots)) || s.is.bytes < steadyBytes*float64(k.held()) {
+	if s.is.tiles < max(s.was.tiles, float64(max(steadyTiles, steadyWaves*k.slots))) || s.is.bytes < steadyBytes*float64(k.held()) {
 		return
 	}
-	if s.was.alike(&s.is) {
-		for i := range s.is.sum {
-			s.is.sum[i].add(s.was.sum[i], 1)
-		}
-		s.mean, s.of, s.skip, s.skipped, s.owed = s.is.sum, s.is.tiles+s.was.tiles, true, 0, 0
+	alike := s.was.alike(&s.is)
+	for i := range s.was.sum {
+		s.is.sum[i].add(s.was.sum[i], 1)
+	}
+	s.is.tiles += s.was.tiles
+	s.is.bytes += s.was.bytes
+	if alike {
+		s.mean, s.of, s.skip, s.skipped, s.owed = s.is.sum, s.is.tiles, true, 0, 0
 		return
 	}
 	s.was, s.is = s.is, stretch{}

@@ -271,6 +271,7 @@ func (k *kernel) like(s *trace.Step, tiles [][4]int64, n int64, mean traffic) tr
 			}
 			k.ask(w.in, float64(asked*st.n), &sum)
 			if w.in.Kind == trace.Load {
+				sum.fetch += float64(asked*st.n) / float64(max(1, w.in.Share))
 				k.covers(w.in, l, r0, r1, c0, c1)
 			}
 		}
@@ -284,7 +285,7 @@ func (k *kernel) like(s *trace.Step, tiles [][4]int64, n int64, mean traffic) tr
 	load, store := sum.load/float64(len(tiles)), sum.store/float64(len(tiles))
 	in, both := of(load, mean.load), of(load+store, mean.load+mean.store)
 	return traffic{
-		load: load, fetch: mean.fetch * in, miss: mean.miss * in, late: mean.late * in,
+		load: load, fetch: sum.fetch / float64(len(tiles)), miss: mean.miss * in, late: mean.late * in,
 		store: store, writeback: mean.writeback * both, dram: mean.dram * both, spill: mean.spill * both,
 	}
 }
