@@ -309,6 +309,10 @@ func (c *coder) search(g *gemm, path matrixPath) (gemmTile, error) {
 		return best, nil
 	}
 	e := newEstimate(t, g, path, rules)
+	tiles := rules.tiles
+	if path == vectorPath && !e.single() {
+		tiles = rules.batchedTiles(t)
+	}
 	var top field
 	least := int64(math.MaxInt64) // scratchpad that the smallest candidate needs
 	splits := rules.splits
@@ -324,9 +328,9 @@ func (c *coder) search(g *gemm, path matrixPath) (gemmTile, error) {
 			continue
 		}
 		er, ec := e.extents(&gemmTile{swap: swap})
-		for _, shape := range rules.tiles {
+		for _, shape := range tiles {
 			// Nobody takes a tile of which more than half is padding.
-			if shape[0] >= 2*max(er, rules.tiles[0][0]) || shape[1] >= 2*max(ec, rules.tiles[0][1]) {
+			if shape[0] >= 2*max(er, tiles[0][0]) || shape[1] >= 2*max(ec, tiles[0][1]) {
 				continue
 			}
 			for _, bytes := range rules.depth {
@@ -373,6 +377,17 @@ func (c *coder) search(g *gemm, path matrixPath) (gemmTile, error) {
 	}
 	c.searches.gemm[string(key)] = best
 	return best, nil
+}
+
+// batchedTiles are the tiles of products side by side.
+func (r *gemmRules) batchedTiles(t *target) [][2]int64 {
+	switch {
+	case r.ampere != nil && !t.async && t.matrixRate(dtype.TF32) > 0:
+		return r.ampere
+	case r.batched != nil:
+		return r.batched
+	}
+	return r.tiles
 }
 
 // resources sets the threads and registers that a tile takes.

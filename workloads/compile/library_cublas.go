@@ -76,12 +76,17 @@ var cublas = profile{
 		registers:   40,
 		maxRegs:     255,
 	},
-	// sgemm: 128 x 128 tiles, eight to sixteen of K, double buffered.
+	// sgemm: tiles of 32 x 32 (one of its warps each for a quarter of K) to 128 x
+	// 128, eight of K, double buffered. Of a batch, small tiles are not tried; and
+	// on Ampere and Ada one size is all there is, however small the products, as
+	// their times show, which go with whole tiles of 128 x 128.
 	vector: gemmRules{
 		tiles: [][2]int64{
-			{32, 32}, {32, 64}, {64, 32}, {64, 64}, {32, 128}, {128, 32}, {64, 128}, {128, 64}, {128, 128}, {256, 128}, {128, 256},
+			{32, 32}, {32, 64}, {64, 32}, {64, 64}, {32, 128}, {128, 32}, {64, 128}, {128, 64}, {128, 128},
 		},
-		depth:       []int64{32, 64},
+		batched:     [][2]int64{{64, 64}, {64, 128}, {128, 64}, {128, 128}},
+		ampere:      [][2]int64{{128, 128}},
+		depth:       []int64{32},
 		minStages:   2,
 		maxStages:   3,
 		splits:      []int64{1, 2, 3, 4, 6, 8, 12, 16},

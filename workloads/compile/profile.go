@@ -41,6 +41,8 @@ type fuseRules struct {
 // gemmRules are a family of matrix kernels.
 type gemmRules struct {
 	tiles      [][2]int64 // rows and columns of a tile of the result
+	batched    [][2]int64 // the same, of many products side by side; nil: those of one
+	ampere     [][2]int64 // the same, on the generation whose synchronous matrix unit takes tf32
 	depth      []int64    // bytes of K that one iteration takes
 	minStages  int
 	maxStages  int

@@ -90,13 +90,18 @@ func newTarget(c *arch.Chip, launch string) *target {
 	if t.sustained <= 0 {
 		t.sustained = 1
 	}
-	// One instruction in four of a product on the vector unit moves operands
-	// (assumed: an 8 x 8 tile in registers). Where multiply-adds alone take every
-	// slot of the schedulers, they wait for those.
-	t.issueShare = 1
+	// Beside every five multiply-adds of a product on the vector unit goes an
+	// instruction that moves operands or counts (8 x 8 sums of a thread: four
+	// loads for 64 multiply-adds, copies into the scratchpad, conflicts of register
+	// banks). Where multiply-adds alone take every slot of the schedulers, they
+	// wait for those. Calibrated: large products in fp32 in the data of
+	// sitar-lab/NeuSight reach 0.96 to 0.98 of the peak on A100 and V100, which
+	// have slots to spare, and 0.81 on H100, which has none.
+	const loops = 0.97
+	t.issueShare = loops
 	if n, rate := float64(c.Cores.Schedulers.Value), t.vectorRate(dtype.FP32); n > 0 {
-		const warp, moves = 32, 1.25
-		t.issueShare = min(1, 2*warp*n/(moves*rate))
+		const warp, moves = 32, 1.2
+		t.issueShare *= min(1, 2*warp*n/(moves*rate))
 	}
 	if t.scratchGroup <= 0 {
 		t.scratchGroup = t.scratch
