@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/bits"
+	"slices"
 
 	"maru/arch/dtype"
 	"maru/workloads/graph"
@@ -304,11 +306,18 @@ const (
 // search finds the tiling of least estimated time.
 func (c *coder) search(g *gemm, path matrixPath) (gemmTile, error) {
 	t, rules := c.t, c.m.prof.gemm(path)
+	if few := &c.m.prof.few; path == syncPath && g.dt == few.format && g.rows() <= few.rows {
+		rules = &few.gemmRules
+	}
 	key := c.searches.key(g, path)
 	if best, ok := c.searches.gemm[string(key)]; ok {
 		return best, nil
 	}
 	e := newEstimate(t, g, path, rules)
+	tuned := rules.tuned && e.single() && e.m&(e.m-1) != 0
+	if tuned {
+		e = newEstimate(t, g.tuned(), path, rules)
+	}
 	tiles := rules.tiles
 	if path == vectorPath && !e.single() {
 		tiles = rules.batchedTiles(t)
@@ -333,8 +342,7 @@ func (c *coder) search(g *gemm, path matrixPath) (gemmTile, error) {
 			if shape[0] >= 2*max(er, tiles[0][0]) || shape[1] >= 2*max(ec, tiles[0][1]) {
 				continue
 			}
-			for _, bytes := range rules.depth {
-				depth := bytes * 8 / int64(g.dt.Bits())
+			for _, depth := range rules.depths(g.dt) {
 				x := gemmTile{rows: shape[0], cols: shape[1], depth: depth, swap: swap, walk: 1, promote: e.promotions(depth)}
 				stage := e.stage(&x)
 				least = min(least, stage*int64(rules.minStages)+rules.margin)
@@ -371,12 +379,32 @@ func (c *coder) search(g *gemm, path matrixPath) (gemmTile, error) {
 	if len(top.list) == 0 {
 		return gemmTile{}, &BufferError{Buffer: "a stage of both operands' tiles", Need: least, Have: t.scratchGroup}
 	}
-	best, err := c.choose(g, path, e, &top)
+	best, err := top.list[0], error(nil)
+	if !tuned {
+		best, err = c.choose(g, path, e, &top)
+	}
 	if err != nil {
 		return best, err
 	}
 	c.searches.gemm[string(key)] = best
 	return best, nil
+}
+
+// rows are those of all products.
+func (g *gemm) rows() int64 {
+	var n int64
+	for i := range g.runs {
+		n += g.runs[i].count * g.runs[i].m
+	}
+	return n
+}
+
+// tuned is a single product with its rows rounded up to a power of two.
+func (g *gemm) tuned() *gemm {
+	up := *g
+	up.runs = slices.Clone(g.runs)
+	up.runs[0].m = 1 << bits.Len64(uint64(g.runs[0].m-1))
+	return &up
 }
 
 // batchedTiles are the tiles of products side by side.
@@ -388,6 +416,18 @@ func (r *gemmRules) batchedTiles(t *target) [][2]int64 {
 		return r.batched
 	}
 	return r.tiles
+}
+
+// depths are the elements of K that one iteration may take.
+func (r *gemmRules) depths(dt dtype.Type) []int64 {
+	if r.depth == nil {
+		return r.depthK
+	}
+	var ks []int64
+	for _, bytes := range r.depth {
+		ks = append(ks, bytes*8/int64(dt.Bits()))
+	}
+	return ks
 }
 
 // resources sets the threads and registers that a tile takes.

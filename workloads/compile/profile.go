@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"maru/arch"
+	"maru/arch/dtype"
 )
 
 // profile is what a library does: data, the same for all chips of a discipline
@@ -18,6 +19,7 @@ type profile struct {
 	async      gemmRules // where the matrix unit reads the scratchpad
 	sync       gemmRules // where threads carry operands through registers
 	vector     gemmRules // for formats that only the vector unit computes
+	few        fewRules  // where there are few rows
 	attention  attentionRules
 	syncAttn   attentionRules
 	stream     streamRules
@@ -44,6 +46,7 @@ type gemmRules struct {
 	batched    [][2]int64 // the same, of many products side by side; nil: those of one
 	ampere     [][2]int64 // the same, on the generation whose synchronous matrix unit takes tf32
 	depth      []int64    // bytes of K that one iteration takes
+	depthK     []int64    // elements of K that one iteration takes, where depth is nil
 	minStages  int
 	maxStages  int
 	splits     []int64    // ways to cut K
@@ -52,6 +55,7 @@ type gemmRules struct {
 	persistent bool       // a tile program may compute several tiles
 	alone      bool       // the pipeline takes all the scratchpad, so that one tile program runs on a core (StageCountAuto of CUTLASS)
 	swap       bool       // the transposed product may be computed instead
+	tuned      bool       // tiles are those of the next power of two of rows, which the library was tuned for
 	clusters   [][2]int64 // tile programs that may share fetches: along x and y of the grid, smallest first
 	margin     int64      // bytes of scratchpad kept free of the pipeline
 
@@ -70,6 +74,14 @@ type gemmRules struct {
 	registers   int64 // of a computing thread, beside its sums
 	producerReg int64 // of a copying thread
 	maxRegs     int64 // of any thread
+}
+
+// fewRules are kernels for products with few rows, in place of those of
+// gemmRules.
+type fewRules struct {
+	rows   int64 // at most
+	format dtype.Type
+	gemmRules
 }
 
 // attentionRules are a family of fused attention kernels.
@@ -117,7 +129,7 @@ type blockRules struct {
 	chunk             int64   // bytes of the widest operand in one iteration of an elementwise program
 }
 
-var profiles = []*profile{&cublas, &cutlass, &deepgemm, &xla}
+var profiles = []*profile{&cublas, &cutlass, &deepgemm, &trtllmPlugin, &xla}
 
 // Profiles lists the names of the library profiles.
 func Profiles() []string {

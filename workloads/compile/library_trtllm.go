@@ -1,0 +1,29 @@
+package compile
+
+import "maru/arch/dtype"
+
+// trtllmPlugin stands for the GEMM plugins of TensorRT-LLM for integer formats on
+// machines whose threads carry operands through registers: kernels of CUTLASS 2,
+// tuned over a short list of tiles (cutlass_heuristic.cpp), 64 of K at a time and
+// three to six stages. They are tuned for powers of two of rows, and a product
+// takes what is best for the next of these (gemmPluginProfiler.cpp). Weights that
+// are widened to 16 bits are so by the threads that multiply them. No product is
+// cut along K, nor transposed. Up to four rows in int8 are multiplied by dot
+// products (int8SQ.cu), the threads of a tile program side by side along K.
+// Everything else is as with cublas.
+var trtllmPlugin = func() profile {
+	p := cublas
+	p.name = "trtllm-plugin"
+	s := &p.sync
+	s.tiles = [][2]int64{{16, 128}, {32, 128}, {64, 64}, {64, 128}, {128, 64}, {128, 128}, {128, 256}, {256, 128}}
+	s.depth, s.depthK = nil, []int64{64}
+	s.minStages, s.maxStages = 3, 6
+	s.splits = []int64{1}
+	s.swap = false
+	s.tuned = true
+	p.few = fewRules{rows: 4, format: dtype.Int8, gemmRules: p.sync}
+	p.few.tiles = [][2]int64{{16, 8}}
+	p.few.depthK = []int64{2048}
+	p.few.minStages, p.few.maxStages = 2, 2
+	return p
+}()
