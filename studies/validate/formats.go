@@ -14,24 +14,25 @@ type format struct {
 	weight dtype.Type // as stored
 	input  dtype.Type // of activations between operators, and of results
 	narrow bool       // activations are converted to the format of the products
+	groups bool       // and scaled by groups of neighbours, not by rows
 }
 
 // formats lists the names: floating-point formats as they are; fp8_block and
 // nvfp4 with scales for blocks, whose bytes are not counted; and integer or
 // floating-point weights that are widened to be multiplied (w8a16 and so on).
 var formats = []format{
-	{"fp32", dtype.FP32, dtype.FP32, dtype.FP32, false},
-	{"tf32", dtype.TF32, dtype.TF32, dtype.TF32, false},
-	{"fp16", dtype.FP16, dtype.FP16, dtype.FP16, false},
-	{"bf16", dtype.BF16, dtype.BF16, dtype.BF16, false},
-	{"fp8", dtype.FP8, dtype.FP8, dtype.BF16, true},
-	{"fp8_block", dtype.FP8, dtype.FP8, dtype.BF16, true},
-	{"nvfp4", dtype.FP4, dtype.FP4, dtype.BF16, true},
-	{"int8_sq", dtype.Int8, dtype.Int8, dtype.FP16, true},
-	{"int8_wo", dtype.FP16, dtype.Int8, dtype.FP16, false},
-	{"int4_wo", dtype.FP16, dtype.Int4, dtype.FP16, false},
-	{"w4a16_mxfp4", dtype.BF16, dtype.FP4, dtype.BF16, false},
-	{"w4a8_mxfp4_mxfp8", dtype.FP8, dtype.FP4, dtype.BF16, true},
+	{"fp32", dtype.FP32, dtype.FP32, dtype.FP32, false, false},
+	{"tf32", dtype.TF32, dtype.TF32, dtype.TF32, false, false},
+	{"fp16", dtype.FP16, dtype.FP16, dtype.FP16, false, false},
+	{"bf16", dtype.BF16, dtype.BF16, dtype.BF16, false, false},
+	{"fp8", dtype.FP8, dtype.FP8, dtype.BF16, true, false},
+	{"fp8_block", dtype.FP8, dtype.FP8, dtype.BF16, true, true},
+	{"nvfp4", dtype.FP4, dtype.FP4, dtype.BF16, true, true},
+	{"int8_sq", dtype.Int8, dtype.Int8, dtype.FP16, true, false},
+	{"int8_wo", dtype.FP16, dtype.Int8, dtype.FP16, false, false},
+	{"int4_wo", dtype.FP16, dtype.Int4, dtype.FP16, false, false},
+	{"w4a16_mxfp4", dtype.BF16, dtype.FP4, dtype.BF16, false, false},
+	{"w4a8_mxfp4_mxfp8", dtype.FP8, dtype.FP4, dtype.BF16, true, true},
 }
 
 // format reads a column with the name of a number format.

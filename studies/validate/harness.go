@@ -29,7 +29,7 @@ type Harness struct {
 	Extra    []string            `yaml:"extra,optional" enum:"rope,append,route,dispatch,combine" doc:"Work in the timed operation besides its own: rotary embedding and append to the key/value cache (attention); gate, moving rows to experts, and their weighted sum (mixtures of experts)."`
 	Sort     int64               `yaml:"sort,optional" bound:"0..20" doc:"Kernels that sort the chosen experts (mixtures of experts)."`
 	Steps    map[string][]string `yaml:"steps,optional" doc:"By operator of a table: the operators, each a kernel of its own, that it is made of."`
-	Setup    int64               `yaml:"setup,optional" bound:"0..20" doc:"Kernels ahead that prepare lengths, offsets and counters (attention)."`
+	Setup    int64               `yaml:"setup,optional" bound:"0..20" doc:"Kernels ahead that prepare little: lengths, offsets and counters (attention), scales (products)."`
 	OneCache bool                `yaml:"one_cache,optional" doc:"Keys and values of grouped queries lie at the same addresses (attention)."`
 	Unfused  bool                `yaml:"unfused,optional" doc:"Every operator is a kernel of its own, as a framework without a compiler runs them, attention too."`
 	Library  []string            `yaml:"library,optional" doc:"Library profiles, the first of which the compiler knows is used; otherwise that of the chip."`

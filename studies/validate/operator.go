@@ -35,6 +35,7 @@ func (v *validation) gemm(h *Harness, c *chip, r *record) (job, error) {
 		}
 	}
 	d := newDraft()
+	d.setup(h, 1)
 	arrives := f.input
 	if f.narrow && where != "inside" {
 		arrives = f.math
@@ -54,6 +55,9 @@ func (v *validation) gemm(h *Harness, c *chip, r *record) (job, error) {
 	a := d.input(h, "a", arrives, m, k)
 	if f.narrow && where == "inside" {
 		a = d.quantized("quantize", a, f.math)
+		if f.groups {
+			d.g.Ops[len(d.g.Ops)-1].Fn = "groups"
+		}
 	}
 	product.In = ids(a, d.tensor("b", f.weight, graph.Weight, n, k))
 	if op == "linear" {
@@ -96,12 +100,7 @@ func (v *validation) attention(h *Harness, c *chip, r *record) (job, error) {
 	if f.narrow {
 		qType = f.math
 	}
-	lengths := d.tensor("lengths", dtype.Int32, graph.Input, dims.Batch, 4)
-	for i := range h.Setup {
-		name := fmt.Sprintf("setup.%d", i)
-		next := d.tensor(name+".out", dtype.Int32, graph.Output, dims.Batch, 4)
-		d.op(graph.Op{Name: name, Kind: graph.Permute, Fn: "transpose", Rows: dims.Batch, Cols: 4, DType: dtype.Int32, In: ids(lengths), Out: ids(next)})
-	}
+	d.setup(h, dims.Batch)
 	q := d.tensor("q", f.input, graph.Input, rows, qDim)
 	newRows := min(rows, keys)
 	var nk, nv graph.TensorID

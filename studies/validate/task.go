@@ -56,6 +56,20 @@ func (d *draft) input(h *Harness, name string, dt dtype.Type, rows, cols int64) 
 	return to
 }
 
+// setup adds the kernels ahead of an operation that prepare little for it: n
+// rows of four numbers.
+func (d *draft) setup(h *Harness, n int64) {
+	if h.Setup == 0 {
+		return
+	}
+	lengths := d.tensor("lengths", dtype.Int32, graph.Input, n, 4)
+	for i := range h.Setup {
+		name := fmt.Sprintf("setup.%d", i)
+		next := d.tensor(name+".out", dtype.Int32, graph.Output, n, 4)
+		d.op(graph.Op{Name: name, Kind: graph.Permute, Fn: "transpose", Rows: n, Cols: 4, DType: dtype.Int32, In: ids(lengths), Out: ids(next)})
+	}
+}
+
 // quantized adds the conversion of an operand to a narrow format.
 func (d *draft) quantized(name string, x graph.TensorID, to dtype.Type) graph.TensorID {
 	t := d.g.Tensor(x)

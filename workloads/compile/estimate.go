@@ -75,7 +75,7 @@ func (e *estimate) single() bool { return len(e.g.runs) == 1 && e.g.runs[0].coun
 // an iteration of depth: a scale, a multiply-add. Units that compute in narrower
 // formats scale blocks themselves.
 func (e *estimate) promotions(depth int64) int64 {
-	if e.r.promote == 0 || e.g.dt.Bits() != 8 || e.t.matrixRate(dtype.FP6) > 0 || e.t.matrixRate(dtype.FP4) > 0 {
+	if e.r.promote == 0 || e.g.dt.Bits() != 8 || e.t.scales() {
 		return 0
 	}
 	return 3 * ceilDiv(depth, e.r.promote)

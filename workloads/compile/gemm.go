@@ -448,7 +448,7 @@ func (r *gemmRules) resources(x *gemmTile) {
 	if r.groupRows > 0 {
 		x.ways = int(max(1, min(threads/128, x.rows/r.groupRows)))
 	}
-	if x.promote > 0 {
+	if x.promote > 0 || r.inOrder {
 		x.ways = 1 // products and sums wait for each other
 	}
 	all := threads + r.producers

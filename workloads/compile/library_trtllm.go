@@ -27,3 +27,32 @@ var trtllmPlugin = func() profile {
 	p.few.minStages, p.few.maxStages = 2, 2
 	return p
 }()
+
+// trtllmBlock stands for DeepGEMM as TensorRT-LLM calls it, whose conversion of
+// the activations (scale_1x128_kernel) gives a group of 128 to a warp, which
+// finds its place by divisions in 64 bits and moves single elements. Calibrated:
+// products of long and narrow A on H100 in the tables of
+// ai-dynamo/aiconfigurator, 0.6 elements a ps.
+var trtllmBlock = func() profile {
+	p := deepgemm
+	p.name = "trtllm-deepgemm"
+	p.stream.groupSlots = 56
+	return p
+}()
+
+// trtllmFP4 stands for the nvfp4 GEMM of TensorRT-LLM (fp4_gemm_template.h):
+// CUTLASS 3 with a scale for each 16 elements. An iteration's scales are copied
+// into the tensor memory before its products start and these end before the
+// next, so that both show; no product is cut along K. Calibrated: the time that
+// products of few tiles in the tables of ai-dynamo/aiconfigurator grow by with K,
+// 1.7 to 1.9 ns for each element of it, whatever their size.
+var trtllmFP4 = func() profile {
+	p := cublas
+	p.name = "trtllm-nvfp4"
+	a := &p.async
+	a.tiles = [][2]int64{{128, 64}, {128, 128}, {128, 256}}
+	a.splits = []int64{1}
+	a.inOrder = true
+	a.waits = 23
+	return p
+}()

@@ -62,6 +62,7 @@ type gemmRules struct {
 	setup       int64 // clocks of a tile program besides its loop and its epilogue
 	reduceSetup int64 // the same of the kernel that adds partial sums
 
+	inOrder  bool  // the products of an iteration and its waits do not overlap with those of others
 	promote  int64 // K after which threads scale and add sums of 8-bit products; 0: never
 	waits    int   // times that threads wait for each other in an iteration
 	staging  int64 // bytes that each element of the result moves through the scratchpad on its way out
@@ -118,6 +119,7 @@ type streamRules struct {
 	rowThreads  []int // of kernels that keep a row; more where the row needs it
 	perThread   int64 // elements of a row a thread keeps
 	stepChunks  int64 // chunks that a tile program of an optimizer step takes, one after the other
+	groupSlots  int64 // instructions of a thread for each element of a conversion by groups, where the matrix unit does not scale; 0: its arithmetic
 	sumPrograms int64 // tile programs for each core of a reduction over rows
 }
 
@@ -129,7 +131,7 @@ type blockRules struct {
 	chunk             int64   // bytes of the widest operand in one iteration of an elementwise program
 }
 
-var profiles = []*profile{&cublas, &cutlass, &deepgemm, &trtllmPlugin, &xla}
+var profiles = []*profile{&cublas, &cutlass, &deepgemm, &trtllmPlugin, &trtllmBlock, &trtllmFP4, &xla}
 
 // Profiles lists the names of the library profiles.
 func Profiles() []string {

@@ -66,6 +66,12 @@ func (c *coder) pointwise() error {
 			return c.stream(s)
 		}
 	}
+	if slots := c.m.prof.stream.groupSlots; o.Kind == graph.Quantize && o.Fn == "groups" && slots > 0 && !c.t.scales() {
+		// In operations, of which the unit does more for each slot.
+		w := streamWriter{c: c, s: s}
+		lanes := 32 * max(1, c.t.chip.Cores.Schedulers.Value)
+		s.vector = o.Rows * o.Cols * slots * int64(c.t.vectorRate(w.arith())) / lanes
+	}
 	c.accesses(s)
 	return c.stream(s)
 }

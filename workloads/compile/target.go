@@ -140,6 +140,9 @@ func (t *target) matrixRate(dt dtype.Type) float64 {
 	return float64(t.chip.Cores.Matrix.Rate[dt].Value) * t.sustained
 }
 
+// scales reports whether the matrix unit applies the scales of groups itself.
+func (t *target) scales() bool { return t.matrixRate(dtype.FP6) > 0 || t.matrixRate(dtype.FP4) > 0 }
+
 // vectorRate is the rate of one core's vector unit; formats that the chip does
 // not list are computed in fp32.
 func (t *target) vectorRate(dt dtype.Type) float64 {

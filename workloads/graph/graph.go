@@ -93,7 +93,7 @@ const (
 	Pool                    // Fn "max" or "avg"; Rows x Cols outputs, Window inputs each
 	Reduce                  // sum over Rows into Cols (bias gradients), or a loss
 	Optimizer               // Fn "adam", "sgd"; Rows*Cols parameters
-	Quantize                // Rows x Cols elements changed to a narrower format; Fn "static" or "dynamic"
+	Quantize                // Rows x Cols elements changed to a narrower format; Fn "static", "dynamic" or "groups"
 )
 
 var kindNames = [...]string{

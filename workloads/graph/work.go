@@ -154,6 +154,7 @@ var optimizers = map[string]work{
 var quantizers = map[string]work{
 	"static":  {vector: 4, inputs: 1},                // scale, clamp at both ends, convert
 	"dynamic": {vector: 6, rowSpecial: 1, inputs: 1}, // and the row's largest magnitude first
+	"groups":  {vector: 6, inputs: 1},                // and the largest magnitude of a group of neighbours first
 }
 
 var gathers = map[string]work{
