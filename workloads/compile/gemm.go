@@ -448,7 +448,10 @@ func (r *gemmRules) resources(x *gemmTile) {
 	if r.groupRows > 0 {
 		x.ways = int(max(1, min(threads/128, x.rows/r.groupRows)))
 	}
-	if x.promote > 0 || r.inOrder {
+	if r.overlap > 0 {
+		x.ways = r.overlap
+	}
+	if x.promote > 0 {
 		x.ways = 1 // products and sums wait for each other
 	}
 	all := threads + r.producers
@@ -866,9 +869,10 @@ func (w *gemmWriter) walkTiles() {
 	p.Swizzle = max(1, min(x.band/x.walk, groups))
 }
 
-// maxWalkDepth is the most of K for which a tile program computes several tiles:
-// beyond, what that would hide is little against the products.
-const maxWalkDepth = 1024
+// maxWalkDepth is the most of K, in instructions, for which a tile program
+// computes several tiles: beyond, what that would hide is little against the
+// products.
+const maxWalkDepth = 64
 
 // walkSteps is the steps of a tile that is walked, and how much of K each takes:
 // as many as divide the tile's columns evenly, and no shallower than an
@@ -879,7 +883,7 @@ func (x *gemmTile) walkSteps(k, instr int64) (steps, depth int64) {
 		steps *= 2
 	}
 	depth = roundUp(ceilDiv(k, steps), max(1, instr))
-	if k > maxWalkDepth || x.cols%steps != 0 || x.cols/steps < 2 || steps*depth*8 > roundUp(k, x.depth)*9 {
+	if k > maxWalkDepth*instr || x.cols%steps != 0 || x.cols/steps < 2 || steps*depth*8 > roundUp(k, x.depth)*9 {
 		return 0, 0
 	}
 	return steps, depth

@@ -52,7 +52,9 @@ var trtllmFP4 = func() profile {
 	a := &p.async
 	a.tiles = [][2]int64{{128, 64}, {128, 128}, {128, 256}}
 	a.splits = []int64{1}
-	a.inOrder = true
-	a.waits = 23
+	a.overlap = 2
+	a.waits = 58
+	a.setup = 6000
+	p.stream.groupRow = true
 	return p
 }()

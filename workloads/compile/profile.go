@@ -62,7 +62,7 @@ type gemmRules struct {
 	setup       int64 // clocks of a tile program besides its loop and its epilogue
 	reduceSetup int64 // the same of the kernel that adds partial sums
 
-	inOrder  bool  // the products of an iteration and its waits do not overlap with those of others
+	overlap  int   // iterations whose products and waits overlap; 0: one for each group of threads that takes products
 	promote  int64 // K after which threads scale and add sums of 8-bit products; 0: never
 	waits    int   // times that threads wait for each other in an iteration
 	staging  int64 // bytes that each element of the result moves through the scratchpad on its way out
@@ -120,6 +120,7 @@ type streamRules struct {
 	perThread   int64 // elements of a row a thread keeps
 	stepChunks  int64 // chunks that a tile program of an optimizer step takes, one after the other
 	groupSlots  int64 // instructions of a thread for each element of a conversion by groups, where the matrix unit does not scale; 0: its arithmetic
+	groupRow    bool  // each tile program of a conversion by groups takes a row
 	sumPrograms int64 // tile programs for each core of a reduction over rows
 }
 

@@ -232,6 +232,9 @@ func (c *coder) stream(s *streamed) error {
 		slices = s.slices(ceilDiv(unit, chunk))
 	}
 	per = min(per, s.units)
+	if r.groupRow && c.o.Kind == graph.Quantize && c.o.Fn == "groups" {
+		per = 1
+	}
 	// A row stays in registers, as it is stored, if they hold it; otherwise it is read twice.
 	registers, passes := r.registers, 1
 	if s.wholeRow {
