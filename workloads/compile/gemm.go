@@ -454,6 +454,9 @@ func (r *gemmRules) resources(x *gemmTile) {
 	if x.promote > 0 {
 		x.ways = 1 // products and sums wait for each other
 	}
+	if threads == 128 {
+		x.waits += r.lone
+	}
 	all := threads + r.producers
 	x.threads = int(all)
 	x.registers = int(roundUp((threads*min(each, 256)+r.producers*r.producerReg)/all, 8))

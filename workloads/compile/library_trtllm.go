@@ -37,6 +37,8 @@ var trtllmBlock = func() profile {
 	p := deepgemm
 	p.name = "trtllm-deepgemm"
 	p.stream.groupSlots = 56
+	p.async.staging = 18
+	p.async.lone = 4
 	return p
 }()
 
