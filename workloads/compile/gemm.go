@@ -281,7 +281,9 @@ func (t *target) unitCost(path matrixPath, rows, cols, depth int64, dt dtype.Typ
 	width := float64(dt.Bits()) / 8
 	if path == vectorPath {
 		clocks = float64(t.productOps(rows, cols, depth)) / t.vectorRate(dt)
-		bytes = float64((ceilDiv(cols, vectorWarpCols)*rows+ceilDiv(rows, vectorWarpRows)*cols)*depth) * width
+		// A thread reads what its sums need of both operands by itself.
+		across, down := threadTile(rows * cols)
+		bytes = float64(rows*cols*depth) * width * (1/across + 1/down)
 		return clocks, bytes
 	}
 	step := max(1, t.instrK*8/int64(dt.Bits()))
@@ -295,13 +297,25 @@ func (t *target) unitCost(path matrixPath, rows, cols, depth int64, dt dtype.Typ
 	return clocks, bytes
 }
 
-// Parts of a tile that one warp computes: the operands it reads are shared by
-// no other.
-const (
-	warpTile       = 64
-	vectorWarpRows = 32
-	vectorWarpCols = 64
-)
+// warpTile is the side of the part of a tile that one warp computes: the
+// operands it reads are shared by no other.
+const warpTile = 64
+
+// threadTile is the sides of the part of a tile of sums that a thread computes
+// on the vector unit: 8 x 8 in a tile of 128 x 128, 8 x 4 in one of 64 x 64.
+func threadTile(sums int64) (across, down float64) {
+	const group, most, least = 128, 256, 64 // threads, and sums of one
+	threads := min(most, group*ceilDiv(sums, group*least))
+	across, down = 1, 1
+	for each := max(1, sums/threads); across*down*2 <= float64(each); {
+		if across <= down && across < 16 {
+			across *= 2
+		} else {
+			down *= 2
+		}
+	}
+	return across, down
+}
 
 // search finds the tiling of least estimated time.
 func (c *coder) search(g *gemm, path matrixPath) (gemmTile, error) {
@@ -318,10 +332,7 @@ func (c *coder) search(g *gemm, path matrixPath) (gemmTile, error) {
 	if tuned {
 		e = newEstimate(t, g.tuned(), path, rules)
 	}
-	tiles := rules.tiles
-	if path == vectorPath && !e.single() {
-		tiles = rules.batchedTiles(t)
-	}
+	tiles := rules.tilesOf(t, e.single())
 	var top field
 	least := int64(math.MaxInt64) // scratchpad that the smallest candidate needs
 	splits := rules.splits
@@ -407,9 +418,14 @@ func (g *gemm) tuned() *gemm {
 	return &up
 }
 
-// batchedTiles are the tiles of products side by side.
-func (r *gemmRules) batchedTiles(t *target) [][2]int64 {
+// tilesOf are the tiles that are tried for a single product, or for many side
+// by side.
+func (r *gemmRules) tilesOf(t *target, single bool) [][2]int64 {
 	switch {
+	case r.hopper != nil && t.async:
+		return r.hopper
+	case single:
+		return r.tiles
 	case r.ampere != nil && !t.async && t.matrixRate(dtype.TF32) > 0:
 		return r.ampere
 	case r.batched != nil:
@@ -470,7 +486,7 @@ func (e *estimate) splits(x gemmTile, splits []int64, rules *gemmRules, top *fie
 	iters := ceilDiv(e.k, x.depth)
 	slots := e.t.cores * x.resident
 	for _, s := range splits {
-		if s > 1 && (iters/s < 2 || e.tiles(&x)*(s-1) > 2*slots) {
+		if s > 1 && (iters/s < 2 || e.tiles(&x)*(s-1) > 2*slots || e.tiles(&x)*rules.sparse > e.t.cores) {
 			break
 		}
 		for _, inPlace := range [...]bool{false, true} {

@@ -44,12 +44,14 @@ type fuseRules struct {
 type gemmRules struct {
 	tiles      [][2]int64 // rows and columns of a tile of the result
 	batched    [][2]int64 // the same, of many products side by side; nil: those of one
+	hopper     [][2]int64 // on machines whose matrix unit reads the scratchpad, of all products
 	ampere     [][2]int64 // the same, on the generation whose synchronous matrix unit takes tf32
 	depth      []int64    // bytes of K that one iteration takes
 	depthK     []int64    // elements of K that one iteration takes, where depth is nil
 	minStages  int
 	maxStages  int
 	splits     []int64    // ways to cut K
+	sparse     int64      // K is cut only where there are so many cores for each tile; 0: wherever it helps
 	inPlace    bool       // partial sums may be added in the shared cache, not by a second kernel
 	streamK    bool       // the tiles of a last, partial wave may be cut along K
 	persistent bool       // a tile program may compute several tiles
