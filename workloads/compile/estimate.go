@@ -223,7 +223,7 @@ func (e *estimate) cost(x *gemmTile) float64 {
 		extraBytes, arith, staging = 0, 0, 0
 	}
 
-	chain := unit + float64(x.waits*waitClocks) + float64(x.promote*x.rows*x.cols)/t.vectorRate(dtype.FP32)
+	chain := unit + float64((x.waits+x.scales)*waitClocks) + float64(x.promote*x.rows*x.cols)/t.vectorRate(dtype.FP32)
 	period := func(active, each float64) float64 {
 		p := max(each*unit, chain/float64(max(1, x.ways)), each*(pad+load)/t.scratchRate, each*load/t.port, active*each*fetch/t.l2Rate,
 			active*each*dramEach/t.dramRate, (lat+chain)/float64(x.stages))

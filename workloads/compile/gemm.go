@@ -83,6 +83,7 @@ type gemmTile struct {
 	promote   int64 // operations for each sum in an iteration, to scale it and add it up
 	ways      int   // groups of threads that take products in turn
 	waits     int   // in each iteration
+	scales    int   // more of them for scales
 	threads   int
 	registers int
 	scratch   int64
@@ -470,8 +471,9 @@ func (r *gemmRules) resources(x *gemmTile) {
 	if x.promote > 0 {
 		x.ways = 1 // products and sums wait for each other
 	}
+	x.scales = r.scales
 	if threads == 128 {
-		x.waits += r.lone
+		x.scales += r.lone
 	}
 	all := threads + r.producers
 	x.threads = int(all)
@@ -799,7 +801,7 @@ func (w *gemmWriter) part(r *run, sm, sn segment, split, base int64) {
 		body = append(body, trace.Instr{Kind: trace.MatMul, M: x.rows, N: x.cols, K: x.depth, DType: g.dt})
 	}
 	body = vector(body, 0, x.promote*x.rows*x.cols, dtype.FP32)
-	for range x.waits {
+	for range x.waits + x.scales {
 		body = append(body, barrier(0))
 	}
 	code := []trace.Step{loop(count, x.stages, x.ways, body...)}
@@ -865,7 +867,7 @@ func (w *gemmWriter) walkTiles() {
 	body = vector(body, 0, g.unpackA*x.rowTile()*depth+g.unpackB*x.colTile()*depth, g.dt)
 	body = append(body, trace.Instr{Kind: trace.MatMul, M: x.rows, N: x.cols, K: depth, DType: g.dt})
 	body = vector(body, 0, x.promote*x.rows*x.cols, dtype.FP32)
-	for range x.waits {
+	for range x.waits + x.scales {
 		body = append(body, barrier(0))
 	}
 	// Of the result, a slice of columns of all the tile's rows.

@@ -67,7 +67,8 @@ type gemmRules struct {
 	overlap  int   // iterations whose products and waits overlap; 0: one for each group of threads that takes products
 	promote  int64 // K after which threads scale and add sums of 8-bit products; 0: never
 	waits    int   // times that threads wait for each other in an iteration
-	lone     int   // more of them where there is one group of threads, behind which nobody's products run
+	scales   int   // waits, as long as these, from copying an iteration's scales to the end of its products, whoever issues them
+	lone     int   // the same, where there is one group of threads, behind which nobody's products run
 	staging  int64 // bytes that each element of the result moves through the scratchpad on its way out
 	stepSums int64 // sums of a thread that go there at once, a wait before and after; 0: all of them
 
