@@ -334,6 +334,9 @@ func (c *coder) search(g *gemm, path matrixPath) (gemmTile, error) {
 		e = newEstimate(t, g.tuned(), path, rules)
 	}
 	tiles := rules.tilesOf(t, e.single())
+	if path == vectorPath {
+		tiles = e.large(tiles)
+	}
 	var top field
 	least := int64(math.MaxInt64) // scratchpad that the smallest candidate needs
 	splits := rules.splits
@@ -433,6 +436,19 @@ func (r *gemmRules) tilesOf(t *target, single bool) [][2]int64 {
 		return r.batched
 	}
 	return r.tiles
+}
+
+// large leaves out smaller tiles than the last where that one fills the chip
+// several times and next to nothing of it is padding: nobody takes them there.
+func (e *estimate) large(tiles [][2]int64) [][2]int64 {
+	const fills, sides = 8, 4
+	last := tiles[len(tiles)-1]
+	er, ec := e.extents(&gemmTile{})
+	x := gemmTile{rows: last[0], cols: last[1]}
+	if er >= sides*last[0] && ec >= sides*last[1] && e.tiles(&x) >= fills*e.t.cores {
+		return tiles[len(tiles)-1:]
+	}
+	return tiles
 }
 
 // depths are the elements of K that one iteration may take.
