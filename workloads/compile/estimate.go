@@ -211,6 +211,9 @@ func (e *estimate) cost(x *gemmTile) float64 {
 	extraBytes := float64(rows * fillR * cols * fillC * e.outCols * e.widthExtras)
 	elements := rows * fillR * cols * fillC
 	arith := elements*e.vectorOps/t.vectorRate(dtype.FP32) + elements*e.specials/t.special
+	if e.path == vectorPath {
+		arith += float64(t.issueOps(e.r.results*x.rows*x.cols)) / t.vectorRate(dtype.FP32)
+	}
 	staging := elements*e.outCols*float64(e.r.staging)/t.scratchRate + float64(epilogueWaits(e.r, x)*waitClocks)
 	ending := 0.0 // what one of the tile programs of a tile does after adding its sums
 	if x.split > 1 && !x.stream {

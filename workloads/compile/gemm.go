@@ -426,12 +426,14 @@ func (g *gemm) tuned() *gemm {
 // by side.
 func (r *gemmRules) tilesOf(t *target, single bool) [][2]int64 {
 	switch {
-	case r.hopper != nil && t.async:
+	case r.hopper != nil && t.async && t.matrixRate(dtype.TF32) > 0:
 		return r.hopper
 	case single:
 		return r.tiles
-	case r.ampere != nil && !t.async && t.matrixRate(dtype.TF32) > 0:
+	case r.ampere != nil && t.matrixRate(dtype.TF32) > 0:
 		return r.ampere
+	case r.maxwell != nil && t.matrixRate(dtype.FP16) == 0:
+		return r.maxwell
 	case r.batched != nil:
 		return r.batched
 	}
@@ -981,6 +983,9 @@ func (w *gemmWriter) epilogue(r *run, sm, sn segment, at func(first, step int64,
 		body = special(body, i, n*g.special[i])
 	}
 	rules := c.m.prof.gemm(w.path)
+	if w.path == vectorPath {
+		body = vector(body, 0, c.t.issueOps(rules.results*w.x.rows*w.x.cols), dtype.FP32)
+	}
 	if n := rules.staging * sm.size * cols; n > 0 {
 		body = append(body, trace.Instr{Kind: trace.Scratch, Count: n})
 	}

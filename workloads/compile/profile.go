@@ -45,6 +45,7 @@ type gemmRules struct {
 	tiles      [][2]int64 // rows and columns of a tile of the result
 	batched    [][2]int64 // the same, of many products side by side; nil: those of one
 	hopper     [][2]int64 // on machines whose matrix unit reads the scratchpad, of all products
+	maxwell    [][2]int64 // the same, on chips without a matrix unit
 	ampere     [][2]int64 // the same, on the generation whose synchronous matrix unit takes tf32
 	depth      []int64    // bytes of K that one iteration takes
 	depthK     []int64    // elements of K that one iteration takes, where depth is nil
@@ -60,6 +61,8 @@ type gemmRules struct {
 	tuned      bool       // tiles are those of the next power of two of rows, which the library was tuned for
 	clusters   [][2]int64 // tile programs that may share fetches: along x and y of the grid, smallest first
 	margin     int64      // bytes of scratchpad kept free of the pipeline
+
+	results int64 // instructions of a thread for each element of a whole tile of the result: its address, whether it is inside, scale, store
 
 	setup       int64 // clocks of a tile program besides its loop and its epilogue
 	reduceSetup int64 // the same of the kernel that adds partial sums

@@ -140,6 +140,13 @@ func (t *target) matrixRate(dt dtype.Type) float64 {
 	return float64(t.chip.Cores.Matrix.Rate[dt].Value) * t.sustained
 }
 
+// issueOps is the operations in fp32 that take as long as issuing instructions
+// of so many threads.
+func (t *target) issueOps(slots int64) int64 {
+	lanes := 32 * max(1, t.chip.Cores.Schedulers.Value)
+	return int64(float64(slots) * t.vectorRate(dtype.FP32) / float64(lanes))
+}
+
 // scales reports whether the matrix unit applies the scales of groups itself.
 func (t *target) scales() bool { return t.matrixRate(dtype.FP6) > 0 || t.matrixRate(dtype.FP4) > 0 }
 
