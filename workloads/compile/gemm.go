@@ -329,7 +329,7 @@ func (c *coder) search(g *gemm, path matrixPath) (gemmTile, error) {
 		return best, nil
 	}
 	e := newEstimate(t, g, path, rules)
-	tuned := rules.tuned && e.single() && e.m&(e.m-1) != 0
+	tuned := rules.tuned && e.single()
 	if tuned {
 		e = newEstimate(t, g.tuned(), path, rules)
 	}

@@ -1,0 +1,152 @@
+package compile
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"maru/arch"
+	"maru/arch/dtype"
+	"maru/arch/unit"
+	"maru/workloads/graph"
+	"maru/workloads/plan"
+	"maru/workloads/trace"
+)
+
+// with compiles an operator in a format, like a library.
+func with(t *testing.T, chip *arch.Chip, profile, spec string, dt dtype.Type) *trace.Trace {
+	t.Helper()
+	tr, _, err := Compile(op(t, spec, dt), plan.Plan{DType: dt, Profile: profile}, chip, Options{})
+	if err != nil {
+		t.Fatalf("%s: %v", spec, err)
+	}
+	return tr
+}
+
+// shape is the tile of the first product of a program.
+func shape(t *testing.T, p *trace.Program) (rows, cols, depth int64) {
+	t.Helper()
+	for _, s := range p.Parts[0].Code {
+		for _, in := range s.Body {
+			if in.Kind == trace.MatMul {
+				return in.M, in.N, in.K
+			}
+		}
+	}
+	t.Fatalf("%s multiplies nothing", p.Name)
+	return 0, 0, 0
+}
+
+// Tiles of the integer plugins are those of the next power of two of rows, K is
+// whole and goes by 64, and few rows have a kernel of their own.
+func TestPluginTiles(t *testing.T) {
+	tiles := func(spec string) [3]int64 {
+		tr := with(t, syncChip(), "trtllm-plugin", spec, dtype.Int8)
+		if len(tr.Launches) != 1 || tr.Programs[0].Parts[0].Grid[3] != 1 {
+			t.Errorf("%s: cut along K", spec)
+		}
+		rows, cols, depth := shape(t, &tr.Programs[0])
+		return [3]int64{rows, cols, depth}
+	}
+	if got, want := tiles("gemm:m=384,n=16384,k=4096"), tiles("gemm:m=512,n=16384,k=4096"); got != want {
+		t.Errorf("384 rows have tiles %v, 512 have %v", got, want)
+	}
+	if got := tiles("gemm:m=8,n=128,k=65536"); got[2] != 64 {
+		t.Errorf("an iteration takes %d of K", got[2])
+	}
+	if got := tiles("gemm:m=4,n=128,k=65536"); got != [3]int64{16, 8, 2048} {
+		t.Errorf("four rows have tiles %v", got)
+	}
+}
+
+// Of a batch in fp32, a chip with synchronous tf32 has one size of tile, one
+// without a matrix unit tiles of at least 64 x 128, and others smaller ones.
+func TestBatchedTiles(t *testing.T) {
+	tile := func(chip *arch.Chip) string {
+		tr := with(t, chip, "", "gemm:batch=512,m=64,n=64,k=512", dtype.FP32)
+		name, _ := strings.CutPrefix(tr.Programs[0].Name, "gemm_fp32_")
+		return name[:strings.LastIndexByte(name, '_')]
+	}
+	ampere := syncChip()
+	ampere.Cores.Matrix.Rate[dtype.TF32] = fig(unit.Rate(1024))
+	maxwell := syncChip()
+	maxwell.Cores.Matrix.Rate = nil
+	volta := syncChip()
+	volta.Cores.Matrix.Rate[dtype.FP16] = fig(unit.Rate(1024))
+	for want, chip := range map[string]*arch.Chip{"128x128x8": ampere, "64x128x8": maxwell, "64x64x8": volta} {
+		if got := tile(chip); got != want {
+			t.Errorf("tile %s, want %s", got, want)
+		}
+	}
+}
+
+// Products in nvfp4 wait for their scales in every iteration, whatever the tile.
+func TestScales(t *testing.T) {
+	chip := asyncChip()
+	chip.Cores.Matrix.Rate[dtype.FP4] = fig(unit.Rate(16384))
+	for _, spec := range []string{"gemm:m=16,n=128,k=16384", "gemm:m=4096,n=4096,k=16384"} {
+		waits := 0
+		tr := with(t, chip, "trtllm-nvfp4", spec, dtype.FP4)
+		for _, p := range tr.Programs {
+			if !strings.HasPrefix(p.Name, "gemm_fp4") {
+				continue
+			}
+			if p.Parts[0].Grid[3] != 1 {
+				t.Errorf("%s: cut along K", spec)
+			}
+			for _, in := range p.Parts[0].Code[0].Body {
+				if in.Kind == trace.Barrier {
+					waits++
+				}
+			}
+		}
+		if waits != trtllmFP4.async.scales {
+			t.Errorf("%s: %d waits in an iteration, want %d", spec, waits, trtllmFP4.async.scales)
+		}
+	}
+}
+
+// Groups of activations take the threads' instructions where the matrix unit
+// does not scale, and little arithmetic where it does.
+func TestGroups(t *testing.T) {
+	work := func(chip *arch.Chip) (n int64) {
+		g := op(t, "quantize:rows=1024,cols=4096,dynamic=1", dtype.BF16)
+		for i := range g.Ops {
+			if g.Ops[i].Kind == graph.Quantize {
+				g.Ops[i].Fn = "groups"
+			}
+		}
+		tr, _, err := Compile(g, plan.Plan{DType: dtype.BF16, Profile: "trtllm-deepgemm"}, chip, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range tr.Programs {
+			for _, p := range tr.Programs[i].Parts {
+				for _, s := range p.Code {
+					for _, in := range s.Body {
+						if in.Kind == trace.Vector {
+							n += in.Count * p.Tiles()
+						}
+					}
+				}
+			}
+		}
+		return n
+	}
+	scales := asyncChip()
+	scales.Cores.Matrix.Rate[dtype.FP4] = fig(unit.Rate(16384))
+	if slow, fast := work(asyncChip()), work(scales); slow < 20*fast {
+		t.Errorf("%d operations without scales, %d with them", slow, fast)
+	}
+}
+
+// Large products in fp32 take the last tile of the list, whichever it is.
+func TestLargeTiles(t *testing.T) {
+	tr := with(t, syncChip(), "", "gemm:m=8192,n=8192,k=64", dtype.FP32)
+	if name := tr.Programs[0].Name; !strings.HasPrefix(name, "gemm_fp32_128x128x8") {
+		t.Errorf("tile %s", name)
+	}
+	if !slices.Contains(Profiles(), "trtllm-nvfp4") {
+		t.Error("no profile trtllm-nvfp4")
+	}
+}
