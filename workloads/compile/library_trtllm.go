@@ -33,7 +33,10 @@ var trtllmPlugin = func() profile {
 // the activations (scale_1x128_kernel) gives a group of 128 to a warp, which
 // finds its place by divisions in 64 bits and moves single elements. Calibrated:
 // products of long and narrow A on H100 in the tables of
-// ai-dynamo/aiconfigurator, 0.6 elements a ps.
+// ai-dynamo/aiconfigurator, 0.6 elements a ps. Results cross the scratchpad
+// without a swizzle, with conflicts of eight ways when they are written; and where
+// one group of threads multiplies, its latencies show, as nobody else's products
+// run behind them: products with a K of 128, and those of few tiles and a long K.
 var trtllmBlock = func() profile {
 	p := deepgemm
 	p.name = "trtllm-deepgemm"
@@ -45,12 +48,29 @@ var trtllmBlock = func() profile {
 	return p
 }()
 
+// trtllmSM100 stands for the DeepGEMM that TensorRT-LLM calls on Blackwell, whose
+// matrix unit scales: tiles up to 128 x 256, and results that cross the
+// scratchpad with conflicts of four ways when they are written. Calibrated, in
+// the tables of ai-dynamo/aiconfigurator: products with a K of 128, whose results
+// leave at 3 TB/s, and the shortest products.
+var trtllmSM100 = func() profile {
+	p := deepgemm
+	p.name = "trtllm-deepgemm-sm100"
+	a := &p.async
+	a.tiles = [][2]int64{{128, 16}, {128, 32}, {128, 64}, {128, 96}, {128, 128}, {128, 160}, {128, 192}, {128, 224}, {128, 256}}
+	a.setup = 4500
+	a.staging = 10
+	return p
+}()
+
 // trtllmFP4 stands for the nvfp4 GEMM of TensorRT-LLM (fp4_gemm_template.h):
 // CUTLASS 3 with a scale for each 16 elements. An iteration's scales are copied
-// into the tensor memory before its products start and these end before the
-// next, so that both show; no product is cut along K. Calibrated: the time that
-// products of few tiles in the tables of ai-dynamo/aiconfigurator grow by with K,
-// 1.7 to 1.9 ns for each element of it, whatever their size.
+// into the tensor memory before its products start, with two iterations under way
+// (assumed); no product is cut along K. A row of the activations is a tile program
+// of their conversion (invokeFP4Quantization). Calibrated, in the tables of
+// ai-dynamo/aiconfigurator: the time that products of few tiles grow by with K, 1.7
+// to 1.9 ns for each element of it, however many tiles there are, and the shortest
+// products.
 var trtllmFP4 = func() profile {
 	p := cublas
 	p.name = "trtllm-nvfp4"

@@ -139,7 +139,7 @@ type blockRules struct {
 	chunk             int64   // bytes of the widest operand in one iteration of an elementwise program
 }
 
-var profiles = []*profile{&cublas, &cutlass, &deepgemm, &trtllmPlugin, &trtllmBlock, &trtllmFP4, &xla}
+var profiles = []*profile{&cublas, &cutlass, &deepgemm, &trtllmPlugin, &trtllmBlock, &trtllmSM100, &trtllmFP4, &xla}
 
 // Profiles lists the names of the library profiles.
 func Profiles() []string {
