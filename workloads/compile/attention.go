@@ -42,7 +42,7 @@ func (c *coder) attention() error {
 	if d.Backward {
 		return a.backward()
 	}
-	if a.group*d.SeqQ <= a.r.decodeRows {
+	if a.few() {
 		if c.m.prof.block.rows != nil && a.decodeWhole() {
 			return nil
 		}

@@ -407,8 +407,8 @@ func TestErrors(t *testing.T) {
 	}
 
 	for profile, want := range map[string]string{
-		"cudnn": `unknown profile "cudnn"; allowed: cublas, cutlass, deepgemm`,
-		"xla":   "profile xla is for chips of discipline queues, async has dispatch; allowed: cublas, cutlass, deepgemm",
+		"cudnn": `unknown profile "cudnn"; allowed: cublas, cutlass, deepgemm, sglang-decode, trtllm-decode, vllm-decode`,
+		"xla":   "profile xla is for chips of discipline queues, async has dispatch; allowed: cublas, cutlass, deepgemm, sglang-decode, trtllm-decode, vllm-decode",
 	} {
 		_, _, err := Compile(op(t, "gelu:rows=1,cols=1", dtype.BF16), plan.Plan{DType: dtype.BF16, Profile: profile}, asyncChip(), Options{})
 		if err == nil || err.Error() != want {

@@ -20,6 +20,7 @@ type profile struct {
 	vector     gemmRules // for formats that only the vector unit computes
 	attention  attentionRules
 	syncAttn   attentionRules
+	decode     []decodeRules // kernels for few queries, by preference; without one, those above
 	stream     streamRules
 	block      blockRules // where the compiler schedules the cores
 }
@@ -115,7 +116,7 @@ type blockRules struct {
 	chunk             int64   // bytes of the widest operand in one iteration of an elementwise program
 }
 
-var profiles = []*profile{&cublas, &cutlass, &deepgemm, &xla}
+var profiles = []*profile{&cublas, &cutlass, &deepgemm, &sglangDecode, &trtllmDecode, &vllmDecode, &xla}
 
 // Profiles lists the names of the library profiles.
 func Profiles() []string {
