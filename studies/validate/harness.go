@@ -30,7 +30,8 @@ type Harness struct {
 	Sort     int64               `yaml:"sort,optional" bound:"0..20" doc:"Kernels that sort the chosen experts (mixtures of experts)."`
 	Steps    map[string][]string `yaml:"steps,optional" doc:"By operator of a table: the operators, each a kernel of its own, that it is made of."`
 	Setup    int64               `yaml:"setup,optional" bound:"0..20" doc:"Kernels ahead that prepare little: lengths, offsets and counters (attention), scales (products)."`
-	OneCache bool                `yaml:"one_cache,optional" doc:"Keys and values of grouped queries lie at the same addresses (attention)."`
+	OneCache bool                `yaml:"one_cache,optional" doc:"Keys and values lie at the same addresses (attention)."`
+	ByHead   bool                `yaml:"by_head,optional" doc:"The cache holds the keys of a head, then those of the next (attention); otherwise all heads of a token lie together."`
 	Unfused  bool                `yaml:"unfused,optional" doc:"Every operator is a kernel of its own, as a framework without a compiler runs them, attention too."`
 	Library  []string            `yaml:"library,optional" doc:"Library profiles, the first of which the compiler knows is used; otherwise that of the chip."`
 	Routing  Routing             `yaml:"routing,optional" doc:"How rows were spread over experts."`

@@ -114,14 +114,18 @@ func (v *validation) attention(h *Harness, c *chip, r *record) (job, error) {
 	} else if qType != f.input {
 		q = d.quantized("quantize", q, qType)
 	}
-	ck := d.tensor("kv.k", kv.weight, graph.KV, keys, kvDim)
+	cacheRows, cacheCols, appended := keys, kvDim, newRows
+	if h.ByHead {
+		cacheRows, cacheCols, appended = keys*dims.KVHeads, dims.HeadDim, newRows*dims.KVHeads
+	}
+	ck := d.tensor("kv.k", kv.weight, graph.KV, cacheRows, cacheCols)
 	cv, cache := ck, ids(ck)
-	if !h.OneCache || dims.Heads == dims.KVHeads {
-		cv = d.tensor("kv.v", kv.weight, graph.KV, keys, kvDim)
+	if !h.OneCache {
+		cv = d.tensor("kv.v", kv.weight, graph.KV, cacheRows, cacheCols)
 		cache = ids(ck, cv)
 	}
 	if h.extra("append") {
-		d.op(graph.Op{Name: "append", Kind: graph.Permute, Fn: "append", Rows: newRows, Cols: 2 * kvDim, In: ids(nk, nv), Out: cache, DType: f.input})
+		d.op(graph.Op{Name: "append", Kind: graph.Permute, Fn: "append", Rows: appended, Cols: 2 * cacheCols, In: ids(nk, nv), Out: cache, DType: f.input})
 	}
 	d.op(graph.Op{Name: "attention", Kind: graph.Attention, Attention: &dims, DType: f.math,
 		In: ids(q, ck, cv), Out: ids(d.tensor("out", f.input, graph.Output, rows, qDim))})

@@ -22,6 +22,7 @@ type profile struct {
 	few        fewRules  // where there are few rows
 	attention  attentionRules
 	syncAttn   attentionRules
+	decode     []decodeRules // kernels for few queries, by preference; without one, those above
 	stream     streamRules
 	block      blockRules // where the compiler schedules the cores
 }
@@ -139,7 +140,19 @@ type blockRules struct {
 	chunk             int64   // bytes of the widest operand in one iteration of an elementwise program
 }
 
-var profiles = []*profile{&cublas, &cutlass, &deepgemm, &trtllmPlugin, &trtllmBlock, &trtllmSM100, &trtllmFP4, &xla}
+var profiles = []*profile{
+	&cublas,
+	&cutlass,
+	&deepgemm,
+	&trtllmPlugin,
+	&trtllmBlock,
+	&trtllmSM100,
+	&trtllmFP4,
+	&sglangDecode,
+	&trtllmDecode,
+	&vllmDecode,
+	&xla,
+}
 
 // Profiles lists the names of the library profiles.
 func Profiles() []string {
