@@ -136,6 +136,8 @@ type Launch struct {
 // specified clock and nominal voltage.
 type Power struct {
 	Cap        config.Figure[unit.Power]                        `yaml:"cap" bound:">0" doc:"Power limit of the chip with its memory (TDP)."`
+	Excursion  config.Figure[unit.Ratio]                        `yaml:"excursion,optional" bound:">=1" doc:"Most power for a short time, relative to the cap (electrical limit); the cap unless given."`
+	Window     config.Figure[unit.Duration]                     `yaml:"window,optional" bound:">0" doc:"Time over which the power is averaged that the cap holds down; a load that is over sooner may take more."`
 	Static     config.Figure[unit.Power]                        `yaml:"static" bound:">=0" doc:"Leakage, clocks and memory background while a kernel runs."`
 	Matrix     map[dtype.Type]config.Figure[unit.EnergyPerFlop] `yaml:"matrix,optional" bound:">=0" doc:"Energy of a matrix operation with its operand delivery, random data."`
 	Vector     config.Figure[unit.EnergyPerFlop]                `yaml:"vector" bound:">=0" doc:"Energy of a vector operation with register traffic."`

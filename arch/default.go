@@ -26,6 +26,8 @@ type fallback struct {
 //   - dram.run_overhead: ten bytes, the start of a burst;
 //   - launch: a microsecond between kernels of a graph, two and a half of a
 //     stream;
+//   - power.excursion: none, so that the cap holds at any time, and
+//     power.window no longer matters;
 //   - power.vector: an fp32 operation with its registers at 4 to 7 nm.
 var fallbacks = []fallback{
 	{"cores.matrix.sustained", func(*Chip) string { return "1" }},
@@ -44,6 +46,8 @@ var fallbacks = []fallback{
 	{"memory.dram.run_overhead", func(*Chip) string { return "10 B" }},
 	{"launch.graph", func(*Chip) string { return "1 us" }},
 	{"launch.stream", func(*Chip) string { return "2.5 us" }},
+	{"power.excursion", func(*Chip) string { return "1" }},
+	{"power.window", func(*Chip) string { return "50 ms" }},
 	{"power.vector", func(*Chip) string { return "4 pJ/FLOP" }},
 }
 

@@ -139,6 +139,8 @@ func (c *Chip) Describe() Description {
 	if p := c.Power; p != nil {
 		d.Power = rows(
 			row("power.cap", "power cap", p.Cap),
+			row("power.excursion", "power for a short time", p.Excursion),
+			row("power.window", "window of the limiter", p.Window),
 			row("power.static", "static power", p.Static),
 			row("power.matrix."+c.Preferred.String(), "matrix, "+c.Preferred.String(), p.Matrix[c.Preferred]),
 			row("power.vector", "vector", p.Vector),

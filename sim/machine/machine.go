@@ -34,6 +34,10 @@ type Options struct {
 	Steps    bool // run every iteration by itself, to check the steady states; slow
 	Timeline bool // record core 0
 
+	// Replays is how often the trace runs, back to back, on a chip that was idle
+	// before; 0 is without end. It decides how much power a kernel may take.
+	Replays int64
+
 	// Clocks are the clocks in Hz to try first, by launch, and receive those
 	// found, if there is one for each launch. Replays of one trace on chips that
 	// differ little find theirs in fewer tries.
@@ -70,6 +74,7 @@ type replay struct {
 	sim     *event.Sim
 	models  map[float64]*model
 	gap     int64
+	passed  int64   // ps of the pass under way
 	weights []int32 // copy of each tensor in use: itself, or a rotated weight
 	last    []int   // launch of the measured pass that touches a tensor last
 	at      int     // launch under way
@@ -262,7 +267,7 @@ func (r *replay) model(hz float64) *model {
 // pass replays the whole trace once.
 func (r *replay) pass() ([]*measured, error) {
 	out := make([]*measured, 0, len(r.tr.Launches))
-	r.events.LayersTotal, r.events.LayersReused = 0, 0
+	r.events.LayersTotal, r.events.LayersReused, r.passed = 0, 0, 0
 	r.last = make([]int, len(r.layouts))
 	for i := range r.last {
 		r.last[i] = -1
@@ -286,6 +291,9 @@ func (r *replay) pass() ([]*measured, error) {
 		if err != nil {
 			return nil, err
 		}
+		for _, d := range done {
+			r.passed += d.dur
+		}
 		out = append(out, done...)
 		i = j
 	}
@@ -296,7 +304,7 @@ func (r *replay) pass() ([]*measured, error) {
 // that started from an equal state.
 func (r *replay) layer(layer int32, launches []trace.Launch) ([]*measured, error) {
 	var id string
-	if layer >= 0 && !r.opt.Exact {
+	if layer >= 0 && !r.opt.Exact && r.opt.Replays == 0 {
 		id = r.signature(layer, launches)
 		if known := r.memo[id]; known != nil {
 			r.events.LayersReused++
@@ -382,9 +390,6 @@ func (r *replay) launch(index int, l *trace.Launch) (*measured, error) {
 	capped := !r.opt.NoCap && r.final && r.chip.Power != nil
 	var d *measured
 	var search clockSearch
-	if capped {
-		search.limit = float64(r.chip.Power.Cap.Value)
-	}
 	var rec *record
 	if r.cache != nil && (r.record || r.opt.Steps) {
 		r.before.copyFrom(r.cache)
@@ -417,7 +422,9 @@ func (r *replay) launch(index int, l *trace.Launch) (*measured, error) {
 			break
 		}
 		work := float64(d.dur - d.gap)
-		next := search.next(d.energy.total()/float64(d.dur), hz, min(top, sustained(r.chip, d.energy, &r.kernel.path, work, hz)))
+		limit := allowed(r.chip.Power, float64(r.opt.Replays)*float64(r.passed+d.dur))
+		guess := min(top, sustained(r.chip, limit, d.energy, &r.kernel.path, work, hz))
+		next := search.next(d.energy.total()/float64(d.dur)/limit, hz, guess)
 		if next == hz {
 			break
 		}

@@ -62,11 +62,24 @@ func spend(chip *arch.Chip, c *spent, ps, hz float64, zero bool) (e energies) {
 	return e
 }
 
+// allowed is the power in W that a chip may take under a load of ps picoseconds
+// that it starts from idle. The limiter holds the mean over its window to the
+// cap, so a load that is shorter takes as much more as it is shorter, up to what
+// the supply carries. A load without an end, ps = 0, gets the cap.
+func allowed(p *arch.Power, ps float64) float64 {
+	limit := float64(p.Cap.Value)
+	if ps > 0 && p.Window.IsSet() && p.Excursion.IsSet() {
+		more := float64(p.Window.Value) / ps
+		limit *= min(float64(p.Excursion.Value), max(1, more))
+	}
+	return limit
+}
+
 // sustained finds the highest clock at which a kernel that took ps
-// picoseconds at clock hz, split by cause in path, stays within the power cap:
+// picoseconds at clock hz, split by cause in path, stays within a power limit:
 // its clocked time goes with 1/f, its events' energy with the square of the
 // voltage. Bisection to one part in 10^6.
-func sustained(chip *arch.Chip, e energies, path *[limits]float64, ps, hz float64) float64 {
+func sustained(chip *arch.Chip, limit float64, e energies, path *[limits]float64, ps, hz float64) float64 {
 	var fast float64
 	for l, t := range path {
 		if clocked[l] {
@@ -80,7 +93,6 @@ func sustained(chip *arch.Chip, e energies, path *[limits]float64, ps, hz float6
 		t := float64(fast*hz/f) + slow
 		return (float64(e.core()*v*v)+e.dram)/t + float64(chip.Power.Static.Value)
 	}
-	limit := float64(chip.Power.Cap.Value)
 	hi := float64(chip.Clock.Max.Value)
 	lo := hi / 10
 	if chip.Clock.Min.IsSet() {
@@ -113,20 +125,20 @@ const clockTries = 8
 // estimates at first, and the line between the clocks seen below and above the
 // cap once there are both.
 type clockSearch struct {
-	limit       float64 // W
-	below, over struct{ hz, watts float64 }
+	below, over struct{ hz, load float64 }
 }
 
-// next returns the clock to try after hz, at which the kernel took watts, where
-// guess is estimated; hz itself if that is good enough, or the best there is.
-func (s *clockSearch) next(watts, hz, guess float64) float64 {
-	if guess == hz || abs64(watts-s.limit) <= capTolerance*s.limit {
+// next returns the clock to try after hz, at which the kernel took load times
+// the power that it may take, where guess is estimated; hz itself if that is
+// good enough, or the best there is.
+func (s *clockSearch) next(load, hz, guess float64) float64 {
+	if guess == hz || abs64(load-1) <= capTolerance {
 		return hz
 	}
-	if watts > s.limit {
-		s.over.hz, s.over.watts = hz, watts
+	if load > 1 {
+		s.over.hz, s.over.load = hz, load
 	} else {
-		s.below.hz, s.below.watts = hz, watts
+		s.below.hz, s.below.load = hz, load
 	}
 	if s.below.hz == 0 || s.over.hz == 0 {
 		return guess
@@ -135,7 +147,7 @@ func (s *clockSearch) next(watts, hz, guess float64) float64 {
 	if width <= 1e-3*hz {
 		return hz
 	}
-	line := s.below.hz + (s.limit-s.below.watts)*width/(s.over.watts-s.below.watts)
+	line := s.below.hz + (1-s.below.load)*width/(s.over.load-s.below.load)
 	const edge = 0.05 // of the width, that a try leaves on either side
 	return min(max(line, s.below.hz+float64(edge*width)), s.over.hz-float64(edge*width))
 }

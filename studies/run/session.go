@@ -26,7 +26,7 @@ func Short(chip *arch.Chip, g *graph.Graph, p plan.Plan) (*Brief, error) {
 	if err != nil {
 		return nil, err
 	}
-	res, err := machine.Replay(chip, tr, machine.Options{})
+	res, err := machine.Replay(chip, tr, machine.Options{Replays: p.Replays})
 	if err != nil {
 		return nil, err
 	}

@@ -25,6 +25,7 @@ type Harness struct {
 	Host     Host                `yaml:"host,optional" doc:"Time that the host adds to eager calls."`
 	Clock    Clock               `yaml:"clock,optional" doc:"The clock that latencies were read from."`
 	Cache    Cache               `yaml:"cache" doc:"What the shared cache holds when the timed operation starts."`
+	Load     Load                `yaml:"load,optional" doc:"How long the chip was under load. Missing: for so long that the power cap holds."`
 	Quantize map[string]string   `yaml:"quantize,optional" enum:"inside,net,before" doc:"By number format: inside: the timed operation converts its input; net: it does, and quant_us, which is taken off, says how long that takes; before: the input comes in the narrow format. Missing: before."`
 	Extra    []string            `yaml:"extra,optional" enum:"rope,append,route,dispatch,combine" doc:"Work in the timed operation besides its own: rotary embedding and append to the key/value cache (attention); gate, moving rows to experts, and their weighted sum (mixtures of experts)."`
 	Sort     int64               `yaml:"sort,optional" bound:"0..20" doc:"Kernels that sort the chosen experts (mixtures of experts)."`
@@ -63,6 +64,11 @@ type Cache struct {
 	State  string `yaml:"state" enum:"cold,warm,rotate,produced" doc:"cold: nothing; warm: what the same call left; rotate: what calls with other copies of the weights left; produced: inputs that were just written, no weights."`
 	Copies int64  `yaml:"copies,optional" bound:"1..64" doc:"rotate: most copies of the weights."`
 	Cover  bool   `yaml:"cover,optional" doc:"rotate: no more copies than fill the shared cache, but one."`
+}
+
+// Load is what the chip did while a latency was taken.
+type Load struct {
+	Replays int64 `yaml:"replays" bound:"1..1000000" doc:"Runs of the timed operation, back to back, warm-up included, on a chip that was idle before; with rotated weights, of all copies."`
 }
 
 // Routing describes how a harness draws the experts of tokens.
@@ -211,6 +217,28 @@ func (h *Harness) profile(c *arch.Chip) string {
 // extra tells whether the timed operation does some work besides its own.
 func (h *Harness) extra(what string) bool { return slices.Contains(h.Extra, what) }
 
+// replays is how often an operation with weights of some bytes runs back to
+// back, as a plan has it.
+func (h *Harness) replays(c *arch.Chip, weights int64) int64 {
+	if h.Cache.State == "rotate" {
+		return h.Load.Replays * h.copies(c, weights)
+	}
+	return h.Load.Replays
+}
+
+// copies is how many copies of weights of some bytes take turns.
+func (h *Harness) copies(c *arch.Chip, weights int64) int64 {
+	l2 := c.Memory.L2
+	if l2 == nil || weights <= 0 {
+		return 1
+	}
+	n := h.Cache.Copies
+	if h.Cache.Cover {
+		n = min(n, (int64(l2.Capacity.Value)+weights-1)/weights)
+	}
+	return max(1, n)
+}
+
 // fillings is how often an operation must fill the shared cache for nothing of
 // the call before to matter.
 const fillings = 16
@@ -225,15 +253,12 @@ func (h *Harness) residency(c *arch.Chip, weights, footprint int64) string {
 		}
 		return "warm"
 	case "rotate":
-		n := h.Cache.Copies
+		n := h.copies(c, weights)
 		l2 := c.Memory.L2
 		if l2 == nil || weights <= 0 {
 			return "rotate:1"
 		}
 		size := int64(l2.Capacity.Value)
-		if h.Cache.Cover {
-			n = min(n, (size+weights-1)/weights)
-		}
 		if footprint >= fillings*size {
 			return "cold" // nothing of the call before is left, nor of its copies
 		}

@@ -98,6 +98,7 @@ func (v *validation) timed(h *Harness, c *chip, d *draft, p plan.Plan, timed fun
 	}
 	p.Cache = h.residency(c.Chip, d.weights, d.g.Footprint().Total())
 	p.Launch = h.launch()
+	p.Replays = h.replays(c.Chip, d.weights)
 	var key strings.Builder
 	fmt.Fprintf(&key, "%s %s %+v\n", c.Name, h.Name, p)
 	if err := d.g.Print(&key); err != nil {

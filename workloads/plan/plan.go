@@ -53,6 +53,8 @@ type Plan struct {
 	Cache   string // initial residency: "cold", "warm", "rotate:N"
 	Launch  string // "graph" or "stream"
 	Data    string // values of the operands: "random", the default, or "zero"
+
+	Replays int64 // runs, back to back, on a chip that was idle before; 0 is without end
 }
 
 // DataNames lists what operands may hold, as it is written. It changes the
