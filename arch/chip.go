@@ -114,6 +114,12 @@ type Cache struct {
 	Far        config.Figure[unit.Duration]      `yaml:"far_latency,optional" bound:">0" doc:"Load-to-use latency of a hit in a far partition; that of the near one unless given."`
 }
 
+// Shared is the capacity for data that all cores read. A partition caches what the cores next to it access (NVIDIA A100
+// Tensor Core GPU Architecture white paper), so such data take their place in every partition.
+func (c *Cache) Shared() unit.Bytes {
+	return c.Capacity.Value / unit.Bytes(max(1, c.Partitions.Value))
+}
+
 // DRAM is main memory.
 type DRAM struct {
 	Kind      string                        `yaml:"kind" doc:"HBM2e, HBM3, GDDR6, ..."`

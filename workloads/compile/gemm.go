@@ -1006,7 +1006,7 @@ func epilogueWaits(r *gemmRules, x *gemmTile) int64 {
 	if r.stepSums == 0 || x.threads == 0 {
 		return 0
 	}
-	return min(32, 2*ceilDiv(x.rows*x.cols, int64(x.threads)*r.stepSums))
+	return min(200, 6*ceilDiv(x.rows*x.cols, int64(x.threads)*r.stepSums))
 }
 
 // maxInFlight is how many loads a thread of a reduction has under way at most.
