@@ -26,6 +26,7 @@ type Harness struct {
 	Clock    Clock               `yaml:"clock,optional" doc:"The clock that latencies were read from."`
 	Cache    Cache               `yaml:"cache" doc:"What the shared cache holds when the timed operation starts."`
 	Load     Load                `yaml:"load,optional" doc:"How long the chip was under load. Missing: for so long that the power cap holds."`
+	Code     int64               `yaml:"code,optional" bound:"0..100" doc:"Code of a kernel that is not in any cache, as others ran since it ran last: how many fetches from main memory, one after the other, its warps wait for."`
 	Quantize map[string]string   `yaml:"quantize,optional" enum:"inside,net,before" doc:"By number format: inside: the timed operation converts its input; net: it does, and quant_us, which is taken off, says how long that takes; before: the input comes in the narrow format. Missing: before."`
 	Extra    []string            `yaml:"extra,optional" enum:"rope,append,route,dispatch,combine" doc:"Work in the timed operation besides its own: rotary embedding and append to the key/value cache (attention); gate, moving rows to experts, and their weighted sum (mixtures of experts)."`
 	Sort     int64               `yaml:"sort,optional" bound:"0..20" doc:"Kernels that sort the chosen experts (mixtures of experts)."`

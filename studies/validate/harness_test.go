@@ -163,12 +163,12 @@ func TestRead(t *testing.T) {
 		{"eager, host behind", with(Harness{Launch: "eager"}, "call", 20*us), 48},
 		{"eager, issue", with(with(Harness{Launch: "eager"}, "call", 20*us), "issue", 6*us), 34},
 	} {
-		p := tt.h.read(b, g, func(op string) bool { return op != "before.x" })
+		p := tt.h.read(b, g, &arch.Chip{}, func(op string) bool { return op != "before.x" })
 		if p.us != tt.want || p.bound != 8 {
 			t.Errorf("%s: %v us with bound %v, want %v with 8", tt.name, p.us, p.bound, tt.want)
 		}
 	}
-	if p := (&Harness{Launch: "graph"}).read(b, g, func(string) bool { return true }); p.us != 17 || p.bound != 9 {
+	if p := (&Harness{Launch: "graph"}).read(b, g, &arch.Chip{}, func(string) bool { return true }); p.us != 17 || p.bound != 9 {
 		t.Errorf("of all: %+v", p)
 	}
 }

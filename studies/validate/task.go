@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"maru/arch"
 	"maru/arch/dtype"
 	"maru/studies/run"
 	"maru/workloads/graph"
@@ -109,7 +110,7 @@ func (v *validation) timed(h *Harness, c *chip, d *draft, p plan.Plan, timed fun
 		key:      string(hash[:]),
 		weight:   float64(d.g.Flops()) + float64(d.g.ReadBytes()),
 		simulate: func() (*run.Brief, error) { return run.Short(c.Chip, d.g, p) },
-		read:     func(b *run.Brief) prediction { return h.read(b, d.g, timed) },
+		read:     func(b *run.Brief) prediction { return h.read(b, d.g, c.Chip, timed) },
 	}
 }
 
@@ -123,7 +124,7 @@ func (h *Harness) launch() string {
 
 // read is what the harness would read from its clock of a run, in us, and the
 // bound and the work of what it measures.
-func (h *Harness) read(b *run.Brief, g *graph.Graph, timed func(op string) bool) prediction {
+func (h *Harness) read(b *run.Brief, g *graph.Graph, c *arch.Chip, timed func(op string) bool) prediction {
 	var p prediction
 	all := true
 	for i := range g.Ops {
@@ -154,7 +155,7 @@ func (h *Harness) read(b *run.Brief, g *graph.Graph, timed func(op string) bool)
 	for i := range b.Result.Timeline.Kernels {
 		k := &b.Result.Timeline.Kernels[i]
 		gap := float64(k.StartPS - end)
-		work := float64(k.EndPS - k.StartPS)
+		work := float64(k.EndPS-k.StartPS) + float64(float64(h.Code)*float64(c.Memory.DRAM.Latency.Value))
 		end = k.EndPS
 		if !timed(k.Op) {
 			continue

@@ -34,8 +34,8 @@ var cublas = profile{
 	},
 	async: gemmRules{
 		tiles: [][2]int64{
-			{64, 8}, {64, 16}, {64, 32}, {64, 64}, {64, 128}, {64, 256},
-			{128, 8}, {128, 16}, {128, 32}, {128, 64}, {128, 128}, {128, 192}, {128, 256}, {256, 128},
+			{64, 32}, {64, 64}, {64, 128}, {64, 256},
+			{128, 32}, {128, 64}, {128, 128}, {128, 192}, {128, 256}, {256, 128},
 		},
 		depth:       []int64{128},
 		minStages:   2,
@@ -45,9 +45,9 @@ var cublas = profile{
 		clusters:    [][2]int64{{2, 1}, {1, 2}, {2, 2}, {4, 1}, {1, 4}, {4, 2}, {2, 4}},
 		alone:       true,
 		margin:      8 << 10,
-		setup:       setupClocks,
+		setup:       2800,
 		reduceSetup: reduceClocks,
-		waits:       3, // operands full, products done, operands empty
+		waits:       1, // operands full
 		staging:     4, // the result, written and read
 		groupRows:   64,
 		maxThreads:  256,
@@ -58,7 +58,7 @@ var cublas = profile{
 	},
 	sync: gemmRules{
 		tiles: [][2]int64{
-			{16, 32}, {16, 64}, {16, 128}, {32, 32}, {32, 64}, {32, 128}, {64, 32}, {64, 64}, {64, 128}, {128, 32}, {128, 64}, {128, 128},
+			{64, 64}, {64, 128}, {128, 64}, {128, 128},
 			{64, 256}, {256, 64}, {128, 256}, {256, 128},
 		},
 		depth:       []int64{64, 128},
@@ -66,7 +66,7 @@ var cublas = profile{
 		maxStages:   5,
 		splits:      []int64{1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32},
 		swap:        true,
-		setup:       setupClocks,
+		setup:       2000,
 		reduceSetup: reduceClocks,
 		waits:       2, // copies arrived, all threads done
 		staging:     8, // sums, written and read
