@@ -66,6 +66,7 @@ type Matrix struct {
 	TileN     config.Figure[int64]                    `yaml:"tile_n,optional" bound:">=1" doc:"Most columns of one matrix instruction."`
 	TileK     config.Figure[unit.Bytes]               `yaml:"tile_k,optional" bound:">=1" doc:"Depth of one matrix instruction, in bytes of operand."`
 	Sustained config.Figure[unit.Ratio]               `yaml:"sustained,optional" bound:">0,<=1" doc:"Share of the peak that back-to-back matrix instructions of the chip's own issue path reach; 1 unless given."`
+	Pair      config.Figure[int64]                    `yaml:"pair,optional" bound:"1..2" doc:"Cores whose matrix units compute a tile together, each of which holds its share of the columns' operand; 1 unless given."`
 	Sums      config.Figure[unit.Bytes]               `yaml:"accumulators,optional" bound:">0" doc:"Memory of one core for results of matrix instructions, beside the registers (tensor memory): a program stores one tile from it while it computes the next."`
 	Least     config.Figure[unit.Cycles]              `yaml:"least,optional" bound:">=0" doc:"Clocks that one matrix instruction takes, however few columns it has: its first operand has to be read."`
 	Systolic  *Systolic                               `yaml:"systolic,optional" doc:"Shape of a systolic array; its fill and drain cost time."`

@@ -148,7 +148,7 @@ func TestSteadyStateAgreesWithSteps(t *testing.T) {
 		{"tail", "h100-sxm", gemm{m: 2048, n: 2304, k: 4096, bm: 128, bn: 256, bk: 64, stages: 4, share: 2}.text(), 0.01},
 		{"dram bound", "h100-sxm", gemm{m: 16, n: 16384, k: 8192, bm: 16, bn: 64, bk: 64, stages: 8}.text(), 0.01},
 		{"latency bound", "h100-sxm", gemm{m: 64, n: 1024, k: 4096, bm: 64, bn: 64, bk: 64, stages: 2}.text(), 0.01},
-		{"stream", "h100-sxm", stream(65536, 2), 0.01},
+		{"stream", "h100-sxm", stream(65536, 2), 0.015},
 		{"attention", "h100-sxm", attention(4096, 16, 1), 0.01},
 		{"attention interleaved", "h100-sxm", attention(8192, 16, 2), 0.03},
 	} {

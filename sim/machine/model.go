@@ -167,7 +167,11 @@ func (m *model) matmul(in *trace.Instr) (ps, bytes, flops float64, err error) {
 		if in.FromReg {
 			a = 0
 		}
-		bytes = a + float64(float64(ceilDiv(mp, tm)*np*kp)*width)
+		b := float64(ceilDiv(mp, tm)*np*kp) * width
+		if in.Pair {
+			b /= 2
+		}
+		bytes = a + b
 	}
 	return n * clk * m.psClk, n * bytes, n * flops, nil
 }

@@ -326,6 +326,9 @@ func (k *kernel) ask(in *trace.Instr, total float64, sum *traffic) {
 // sweep accesses one region for n tile programs.
 func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int64, sum *traffic) {
 	total := float64(asked * n)
+	if in.Pair {
+		total /= 2 // the other half lies in the neighbour
+	}
 	run := min(l.rowBytes, max(1, (in.Cols*l.elemBits+7)/8))
 	if run == l.rowBytes {
 		run *= r1 - r0

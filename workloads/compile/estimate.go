@@ -100,7 +100,11 @@ func (e *estimate) extents(x *gemmTile) (rows, cols int64) {
 // stage is the bytes of scratchpad of one iteration's operands.
 func (e *estimate) stage(x *gemmTile) int64 {
 	wr, wc := e.widths(x)
-	return int64(math.Ceil(float64(x.rows*x.depth)*wr)) + int64(math.Ceil(float64(x.cols*x.depth)*wc))
+	cols := x.cols
+	if x.pair {
+		cols = ceilDiv(cols, 2)
+	}
+	return int64(math.Ceil(float64(x.rows*x.depth)*wr)) + int64(math.Ceil(float64(cols*x.depth)*wc))
 }
 
 // tiles is the number of tiles of all products, without splits.
@@ -130,6 +134,9 @@ func (e *estimate) place(x *gemmTile, rules *gemmRules) {
 	x.cluster = [2]int64{1, 1}
 	unit, _ := e.unit(x)
 	bytesR, bytesC := float64(float64(x.rows*x.depth)*wr), float64(float64(x.cols*x.depth)*wc)
+	if x.pair {
+		bytesC /= 2
+	}
 	least := bytesR + bytesC
 	for _, c := range rules.clusters {
 		if across%c[0] != 0 || down%c[1] != 0 {
@@ -175,9 +182,13 @@ func (e *estimate) cost(x *gemmTile) float64 {
 	wr, wc := e.widths(x)
 	depth := float64(min(x.depth, e.k))
 	bytesR, bytesC := float64(rows*fillR*depth*wr), float64(cols*fillC*depth*wc)
-	load := bytesR + bytesC
+	own := bytesC // of the columns' operand, in one core
+	if x.pair {
+		own /= 2
+	}
+	load := bytesR + own
 	unit, pad := e.unit(x)
-	fetch := bytesR/float64(max(1, x.cluster[0])) + bytesC/float64(max(1, x.cluster[1]))
+	fetch := bytesR/float64(max(1, x.cluster[0])) + own/float64(max(1, x.cluster[1]))
 
 	// Traffic from main memory, all tiles.
 	fullIters := iters * float64(x.split)
@@ -332,11 +343,14 @@ func (e *estimate) reduceCost(split, rows int64) float64 {
 // unit is the clocks that the arithmetic of an iteration takes, widening of
 // operands included, and the bytes it reads from the scratchpad.
 func (e *estimate) unit(x *gemmTile) (clocks, bytes float64) {
-	id := [2]int64{x.rows, x.cols<<16 | x.depth}
+	id := [2]int64{x.rows, x.cols<<16 | x.depth<<1 | bit(x.pair)}
 	if c, ok := e.sizes[id]; ok {
 		clocks, bytes = c[0], c[1]
 	} else {
 		clocks, bytes = e.t.unitCost(e.path, x.rows, x.cols, x.depth, e.g.dt)
+		if x.pair {
+			bytes -= float64(float64(ceilDiv(x.rows, e.t.instrM)*x.cols*x.depth) * float64(e.g.dt.Bits()) / 16)
+		}
 		if e.sizes == nil {
 			e.sizes = map[[2]int64][2]float64{}
 		}

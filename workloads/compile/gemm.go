@@ -75,6 +75,7 @@ type gemmTile struct {
 	split             int64
 	inPlace           bool // partial sums are added up in the shared cache
 	swap              bool // rows of tiles run along N
+	pair              bool // programs below each other hold half of the columns' operand each
 	stream            bool // the last partial wave is cut along K
 	band              int64
 	walk              int64    // tiles that a tile program computes, one after the other along its row
@@ -359,6 +360,7 @@ func (c *coder) search(g *gemm, path matrixPath) (gemmTile, error) {
 			}
 			for _, depth := range rules.depths(g.dt) {
 				x := gemmTile{rows: shape[0], cols: shape[1], depth: depth, swap: swap, walk: 1, promote: e.promotions(depth)}
+				x.pair = t.pair && path == asyncPath && x.rows == t.instrM && er > x.rows
 				stage := e.stage(&x)
 				least = min(least, stage*int64(rules.minStages)+rules.margin)
 				last := 0
@@ -819,7 +821,7 @@ func (w *gemmWriter) part(r *run, sm, sn segment, split, base int64) {
 		body = vector(body, 0, c.t.productOps(x.rows, x.cols, x.depth), g.dt)
 		body = append(body, trace.Instr{Kind: trace.Scratch, Count: int64(bytes)})
 	} else {
-		body = append(body, trace.Instr{Kind: trace.MatMul, M: x.rows, N: x.cols, K: x.depth, DType: g.dt})
+		body = append(body, trace.Instr{Kind: trace.MatMul, M: x.rows, N: x.cols, K: x.depth, DType: g.dt, Pair: x.pair})
 	}
 	body = vector(body, 0, x.promote*x.rows*x.cols, dtype.FP32)
 	for range x.waits + x.scales {
@@ -886,7 +888,7 @@ func (w *gemmWriter) walkTiles() {
 	w.multicast(&la, &lb, [4]int64{groups, down, 1, 1})
 	body := []trace.Instr{la, lb}
 	body = vector(body, 0, g.unpackA*x.rowTile()*depth+g.unpackB*x.colTile()*depth, g.dt)
-	body = append(body, trace.Instr{Kind: trace.MatMul, M: x.rows, N: x.cols, K: depth, DType: g.dt})
+	body = append(body, trace.Instr{Kind: trace.MatMul, M: x.rows, N: x.cols, K: depth, DType: g.dt, Pair: x.pair})
 	body = vector(body, 0, x.promote*x.rows*x.cols, dtype.FP32)
 	for range x.waits + x.scales {
 		body = append(body, barrier(0))
@@ -943,6 +945,7 @@ func (w *gemmWriter) multicast(la, lb *trace.Instr, grid [4]int64) {
 	if n := min(w.x.cluster[1], grid[1]); n > 1 {
 		cols.Share = n
 	}
+	cols.Pair = w.x.pair
 }
 
 // epilogue is what happens to the sums of a tile before they are stored.

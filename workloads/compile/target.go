@@ -29,6 +29,7 @@ type target struct {
 	instrM       int64   // rows of one matrix instruction
 	instrN       int64
 	instrK       int64 // bytes
+	pair         bool  // neighbouring cores compute a tile together
 	systolic     *arch.Systolic
 	serial       bool
 	special      float64
@@ -68,6 +69,7 @@ func newTarget(c *arch.Chip, launch string) *target {
 		scratchRate:  float64(c.Cores.Scratchpad.Bandwidth.Value),
 		sustained:    float64(m.Sustained.Value),
 		sums:         int64(m.Sums.Value),
+		pair:         m.Pair.Value == 2,
 		instrM:       m.Tile.Value,
 		instrN:       m.TileN.Value,
 		instrK:       int64(m.TileK.Value),

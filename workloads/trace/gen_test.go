@@ -148,12 +148,13 @@ func genInstr(rt *rapid.T, p *Program, part *Part, loop bool, trips int64) Instr
 		in.Sync, in.Random = flag("sync"), flag("random")
 		if in.Kind == Load {
 			in.Share = rapid.Int64Range(0, part.Tiles()).Draw(rt, "share")
+			in.Pair = flag("pair")
 		} else {
 			in.Atomic = flag("atomic")
 		}
 	case MatMul:
 		in.M, in.N, in.K = count(1)%64+1, count(1)%64+1, count(1)%64+1
-		in.Count, in.FromReg, in.DType = count(0), flag("fromreg"), genFormat(rt)
+		in.Count, in.FromReg, in.Pair, in.DType = count(0), flag("fromreg"), flag("pair"), genFormat(rt)
 	case Vector:
 		in.Count, in.DType = count(1), genFormat(rt)
 	case Special, Scratch:

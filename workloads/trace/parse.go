@@ -34,9 +34,9 @@ var forms = map[string]string{
 	"part":    "part grid=X[,Y[,Z[,W]]] [swizzle=N] [reverse]",
 	"loop":    "loop COUNT [stages=N] [ways=N]",
 	"do":      "do",
-	"load":    "load SLOT ROWSxCOLS [row=EXPR] [col=EXPR] [share=N] [sync] [random] [op=N]",
+	"load":    "load SLOT ROWSxCOLS [row=EXPR] [col=EXPR] [share=N] [sync] [random] [pair] [op=N]",
 	"store":   "store SLOT ROWSxCOLS [row=EXPR] [col=EXPR] [sync] [random] [atomic] [op=N]",
-	"matmul":  "matmul MxNxK FORMAT [count=N] [fromreg] [op=N]",
+	"matmul":  "matmul MxNxK FORMAT [count=N] [fromreg] [pair] [op=N]",
 	"vector":  "vector COUNT FORMAT [op=N]",
 	"special": "special COUNT [op=N]",
 	"scratch": "scratch BYTES [op=N]",
@@ -703,6 +703,10 @@ func (in *Instr) flag(word []byte) *bool {
 	case "atomic":
 		if in.Kind == Store {
 			return &in.Atomic
+		}
+	case "pair":
+		if in.Kind == Load || in.Kind == MatMul {
+			return &in.Pair
 		}
 	case "fromreg":
 		if in.Kind == MatMul {

@@ -177,6 +177,7 @@ type Instr struct {
 	Share      int64 // tile programs that share one fetch (multicast); 0 reads as 1
 	Sync       bool  // through registers by the threads (synchronous), not by a copy engine
 	Random     bool  // rows at unpredictable places (gather)
+	Pair       bool  // Load: of two neighbouring tile programs each brings half for both; MatMul: of operand B each holds half
 	Atomic     bool  // Store: added into what is there (split-K reduction)
 
 	// MatMul: M x N x K products, Count times each iteration.

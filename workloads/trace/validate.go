@@ -456,10 +456,10 @@ func (v *validator) expr(p place, what string, e *Expr, grid [4]int64, trips *in
 
 // uses says which fields a kind of instruction has: those of the others must be
 // zero, as the text form has no place for them.
-var uses = [...]struct{ region, share, atomic, products, format, count bool }{
-	Load:    {region: true, share: true},
+var uses = [...]struct{ region, share, atomic, products, format, count, pair bool }{
+	Load:    {region: true, share: true, pair: true},
 	Store:   {region: true, atomic: true},
-	MatMul:  {products: true, format: true, count: true},
+	MatMul:  {products: true, format: true, count: true, pair: true},
 	Vector:  {format: true, count: true},
 	Special: {count: true},
 	Scratch: {count: true},
@@ -483,6 +483,7 @@ func (in *Instr) stray() (fields []string) {
 		{"sync", in.Sync, u.region},
 		{"random", in.Random, u.region},
 		{"atomic", in.Atomic, u.atomic},
+		{"pair", in.Pair, u.pair},
 		{"m", in.M != 0, u.products},
 		{"n", in.N != 0, u.products},
 		{"k", in.K != 0, u.products},

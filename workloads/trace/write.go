@@ -124,10 +124,10 @@ func (e *emitter) instr(p *Program, in *Instr) {
 		if in.Col != (Expr{}) {
 			e.text(" col=").expr(&in.Col)
 		}
-		e.nonzero("share", in.Share).flag("sync", in.Sync).flag("random", in.Random).flag("atomic", in.Atomic)
+		e.nonzero("share", in.Share).flag("sync", in.Sync).flag("random", in.Random).flag("atomic", in.Atomic).flag("pair", in.Pair)
 	case MatMul:
 		e.text(" ").shape(in.M, in.N).text("x").int(in.K).text(" ").text(in.DType.String())
-		e.nonzero("count", in.Count).flag("fromreg", in.FromReg)
+		e.nonzero("count", in.Count).flag("fromreg", in.FromReg).flag("pair", in.Pair)
 	case Vector:
 		e.text(" ").int(in.Count).text(" ").text(in.DType.String())
 	case Special, Scratch:
