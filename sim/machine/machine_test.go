@@ -3,6 +3,7 @@ package machine_test
 import (
 	"fmt"
 	"math"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -408,5 +409,66 @@ func BenchmarkReplay(b *testing.B) {
 				replay(b, c, tr, machine.Options{})
 			}
 		})
+	}
+}
+
+// A load that is over before the limiter's window may take more power than the
+// cap: it goes at the excursion's clock, one in between at a clock in between,
+// and a long one at that of a load without end.
+func TestPowerWindow(t *testing.T) {
+	c := load(t, "h100-sxm", "power.window=50 ms", "power.excursion=1.2")
+	tr := parse(t, gemm{m: 8192, n: 8192, k: 8192, bm: 128, bn: 256, bk: 64, stages: 4, share: 2, swizzle: 16}.text())
+	run := func(n int64) *result.Result { return replay(t, c, tr, machine.Options{Replays: n}) }
+	endless, short, middle, long := run(0), run(1), run(38), run(100)
+	if long.LatencyPS != endless.LatencyPS {
+		t.Errorf("a long load takes %d ps, one without end %d", long.LatencyPS, endless.LatencyPS)
+	}
+	if short.LatencyPS >= middle.LatencyPS || middle.LatencyPS >= endless.LatencyPS {
+		t.Errorf("a short load takes %d ps, a longer one %d, one without end %d", short.LatencyPS, middle.LatencyPS, endless.LatencyPS)
+	}
+	if free := replay(t, c, tr, machine.Options{NoCap: true}); short.LatencyPS <= free.LatencyPS {
+		t.Errorf("a short load takes %d ps, without any limit %d: the excursion does not act", short.LatencyPS, free.LatencyPS)
+	}
+	for _, tt := range []struct {
+		res  *result.Result
+		want float64
+	}{{endless, 700}, {short, 840}} {
+		if w := tt.res.Energy.MeanW; math.Abs(w/tt.want-1) > 0.01 {
+			t.Errorf("%.0f W, want %.0f", w, tt.want)
+		}
+	}
+}
+
+// Half of the columns' operand comes from the neighbour: less is loaded and
+// read, as much comes from main memory.
+func TestPair(t *testing.T) {
+	c := load(t, "b200-sxm")
+	text := gemm{m: 4096, n: 4096, k: 4096, bm: 128, bn: 256, bk: 64, stages: 4, swizzle: 8}.text()
+	alone := replay(t, c, parse(t, text), machine.Options{NoCap: true})
+	text = strings.Replace(text, "matmul 128x256x64 bf16", "matmul 128x256x64 bf16 pair", 1)
+	text = regexp.MustCompile(`load b .*256x64`).ReplaceAllString(text, "$0 pair")
+	if strings.Count(text, "pair") != 2 {
+		t.Fatalf("the trace has another form:\n%s", text)
+	}
+	pair := replay(t, c, parse(t, text), machine.Options{NoCap: true})
+	if a, p := alone.Levels[2].ReadBytes, pair.Levels[2].ReadBytes; a != p {
+		t.Errorf("%d bytes of main memory, alone %d", p, a)
+	}
+	if a, p := alone.Levels[1].ReadBytes, pair.Levels[1].ReadBytes; 3*p != 2*a {
+		t.Errorf("%d bytes of the shared cache, alone %d; want two thirds", p, a)
+	}
+	if pair.LatencyPS*5 > alone.LatencyPS*4 {
+		t.Errorf("%d ps, alone %d", pair.LatencyPS, alone.LatencyPS)
+	}
+}
+
+// Data that all cores read take their place in both partitions of the cache.
+func TestPartitions(t *testing.T) {
+	one := load(t, "h100-sxm", "memory.l2.partitions=2", "memory.l2.capacity=32 MiB")
+	tr := parse(t, gemm{m: 128, n: 4096, k: 2560, bm: 128, bn: 64, bk: 64, stages: 4, cache: "warm"}.text()) // a weight of 20 MiB
+	half := replay(t, one, tr, machine.Options{})
+	all := replay(t, load(t, "h100-sxm", "memory.l2.capacity=64 MiB"), tr, machine.Options{})
+	if 10*all.Levels[2].ReadBytes > half.Levels[2].ReadBytes {
+		t.Errorf("32 MiB in two partitions miss %d bytes, 64 MiB %d; want most and next to nothing", half.Levels[2].ReadBytes, all.Levels[2].ReadBytes)
 	}
 }

@@ -132,6 +132,22 @@ func TestResidency(t *testing.T) {
 			t.Errorf("%+v with weights %d of %d: %s, want %s", tt.cache, tt.weights, tt.footprint, got, tt.want)
 		}
 	}
+	for _, tt := range []struct {
+		cache   Cache
+		load    Load
+		weights int64
+		want    int64
+	}{
+		{Cache{State: "warm"}, Load{Replays: 9}, size, 9},
+		{Cache{State: "rotate", Copies: 5, Cover: true}, Load{Replays: 9}, size/3 + 1, 27},
+		{Cache{State: "rotate", Copies: 5}, Load{Replays: 9}, 4 * size, 45},
+		{Cache{State: "rotate", Copies: 5}, Load{}, size, 0},
+	} {
+		h := &Harness{Cache: tt.cache, Load: tt.load}
+		if got := h.replays(c, tt.weights); got != tt.want {
+			t.Errorf("%+v, %+v: %d replays, want %d", tt.cache, tt.load, got, tt.want)
+		}
+	}
 	tpu := chipOf(t, "tpu-v4")
 	if got := (&Harness{Cache: Cache{State: "warm"}}).residency(tpu, 1, 1); got != "cold" {
 		t.Errorf("without a cache: %s", got)
@@ -167,6 +183,11 @@ func TestRead(t *testing.T) {
 		if p.us != tt.want || p.bound != 8 {
 			t.Errorf("%s: %v us with bound %v, want %v with 8", tt.name, p.us, p.bound, tt.want)
 		}
+	}
+	far := &arch.Chip{}
+	far.Memory.DRAM.Latency.Value = us / 4
+	if p := (&Harness{Launch: "none", Code: 4}).read(b, g, far, func(op string) bool { return op == "b" }); p.us != 5+2+2*4*0.25 {
+		t.Errorf("with code from main memory: %+v", p)
 	}
 	if p := (&Harness{Launch: "graph"}).read(b, g, &arch.Chip{}, func(string) bool { return true }); p.us != 17 || p.bound != 9 {
 		t.Errorf("of all: %+v", p)

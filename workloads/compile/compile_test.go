@@ -135,7 +135,7 @@ func TestDecodeProduct(t *testing.T) {
 	// The weight lies along the rows of the matrix instruction.
 	tr := compileOp(t, asyncChip(), "gemm:m=1,n=8192,k=8192")
 	for _, in := range tr.Programs[0].Parts[0].Code[0].Body {
-		if in.Kind == trace.MatMul && (in.M < 64 || in.N > 8) {
+		if in.Kind == trace.MatMul && (in.M < 64 || in.N > 32) {
 			t.Errorf("tile %d x %d for one row", in.M, in.N)
 		}
 	}
@@ -504,6 +504,25 @@ func BenchmarkSearch(b *testing.B) {
 	for b.Loop() {
 		if _, _, err := Compile(g, plan.Plan{DType: dtype.BF16}, chip, Options{}); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// Cores that work in pairs load half of the columns' operand each, where there
+// is a tile program to pair with.
+func TestPairs(t *testing.T) {
+	chip := asyncChip()
+	chip.Cores.Matrix.Pair, chip.Cores.Matrix.Tile = fig[int64](2), fig[int64](128)
+	for _, tt := range []struct {
+		spec string
+		want bool
+	}{{"gemm:m=4096,n=4096,k=4096", true}, {"gemm:m=16,n=16,k=256", false}} {
+		got := false
+		for _, in := range compileOp(t, chip, tt.spec).Programs[0].Parts[0].Code[0].Body {
+			got = got || in.Pair
+		}
+		if got != tt.want {
+			t.Errorf("%s: paired is %v, want %v", tt.spec, got, tt.want)
 		}
 	}
 }
