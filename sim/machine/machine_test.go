@@ -443,7 +443,7 @@ func TestPowerWindow(t *testing.T) {
 // read, as much comes from main memory.
 func TestPair(t *testing.T) {
 	c := load(t, "b200-sxm")
-	text := gemm{m: 4096, n: 4096, k: 4096, bm: 128, bn: 256, bk: 64, stages: 4, swizzle: 8}.text()
+	text := gemm{m: 32768, n: 8192, k: 2048, bm: 128, bn: 256, bk: 64, stages: 4, swizzle: 8}.text()
 	alone := replay(t, c, parse(t, text), machine.Options{NoCap: true})
 	text = strings.Replace(text, "matmul 128x256x64 bf16", "matmul 128x256x64 bf16 pair", 1)
 	text = regexp.MustCompile(`load b .*256x64`).ReplaceAllString(text, "$0 pair")

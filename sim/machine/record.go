@@ -298,7 +298,7 @@ func (k *kernel) sort() {
 func alike(a, b []trace.Step) bool {
 	return slices.EqualFunc(a, b, func(s, t trace.Step) bool {
 		return slices.EqualFunc(s.Body, t.Body, func(x, y trace.Instr) bool {
-			return x.Kind == y.Kind && x.Slot == y.Slot && x.Rows == y.Rows && x.Cols == y.Cols && x.Share == y.Share
+			return x.Kind == y.Kind && x.Slot == y.Slot && x.Rows == y.Rows && x.Cols == y.Cols && x.Share == y.Share && x.Pair == y.Pair
 		})
 	})
 }

@@ -269,7 +269,7 @@ func (k *kernel) like(s *trace.Step, tiles [][4]int64, n int64, mean traffic) tr
 			if asked == 0 {
 				continue
 			}
-			k.ask(w.in, float64(asked*st.n), &sum)
+			k.ask(w.in, own(w.in, asked*st.n), &sum)
 			if w.in.Kind == trace.Load {
 				sum.fetch += float64(asked*st.n) / float64(max(1, w.in.Share))
 				k.covers(w.in, l, r0, r1, c0, c1)
@@ -311,6 +311,14 @@ type sweep struct {
 	first, end int
 }
 
+// own is the part of a number of bytes that tile programs bring themselves.
+func own(in *trace.Instr, bytes int64) float64 {
+	if in.Pair {
+		return float64(bytes) / 2 // the other half lies in the neighbour
+	}
+	return float64(bytes)
+}
+
 // ask accounts for bytes asked of the shared cache (or of main memory).
 func (k *kernel) ask(in *trace.Instr, total float64, sum *traffic) {
 	switch {
@@ -325,10 +333,7 @@ func (k *kernel) ask(in *trace.Instr, total float64, sum *traffic) {
 
 // sweep accesses one region for n tile programs.
 func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int64, sum *traffic) {
-	total := float64(asked * n)
-	if in.Pair {
-		total /= 2 // the other half lies in the neighbour
-	}
+	total := own(in, asked*n)
 	run := min(l.rowBytes, max(1, (in.Cols*l.elemBits+7)/8))
 	if run == l.rowBytes {
 		run *= r1 - r0
