@@ -1006,13 +1006,14 @@ func (w *gemmWriter) epilogue(r *run, sm, sn segment, at func(first, step int64,
 	return append(body, store(0, w.cc, row, col, sm.size, cols))
 }
 
-// epilogueWaits is how often the threads of a tile wait for each other while
-// they pass its sums through the scratchpad.
+// epilogueWaits is the waits, as long as a barrier, of the threads of a tile
+// while they pass its sums through the scratchpad, some at a time.
 func epilogueWaits(r *gemmRules, x *gemmTile) int64 {
 	if r.stepSums == 0 || x.threads == 0 {
 		return 0
 	}
-	return min(200, 6*ceilDiv(x.rows*x.cols, int64(x.threads)*r.stepSums))
+	const trips = 6 // write, wait, read, convert, store, wait
+	return trips * ceilDiv(x.rows*x.cols, int64(x.threads)*r.stepSums)
 }
 
 // maxInFlight is how many loads a thread of a reduction has under way at most.
