@@ -68,10 +68,11 @@ func (l *layout) bytes(b int64, bits uint64) int64 {
 // cache is a set-associative cache of blocks with hashed sets, each a stack in
 // order of use: the least recently used block goes. Hashing spreads a working
 // set unevenly over the sets, so that hits fade over a range around the
-// capacity and do not stop at it, as they do on GPUs. Its capacity is that for
-// data that all cores read, which lie in every partition: in the GEMM tables of
-// ai-dynamo/aiconfigurator, weights that take turns in 0.6 to 1.0 times the
-// whole capacity of A100, H100 and GB200 find little left in it. What happens next depends on
+// capacity and do not stop at it, as they do on GPUs. Weights that take turns have
+// the capacity of one partition: in the GEMM tables of ai-dynamo/aiconfigurator,
+// those of 0.5 to 1.0 times the whole capacity find next to nothing left in it
+// on A100 and H100. A single working set keeps all of it (RRZE-HPC/gpu-benches,
+// gpu-l2-cache). What happens next depends on
 // nothing but the order of accesses, so that equal states lead to equal
 // futures.
 type cache struct {

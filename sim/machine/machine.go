@@ -127,7 +127,11 @@ func Replay(chip *arch.Chip, tr *trace.Trace, opt Options) (*result.Result, erro
 	}
 	r.place(copies)
 	if l2 := chip.Memory.L2; l2 != nil {
-		r.cache = newCache(int64(l2.Shared()), r.layouts)
+		room := l2.Capacity.Value
+		if copies > 1 {
+			room = l2.Shared()
+		}
+		r.cache = newCache(int64(room), r.layouts)
 		r.before = r.cache.clone()
 	}
 	var runs []*measured

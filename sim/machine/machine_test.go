@@ -462,10 +462,10 @@ func TestPair(t *testing.T) {
 	}
 }
 
-// Data that all cores read take their place in both partitions of the cache.
+// Copies of weights that take turns have the capacity of one partition.
 func TestPartitions(t *testing.T) {
 	one := load(t, "h100-sxm", "memory.l2.partitions=2", "memory.l2.capacity=32 MiB")
-	tr := parse(t, gemm{m: 128, n: 4096, k: 2560, bm: 128, bn: 64, bk: 64, stages: 4, cache: "warm"}.text()) // a weight of 20 MiB
+	tr := parse(t, gemm{m: 128, n: 2048, k: 2560, bm: 128, bn: 64, bk: 64, stages: 4, cache: "rotate:2"}.text()) // weights of 10 MiB
 	half := replay(t, one, tr, machine.Options{})
 	all := replay(t, load(t, "h100-sxm", "memory.l2.capacity=64 MiB"), tr, machine.Options{})
 	if 10*all.Levels[2].ReadBytes > half.Levels[2].ReadBytes {

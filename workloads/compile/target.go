@@ -120,7 +120,7 @@ func newTarget(c *arch.Chip, launch string) *target {
 	}
 	if l2 := c.Memory.L2; l2 != nil {
 		t.l2 = true
-		t.l2Capacity = float64(l2.Shared())
+		t.l2Capacity = float64(l2.Capacity.Value)
 		t.l2Rate = float64(l2.Bandwidth.Value)
 		t.port = float64(l2.Port.Value)
 		t.l2Latency = clocks(int64(l2.Latency.Value))
