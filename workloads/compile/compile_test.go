@@ -526,3 +526,17 @@ func TestPairs(t *testing.T) {
 		}
 	}
 }
+
+// Kernels of chips with accumulator memory set up under the kernel before.
+func TestSetup(t *testing.T) {
+	early := asyncChip()
+	early.Cores.Matrix.Sums = fig(256 * unit.KiB)
+	for _, tt := range []struct {
+		chip *arch.Chip
+		want int64
+	}{{asyncChip(), asyncSetup}, {early, sumsSetup}, {syncChip(), syncSetup}} {
+		if got := compileOp(t, tt.chip, "gemm:m=512,n=512,k=512").Programs[0].Setup; got != tt.want {
+			t.Errorf("%s: set-up of %d clocks, want %d", tt.chip.Name, got, tt.want)
+		}
+	}
+}

@@ -610,6 +610,9 @@ func (c *coder) write(g *gemm, path matrixPath, x *gemmTile) {
 	}
 	c.begin(name, x.threads, x.registers, x.scratch)
 	c.prog.Setup = c.m.prof.gemm(path).setup
+	if n := c.m.prof.gemm(path).sumsSetup; n > 0 && path == asyncPath && c.t.sums > 0 {
+		c.prog.Setup = n
+	}
 	w := &gemmWriter{c: c, g: g, x: x, path: path}
 	w.slots()
 	if x.walk > 1 {
