@@ -380,7 +380,7 @@ func (c *coder) search(g *gemm, path matrixPath) (gemmTile, error) {
 					last = x.stages
 					x.scratch = int64(x.stages)*stage + rules.margin
 					rules.resources(&x)
-					if t.sums > 0 {
+					if rules.sumsSetup > 0 && t.sums > 0 {
 						x.waits = 0 // one thread issues ahead, and nobody reads the sums in between
 					}
 					if int64(x.registers) > rules.maxRegs {

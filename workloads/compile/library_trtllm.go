@@ -58,7 +58,8 @@ var trtllmSM100 = func() profile {
 	p.name = "trtllm-deepgemm-sm100"
 	a := &p.async
 	a.tiles = [][2]int64{{128, 16}, {128, 32}, {128, 64}, {128, 96}, {128, 128}, {128, 160}, {128, 192}, {128, 224}, {128, 256}}
-	a.setup = 4500
+	a.setup, a.sumsSetup = 4500, 0
+	a.waits = 3
 	a.staging = 10
 	return p
 }()
@@ -79,7 +80,7 @@ var trtllmFP4 = func() profile {
 	a.splits = []int64{1}
 	a.overlap = 2
 	a.waits, a.scales = 0, 60
-	a.setup = 6000
+	a.setup, a.sumsSetup = 6000, 0
 	p.stream.groupRow = true
 	return p
 }()

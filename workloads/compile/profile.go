@@ -66,7 +66,7 @@ type gemmRules struct {
 	results int64 // instructions of a thread for each element of a whole tile of the result: its address, whether it is inside, scale, store
 
 	setup       int64 // clocks of a tile program besides its loop and its epilogue
-	sumsSetup   int64 // the same where the matrix unit has memory of its own for sums: such kernels set up under the one before (programmatic dependent launch); 0: setup
+	sumsSetup   int64 // the same where the matrix unit has memory of its own for sums: kernels made for it set up under the one before (programmatic dependent launch), and their products wait for none of an iteration; 0: as elsewhere
 	reduceSetup int64 // the same of the kernel that adds partial sums
 
 	overlap  int   // iterations whose products and waits overlap; 0: one for each group of threads that takes products
