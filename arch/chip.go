@@ -115,7 +115,7 @@ type Cache struct {
 	Far        config.Figure[unit.Duration]      `yaml:"far_latency,optional" bound:">0" doc:"Load-to-use latency of a hit in a far partition; that of the near one unless given."`
 }
 
-// Shared is the capacity for weights that take turns. A partition caches what the cores next to it access (NVIDIA A100
+// Shared is the capacity for weights that take turns, or one that is as large as all of them. A partition caches what the cores next to it access (NVIDIA A100
 // Tensor Core GPU Architecture white paper), so what cores of all partitions read in turn takes its place in each.
 func (c *Cache) Shared() unit.Bytes {
 	return c.Capacity.Value / unit.Bytes(max(1, c.Partitions.Value))

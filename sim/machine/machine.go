@@ -128,7 +128,7 @@ func Replay(chip *arch.Chip, tr *trace.Trace, opt Options) (*result.Result, erro
 	r.place(copies)
 	if l2 := chip.Memory.L2; l2 != nil {
 		room := l2.Capacity.Value
-		if copies > 1 {
+		if strings.HasPrefix(tr.Header.Cache, "rotate:") {
 			room = l2.Shared()
 		}
 		r.cache = newCache(int64(room), r.layouts)
