@@ -104,6 +104,7 @@ type kernel struct {
 	path  [limits]float64
 	spans []span
 	trace bool
+	later bool // tile programs to start follow others on their core
 	last  event.Time
 }
 
@@ -437,6 +438,7 @@ func (k *kernel) dispatch(now event.Time, free int) {
 		}
 		return
 	}
+	k.later = now > 0
 	classes := k.classify()
 	for i := range classes {
 		c := &classes[i]

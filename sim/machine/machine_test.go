@@ -136,7 +136,7 @@ func replay(t testing.TB, c *arch.Chip, tr *trace.Trace, o machine.Options) *res
 // tile program by itself agree within 1 %. Two cases are known to differ: where the shared
 // cache is the limit, requests queue first come, first served, so that tile
 // programs spread out in time and hide each other's prologues, which the
-// steady state, advancing a wave in step, does not see; and two interleaved iterations collide on
+// steady state, advancing a wave in step, does not see; and two interleaved iterations, or two groups, collide on
 // the matrix unit now and then.
 func TestSteadyStateAgreesWithSteps(t *testing.T) {
 	for _, tc := range []struct {
@@ -152,6 +152,7 @@ func TestSteadyStateAgreesWithSteps(t *testing.T) {
 		{"stream", "h100-sxm", stream(65536, 2), 0.015},
 		{"attention", "h100-sxm", attention(4096, 16, 1), 0.01},
 		{"attention interleaved", "h100-sxm", attention(8192, 16, 2), 0.03},
+		{"attention in groups", "h100-sxm", strings.Replace(attention(8192, 16, 1), "ways=1", "groups=2", 1), 0.05},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c, tr := load(t, tc.chip), parse(t, tc.text)
@@ -162,6 +163,43 @@ func TestSteadyStateAgreesWithSteps(t *testing.T) {
 				t.Errorf("steady state %.2f us, step by step %.2f us: %.2f %% apart; limited by %s", steady.LatencyUS, steps.LatencyUS, 100*d, steady.Ops[0].LimitedBy)
 			}
 		})
+	}
+}
+
+// Two groups that each compute half of every iteration take less than one that
+// computes all of it, and not less than the busiest unit.
+func TestGroups(t *testing.T) {
+	c := load(t, "h100-sxm")
+	us := func(groups string) float64 {
+		tr := parse(t, strings.Replace(attention(4096, 32, 1), "ways=1", groups, 1))
+		return replay(t, c, tr, machine.Options{NoCap: true}).LatencyUS
+	}
+	one, two, four := us("groups=1"), us("groups=2"), us("groups=4")
+	if !(two < 0.7*one) || !(four <= two) {
+		t.Errorf("one group %.1f us, two %.1f us, four %.1f us", one, two, four)
+	}
+	matrix := 32 * 33 * 16.0 * 2 * 128 * 128 * 128 * 2 / (132 * 4096 * 0.96) / 1980 // us
+	if four < matrix {
+		t.Errorf("four groups %.1f us, the matrix unit alone %.1f us", four, matrix)
+	}
+}
+
+// A persistent program starts and loads once; from then on its loops follow each
+// other.
+func TestPersistent(t *testing.T) {
+	c := load(t, "h100-sxm")
+	us := func(flag string, heads int64) float64 {
+		tr := parse(t, strings.Replace(attention(1024, heads, 1), "slots=q,k,v,o", "slots=q,k,v,o"+flag, 1))
+		return replay(t, c, tr, machine.Options{NoCap: true}).LatencyUS
+	}
+	// Tiles of 1 to 8 iterations, four and eight for each core.
+	plain, persistent := us("", 132)-us("", 66), us(" persistent", 132)-us(" persistent", 66)
+	chain := (2*2*128*128*128/(4096*0.96) + 65536/256 + 16384/16) / 1980 // us of an iteration
+	if persistent < 4*4.5*chain*0.99 || persistent > 4*4.5*chain*1.1 {
+		t.Errorf("four tiles more take %.2f us, their arithmetic %.2f us", persistent, 4*4.5*chain)
+	}
+	if plain < persistent+4*0.5 {
+		t.Errorf("four tiles more take %.2f us, as tile programs of their own %.2f us", persistent, plain)
 	}
 }
 

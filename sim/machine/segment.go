@@ -87,7 +87,46 @@ func (k *kernel) segments(c *class, cost *spent) []segment {
 		cost.mem.add(t, 1)
 		segs = k.step(segs, s, &k.steps[c.part][i], float64(n), t, cost)
 	}
+	if k.prog.Persistent && k.later {
+		segs = overlap(segs)
+	}
 	return segs
+}
+
+// overlap is the segments of a tile that a persistent program computes after
+// another one: it does not wait for loads, which ran ahead, and what is loaded
+// and stored once moves beside its longest loop.
+func overlap(segs []segment) []segment {
+	longest := -1
+	for i := range segs {
+		if s := &segs[i]; s.iters > 0 && !s.once && (longest < 0 || s.iters > segs[longest].iters) {
+			longest = i
+		}
+	}
+	if longest < 0 {
+		return segs
+	}
+	l := &segs[longest]
+	var out []segment
+	for i := range segs {
+		s := &segs[i]
+		switch {
+		case s.iters == 0: // a wait
+		case s.once && i != longest:
+			for u := range l.work {
+				l.work[u] += s.work[u] / l.iters
+			}
+			l.l2 += s.l2 / l.iters
+			l.dram += s.dram / l.iters
+			l.spill += s.spill
+		}
+	}
+	for i := range segs {
+		if s := &segs[i]; s.iters > 0 && !s.once {
+			out = append(out, *s)
+		}
+	}
+	return out
 }
 
 // setup is the time of the set-up code that each core pays once in a launch:
@@ -110,6 +149,7 @@ type arithmetic struct {
 func (k *kernel) arithmetic(s *trace.Step) (a arithmetic, err error) {
 	m := k.m
 	a.op = -1
+	own := k.warps * float64(max(1, s.Groups)) // of a unit, in the chain of one group
 	for i := range s.Body {
 		in := &s.Body[i]
 		if a.op < 0 || in.Kind == trace.MatMul {
@@ -123,7 +163,7 @@ func (k *kernel) arithmetic(s *trace.Step) (a arithmetic, err error) {
 			}
 			a.work[shMatrix] += ps
 			a.work[shScratch] += bytes / m.vmem
-			a.chain += ps / k.warps
+			a.chain += ps / own
 			a.cost.matrix += ps
 			a.cost.flops[in.DType] += flops
 			a.cost.operand += bytes
@@ -134,19 +174,19 @@ func (k *kernel) arithmetic(s *trace.Step) (a arithmetic, err error) {
 				return a, err
 			}
 			a.work[shVector] += ps
-			a.chain += ps / k.warps
+			a.chain += ps / own
 			a.cost.vector += float64(in.Count)
 			a.units |= 1 << shVector
 		case trace.Special:
 			ps := float64(in.Count) / m.special
 			a.work[shSpecial] += ps
-			a.chain += ps / k.warps
+			a.chain += ps / own
 			a.cost.special += float64(in.Count)
 			a.units |= 1 << shSpecial
 		case trace.Scratch:
 			ps := float64(in.Count) / m.vmem
 			a.work[shScratch] += ps
-			a.chain += ps
+			a.chain += ps / float64(max(1, s.Groups))
 			a.cost.scratch += float64(in.Count)
 			a.units |= 1 << shScratch
 		case trace.Barrier:

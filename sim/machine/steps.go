@@ -39,6 +39,7 @@ type tileState struct {
 	arrived int64
 	done    int64 // iterations of the present step whose arithmetic is over
 	active  int   // iterations in arithmetic
+	ended   int64 // groups of threads that are through an iteration
 	started int64
 }
 
@@ -46,6 +47,7 @@ type tileState struct {
 type stepWork struct {
 	n            int64
 	stages, ways int64
+	groups       int64
 	lat          float64
 	load, fetch  float64 // bytes of an iteration
 	dram, spill  float64
@@ -168,9 +170,9 @@ func (s *stepper) dispatch(now event.Time) error {
 func (s *stepper) work(st *trace.Step, n int64, t traffic) (stepWork, error) {
 	k, m := s.k, s.k.m
 	f := float64(n)
-	w := stepWork{n: n, stages: 1, ways: 1, load: t.load / f, fetch: t.fetch / f, dram: t.dram / f, spill: t.spill / f, store: t.store / f}
+	w := stepWork{n: n, stages: 1, ways: 1, groups: 1, load: t.load / f, fetch: t.fetch / f, dram: t.dram / f, spill: t.spill / f, store: t.store / f}
 	if st.Count != nil {
-		w.stages, w.ways = int64(max(1, st.Stages)), int64(max(1, st.Ways))
+		w.stages, w.ways, w.groups = int64(max(1, st.Stages)), int64(max(1, st.Ways)), int64(max(1, st.Groups))
 	}
 	if t.load > 0 {
 		w.lat = m.l2Lat + float64((m.dramLat-m.l2Lat)*t.late/t.load)
@@ -204,6 +206,14 @@ func (s *stepper) work(st *trace.Step, n int64, t traffic) (stepWork, error) {
 			w.ops = append(w.ops, unitTime{shares, 0, ps})
 		}
 	}
+	if w.groups > 1 { // each has its part
+		for i := range w.ops {
+			o := &w.ops[i]
+			if o.ps /= float64(w.groups); o.unit < shares {
+				o.own /= float64(w.groups)
+			}
+		}
+	}
 	return w, nil
 }
 
@@ -229,7 +239,7 @@ func (s *stepper) start(now event.Time, a, _ int32) error {
 		s.last = max(s.last, now)
 		return s.dispatch(now)
 	}
-	t.issued, t.arrived, t.done, t.started, t.active = 0, 0, 0, 0, 0
+	t.issued, t.arrived, t.done, t.started, t.active, t.ended = 0, 0, 0, 0, 0, 0
 	s.issue(now, a)
 	return nil
 }
@@ -262,7 +272,9 @@ func (s *stepper) issue(now event.Time, a int32) {
 	for t.started < t.arrived && int64(t.active) < w.ways {
 		t.started++
 		t.active++
-		s.sim.At(now, s.onOp, a, 0)
+		for range w.groups {
+			s.sim.At(now, s.onOp, a, 0)
+		}
 	}
 }
 
@@ -288,17 +300,20 @@ func (s *stepper) op(now event.Time, a, b int32) error {
 	}
 	if w.store > 0 && int(b) == len(w.ops) {
 		m := s.k.m
-		end := reserve(&s.free[t.core].unit[shPort], float64(now), w.store/m.portPS)
+		end := reserve(&s.free[t.core].unit[shPort], float64(now), w.store/float64(w.groups)/m.portPS)
 		if m.l2 {
-			end = max(end, reserve(&s.l2, float64(now), w.store/m.capPS))
+			end = max(end, reserve(&s.l2, float64(now), w.store/float64(w.groups)/m.capPS))
 			if w.load == 0 && w.spill > 0 {
 				// Stores stall only behind a full queue of earlier writes.
 				end = max(end, reserve(&s.dram, float64(now), w.spill/m.dramPS)-writeWindow)
 			}
 		} else {
-			end = max(end, reserve(&s.dram, float64(now), w.store/m.dramPS))
+			end = max(end, reserve(&s.dram, float64(now), w.store/float64(w.groups)/m.dramPS))
 		}
 		s.sim.At(up(end), s.onOp, a, b+1)
+		return nil
+	}
+	if t.ended++; t.ended%w.groups != 0 {
 		return nil
 	}
 	t.done++

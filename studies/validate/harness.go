@@ -47,6 +47,9 @@ type Match struct {
 	Op     []string `yaml:"op,optional" doc:"Operators, as in the table."`
 	Kernel []string `yaml:"kernel,optional" doc:"Kernels, as in the table."`
 	System []string `yaml:"system,optional" doc:"Patterns of the system column."`
+
+	HeadDim []string `yaml:"head_dim,optional" doc:"Elements of a head, as in the table (attention)."`
+	Window  []string `yaml:"window,optional" doc:"Windows, as in the table (attention)."`
 }
 
 // Host is the time of the host in an eager call.
@@ -173,7 +176,7 @@ func (m *Match) score(file string, r *record) int {
 	for _, c := range []struct {
 		allowed []string
 		value   string
-	}{{m.File, file}, {m.DType, r.optional("dtype")}, {m.Op, r.optional("op")}, {m.Kernel, r.optional("kernel")}} {
+	}{{m.File, file}, {m.DType, r.optional("dtype")}, {m.Op, r.optional("op")}, {m.Kernel, r.optional("kernel")}, {m.HeadDim, r.optional("head_dim")}, {m.Window, r.optional("window")}} {
 		if len(c.allowed) == 0 {
 			continue
 		}

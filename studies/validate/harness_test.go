@@ -50,6 +50,7 @@ func TestMatch(t *testing.T) {
 		{"gemm", "aic:b60/gemm/vllm/0.20.0", "b60", "bf16", "aic-b60-gemm"},
 		{"attention_prefill", "aic:h100_sxm/attention/trtllm/1.3.0", "h100_sxm", "bf16", "aic-attention-trtllm"},
 		{"attention_decode", "aic:h100_sxm/attention/trtllm/1.3.0", "h100_sxm", "bf16", "aic-attention-trtllm-decode"},
+		{"attention_prefill", "aic:a100_sxm/attention/sglang/0.5.10", "a100_sxm", "bf16", "aic-attention-sglang-prefill"},
 		{"gemm", "vidur:a100/a", "a100_80gb", "fp16", "vidur"},
 		{"pointwise", "vidur:a100/a", "a100_80gb", "fp16", "vidur-pointwise"},
 		{"pointwise", "neusight:amd_train/elem", "mi100", "fp32", "neusight-elem"},
@@ -61,6 +62,25 @@ func TestMatch(t *testing.T) {
 		v := &validation{harnesses: all}
 		if h := v.harness(tt.file, r); h == nil || h.Name != tt.want {
 			t.Errorf("%s of %s, %s: %+v, want %s", tt.file, tt.source, tt.dtype, h, tt.want)
+		}
+	}
+}
+
+func TestMatchOfHeads(t *testing.T) {
+	v := &validation{harnesses: embedded(t)}
+	for _, tt := range []struct{ file, version, head, window, want string }{
+		{"attention_prefill", "1.3.0rc20", "128", "0", "aic-attention-trtllm"},
+		{"attention_prefill", "1.3.0rc20", "512", "0", "aic-attention-trtllm-plain-head"},
+		{"attention_prefill", "1.3.0rc20", "256", "1024", "aic-attention-trtllm-plain-window"},
+		{"attention_prefill", "1.0.0", "128", "0", "aic-attention-trtllm-1.0"},
+		{"attention_decode", "1.3.0rc20", "512", "0", "aic-attention-trtllm-decode"},
+	} {
+		r := &record{
+			table: &table{index: map[string]int{"source": 0, "head_dim": 1, "window": 2}},
+			row:   &Row{Cells: []string{"aic:gb200/attention/trtllm/" + tt.version, tt.head, tt.window}},
+		}
+		if h := v.harness(tt.file, r); h == nil || h.Name != tt.want {
+			t.Errorf("%+v: %+v", tt, h)
 		}
 	}
 }

@@ -21,6 +21,7 @@ type attend struct {
 
 	queries, keys int64 // tile
 	threads, regs int
+	waits         int // of an iteration
 }
 
 // attention lowers an attention operator: a flash kernel, split over the keys
@@ -38,11 +39,15 @@ func (c *coder) attention() error {
 	a.r = &c.m.prof.attention
 	if c.m.prof.block.rows == nil && a.path != asyncPath {
 		a.r = &c.m.prof.syncAttn
+	} else if c.m.prof.sumsAttn != nil && c.t.sums > 0 {
+		a.r = c.m.prof.sumsAttn
 	}
 	if d.Backward {
 		return a.backward()
 	}
-	if a.few() {
+	a.waits = a.r.waits * max(1, a.r.ways)
+	prompt := a.r.prompts && d.SeqQ == d.SeqKV && (d.SeqQ > 1 || !a.r.single)
+	if a.few() && !prompt {
 		if c.m.prof.block.rows != nil && a.decodeWhole() {
 			return nil
 		}
@@ -145,7 +150,7 @@ func (a *attend) arithmetic(bq, bk int64, body []trace.Instr) (scores, values []
 	const slot = 2
 	values = vector(nil, 0, slot*(5*bq*bk+bq*d.ValueDim), dtype.FP32)
 	values = special(values, 0, bq*bk)
-	for range a.r.waits * max(1, a.r.ways) {
+	for range a.waits {
 		values = append(values, barrier(0))
 	}
 	return scores, a.multiply(values, bq, d.ValueDim, bk, true)
@@ -154,6 +159,9 @@ func (a *attend) arithmetic(bq, bk int64, body []trace.Instr) (scores, values []
 // prefill lowers attention with many queries.
 func (a *attend) prefill() error {
 	c, d := a.c, a.d
+	if a.context() {
+		return nil
+	}
 	most := d.SeqKV
 	if d.Causal {
 		most = min(most, a.r.causalKeys)

@@ -126,7 +126,7 @@ func once(body ...trace.Instr) trace.Step { return trace.Step{Body: body} }
 
 // loop runs count times.
 func loop(count trace.Expr, stages, ways int, body ...trace.Instr) trace.Step {
-	return trace.Step{Count: &count, Stages: max(1, stages), Ways: max(1, ways), Body: body}
+	return trace.Step{Count: &count, Stages: max(1, stages), Ways: max(1, ways), Groups: 1, Body: body}
 }
 
 func load(op, slot int, row, col trace.Expr, rows, cols int64) trace.Instr {

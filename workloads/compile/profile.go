@@ -22,7 +22,8 @@ type profile struct {
 	few        fewRules  // where there are few rows
 	attention  attentionRules
 	syncAttn   attentionRules
-	decode     []decodeRules // kernels for few queries, by preference; without one, those above
+	decode     []decodeRules   // kernels for few queries, by preference; without one, those above
+	sumsAttn   *attentionRules // where accumulators have a memory of their own, if other kernels run there
 	stream     streamRules
 	block      blockRules // where the compiler schedules the cores
 }
@@ -116,6 +117,22 @@ type attentionRules struct {
 	maxSplits           int64
 	setup, combineSetup int64 // clocks of set-up and tear-down of a tile program
 
+	tiles        []attentionTile // of the kernel of many queries, by size of head; none: the largest that fits
+	groups       int             // warp groups that each compute their rows of an iteration
+	groupWaits   int             // of such a group in an iteration, each as long as a barrier
+	tileClocks   int64           // of a tile ahead of its loop: its place, barriers, accumulators
+	rowClocks    int64           // of each of its rows, the same: addresses of rows that are packed
+	searchClocks int64           // of each core for a warp of sequences, in which it looks for its tiles
+	mask         int64           // issue slots for each score of a block that a causal mask cuts
+	windowMask   int64           // and for each that a window cuts
+	narrowMask   int64           // the same where an element of Q and K takes a byte
+	turn         int64           // bytes through the scratchpad for each byte of V where elements take one: products want it the other way around
+	resident     int64           // tile programs that the registers of a core are shared among
+	persistent   bool            // tile programs go from tile to tile
+	pack         bool            // the query heads of a group are rows of one tile
+	prompts      bool            // prompts take the kernel of many queries, however short they are
+	single       bool            // but for those of one token
+
 	pad int64 // rows of Q are padded to this in the split kernel; 0: to the matrix instruction
 }
 
@@ -130,7 +147,21 @@ type streamRules struct {
 	stepChunks  int64 // chunks that a tile program of an optimizer step takes, one after the other
 	groupSlots  int64 // instructions of a thread for each element of a conversion by groups, where the matrix unit does not scale; 0: its arithmetic
 	groupRow    bool  // each tile program of a conversion by groups takes a row
+	setup       int64 // clocks of set-up and tear-down of a tile program
+	caches      cacheRules
 	sumPrograms int64 // tile programs for each core of a reduction over rows
+}
+
+// cacheRules are the kernels that write new keys and values to their cache
+// ahead of attention. Without threads they are like other kernels.
+type cacheRules struct {
+	threads     int
+	mostThreads int // one for each element of keys of a position, at least threads; 0: threads
+	registers   int
+	setup       int64 // clocks of set-up and tear-down, of these and of the library's other streaming kernels
+	waits       int   // of a rotation, or for the place of a position, each as long as a barrier
+	positions   int64 // that a tile program takes, of one head of one sequence; 0: one, with all heads
+	chunk       int64 // bytes of queries, at most, where it takes some of one head
 }
 
 // blockRules are the programs of machines whose cores the compiler schedules.
@@ -152,6 +183,9 @@ var profiles = []*profile{
 	&sglangDecode,
 	&trtllmDecode,
 	&vllmDecode,
+	&trtllmContext,
+	&vllmAttention,
+	&flashInfer,
 	&xla,
 }
 

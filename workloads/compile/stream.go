@@ -42,6 +42,7 @@ type streamed struct {
 	barriers int
 	batch    int64 // sequences, for appended rows
 	vector   int64 // operations besides those of the operators
+	stretch  int64 // units of a sequence, where tile programs keep within one; 0: anything
 }
 
 // pointwise lowers an operator that is no matrix product.
@@ -212,6 +213,11 @@ func (c *coder) stream(s *streamed) error {
 		return c.streamBlocks(s)
 	}
 	r := &c.m.prof.stream
+	if c.o.Kind == graph.Rope || c.o.Kind == graph.Permute && c.o.Fn == "append" {
+		if c.cacheWrite(s) {
+			return nil
+		}
+	}
 	unit := s.widest()
 	chunk := min(r.chunk, max(r.minChunk, unit*s.units/(2*c.t.cores)))
 	per, slices := max(1, chunk/unit), int64(1)
@@ -246,6 +252,7 @@ func (c *coder) stream(s *streamed) error {
 		}
 	}
 	c.begin(fmt.Sprintf("%s_%d", s.name, threads), threads, registers, 0)
+	c.prog.Setup = r.setup
 	w := &streamWriter{c: c, s: s, per: per, slices: slices}
 	w.slots()
 	period := s.period()
@@ -259,6 +266,9 @@ func (c *coder) stream(s *streamed) error {
 // period is the units after which a cyclic operand is read from its start
 // again; all units without one.
 func (s *streamed) period() int64 {
+	if s.stretch > 0 {
+		return s.stretch
+	}
 	for i := range s.accesses {
 		if a := &s.accesses[i]; a.how == cycle {
 			return a.op.rows

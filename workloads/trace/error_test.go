@@ -305,7 +305,7 @@ func TestValidate(t *testing.T) {
 		{"grid not filled", func(t *Trace) { t.Programs[0].Parts[0].Grid[3] = 0 },
 			"program 0 (gemm): part 0: the grid has an extent of 0; each is at least 1"},
 		{"stages of straight-line code", func(t *Trace) { t.Programs[0].Parts[0].Code[1].Stages = 1 },
-			"program 0 (gemm): part 0: step 1: stages or ways of straight-line code; only loops have them"},
+			"program 0 (gemm): part 0: step 1: stages, ways or groups of straight-line code; only loops have them"},
 		{"part empty", func(t *Trace) { t.Programs[0].Parts[0].Code = nil },
 			"program 0 (gemm): part 0: an empty part; a part has at least one loop or do"},
 		{"fields of no use", func(t *Trace) {

@@ -185,7 +185,7 @@ func TestDocument(t *testing.T) {
 		{"any extent, coefficient or number of the header", MaxSize}, {"bytes of a tensor", MaxTensorBytes},
 		{"bytes of all tensors, and of each part of the footprint", MaxMemory},
 		{"threads, and registers of a thread", MaxThreads}, {"M, N and K of a matmul", MaxMatMul},
-		{"stages, and ways, of a loop", MaxStages}, {"any term of an expression over its grid and loop", MaxValue},
+		{"stages, ways and groups of a loop", MaxStages}, {"any term of an expression over its grid and loop", MaxValue},
 		{"tile programs of a launch", MaxTiles}, {"iterations of a loop", MaxCount},
 		{"clocks of set-up", MaxCount}, {"tile programs of all launches", MaxAllTiles}, {"instructions, as written, of all launches", MaxAllCode},
 		{"loop iterations of all tile programs", MaxIterations},

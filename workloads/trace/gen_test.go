@@ -80,6 +80,8 @@ func genProgram(rt *rapid.T) Program {
 		Registers: rapid.IntRange(0, MaxThreads).Draw(rt, "registers"),
 		Scratch:   rapid.Int64Range(0, MaxSize).Draw(rt, "scratch"),
 		Setup:     rapid.Int64Range(0, MaxCount).Draw(rt, "setup"),
+
+		Persistent: rapid.Bool().Draw(rt, "persistent"),
 	}
 	for i := range rapid.IntRange(0, 4).Draw(rt, "slots") {
 		p.Slots = append(p.Slots, fmt.Sprintf("%s%d", rapid.StringMatching(`[a-zA-Z_][a-z.-]{0,3}`).Draw(rt, "slot"), i))
@@ -124,6 +126,7 @@ func genStep(rt *rapid.T, p *Program, part *Part) Step {
 		s.Count = &e
 		s.Stages = rapid.IntRange(1, MaxStages).Draw(rt, "stages")
 		s.Ways = rapid.IntRange(1, 3).Draw(rt, "ways")
+		s.Groups = rapid.IntRange(1, 3).Draw(rt, "groups")
 	}
 	for range rapid.IntRange(1, 4).Draw(rt, "body") {
 		s.Body = append(s.Body, genInstr(rt, p, part, s.Count != nil, trips))

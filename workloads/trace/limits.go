@@ -20,7 +20,7 @@ const (
 	MaxMemory      = 1 << 60 // bytes of all tensors, and of each part of the footprint
 	MaxThreads     = 1 << 16 // threads of one tile program; also registers of one thread
 	MaxMatMul      = 1 << 20 // M, N and K of one instruction
-	MaxStages      = 1 << 10 // stages of a loop; also ways
+	MaxStages      = 1 << 10 // stages of a loop; also ways and groups
 	MaxValue       = 1 << 53 // any term of an Expr, over its whole grid and loop
 
 	MaxTiles      = 1 << 26 // tile programs of one launch

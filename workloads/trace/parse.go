@@ -28,11 +28,11 @@ var forms = map[string]string{
 	"run":     "run [model=NAME] [phase=NAME] [batch=N] [seq=N] dtype=FORMAT [layers=N] [tokens=N] [unit=UNIT] [params=N] [chip=NAME] [cache=CACHE] [launch=HOW] [data=DATA] [profile=NAME]",
 	"memory":  "memory [weights=BYTES] [activations=BYTES] [kv=BYTES] [gradients=BYTES] [state=BYTES]",
 	"tensor":  "tensor INDEX NAME ROWSxCOLS FORMAT ROLE [layer=N]",
-	"program": "program INDEX NAME [threads=N] [registers=N] [scratch=BYTES] [setup=CLOCKS] [slots=A,B,...]",
+	"program": "program INDEX NAME [threads=N] [registers=N] [scratch=BYTES] [setup=CLOCKS] [slots=A,B,...] [persistent]",
 	"launch":  "launch PROGRAM [layer=N] [SLOT=TENSOR ...] [free=TENSOR,...]",
 	"op":      "op INDEX NAME [kind=NAME] [flops=N] [vector=N] [special=N] [read=BYTES] [write=BYTES]",
 	"part":    "part grid=X[,Y[,Z[,W]]] [swizzle=N] [reverse]",
-	"loop":    "loop COUNT [stages=N] [ways=N]",
+	"loop":    "loop COUNT [stages=N] [ways=N] [groups=N]",
 	"do":      "do",
 	"load":    "load SLOT ROWSxCOLS [row=EXPR] [col=EXPR] [share=N] [sync] [random] [pair] [op=N]",
 	"store":   "store SLOT ROWSxCOLS [row=EXPR] [col=EXPR] [sync] [random] [atomic] [op=N]",
@@ -52,7 +52,7 @@ var (
 	programKeys = []string{"threads", "registers", "scratch", "setup", "slots"}
 	opKeys      = []string{"kind", "flops", "vector", "special", "read", "write"}
 	partKeys    = []string{"grid", "swizzle"}
-	loopKeys    = []string{"stages", "ways"}
+	loopKeys    = []string{"stages", "ways", "groups"}
 	loadKeys    = []string{"op", "row", "col", "share"}
 	storeKeys   = []string{"op", "row", "col"}
 	matmulKeys  = []string{"op", "count"}
@@ -446,6 +446,11 @@ func (p *parser) programLine() error {
 				p.index(tok, &p.program)
 			case 1:
 				prog.Name = string(tok.val)
+			case 2:
+				if string(tok.val) == "persistent" && !prog.Persistent {
+					prog.Persistent = true
+					continue
+				}
 			}
 			n++
 			continue
@@ -576,7 +581,7 @@ func (p *parser) stepLine(word string) {
 	n := 0
 	var seen uint
 	if word == "loop" {
-		step.Stages, step.Ways = 1, 1
+		step.Stages, step.Ways, step.Groups = 1, 1, 1
 	}
 	for i := 1; i < len(p.toks); i++ {
 		tok := &p.toks[i]
@@ -597,6 +602,8 @@ func (p *parser) stepLine(word string) {
 				step.Stages = p.small(tok)
 			case "ways":
 				step.Ways = p.small(tok)
+			case "groups":
+				step.Groups = p.small(tok)
 			}
 		}
 	}

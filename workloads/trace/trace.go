@@ -80,9 +80,13 @@ type Program struct {
 	Registers int   // registers of 32 bits for each thread
 	Scratch   int64 // bytes of scratchpad one tile program holds
 	Setup     int64 // clocks of set-up and tear-down code that each core pays once in a launch: descriptors, barriers, addresses
-	Slots     []string
-	Ops       []Op
-	Parts     []Part // dispatched one after the other, without a barrier
+	// Persistent programs go from tile to tile: the threads that copy fetch the
+	// next tile's operands and others store the last one's results while a tile is
+	// computed, so that only the first tile of a core waits for its start and loads.
+	Persistent bool
+	Slots      []string
+	Ops        []Op
+	Parts      []Part // dispatched one after the other, without a barrier
 }
 
 // Op is the work that one operator stands for in one launch. Its name holds
@@ -122,7 +126,10 @@ type Step struct {
 	// Ways is how many iterations' arithmetic chains are interleaved; 1 runs
 	// the instructions of an iteration one after the other.
 	Ways int
-	Body []Instr
+	// Groups is how many groups of threads each compute their part of every
+	// iteration, independently of each other; 0 reads as 1.
+	Groups int
+	Body   []Instr
 }
 
 // Expr is floor((C + X*x + Y*y + Z*z + W*w + K*k) / Div), held within

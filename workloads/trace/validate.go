@@ -399,12 +399,13 @@ func (v *validator) step(prog *Program, s *summary, p place, tiles int64) {
 	step := &part.Code[p.step]
 	trips := int64(1)
 	if step.Count == nil {
-		if step.Stages != 0 || step.Ways != 0 {
-			v.fail(p, "stages or ways of straight-line code", "only loops have them")
+		if step.Stages != 0 || step.Ways != 0 || step.Groups != 0 {
+			v.fail(p, "stages, ways or groups of straight-line code", "only loops have them")
 		}
 	} else {
 		v.key(p, "stages", int64(step.Stages), 1, MaxStages)
 		v.key(p, "ways", int64(step.Ways), 1, MaxStages)
+		v.key(p, "groups", int64(step.Groups), 0, MaxStages)
 		least, most, ok := v.expr(p.nth(loopCount), "count", step.Count, part.Grid, nil)
 		if !ok {
 			return

@@ -73,6 +73,7 @@ func (e *emitter) program(i int, p *Program) {
 			e.text(",").text(s)
 		}
 	}
+	e.flag("persistent", p.Persistent)
 	e.line()
 	for i := range p.Ops {
 		op := &p.Ops[i]
@@ -96,7 +97,7 @@ func (e *emitter) program(i int, p *Program) {
 			if s.Count == nil {
 				e.text("    do").line()
 			} else {
-				e.text("    loop ").expr(s.Count).unlessOne("stages", int64(s.Stages)).unlessOne("ways", int64(s.Ways)).line()
+				e.text("    loop ").expr(s.Count).unlessOne("stages", int64(s.Stages)).unlessOne("ways", int64(s.Ways)).unlessOne("groups", int64(max(1, s.Groups))).line()
 			}
 			for i := range s.Body {
 				e.instr(p, &s.Body[i])

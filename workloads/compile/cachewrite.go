@@ -1,0 +1,60 @@
+package compile
+
+import (
+	"fmt"
+	"slices"
+
+	"maru/workloads/graph"
+)
+
+// cacheWrite lowers a rotary embedding or the append to the cache of keys and
+// values as a library's own kernel does it: a position to each tile program,
+// or a stretch of positions of one head. It reports false where the library has
+// no such kernel, or where no attention follows.
+func (c *coder) cacheWrite(s *streamed) bool {
+	r := &c.m.prof.stream.caches
+	d := c.attentionAfter()
+	if r.threads == 0 || d == nil || s.units != d.Batch*d.SeqQ {
+		return false
+	}
+	per, cut := int64(1), int64(1)
+	if r.positions > 0 {
+		per = max(1, min(r.positions, d.SeqQ, r.chunk/c.in(0).dt.Bytes(d.HeadDim)))
+		cut = s.slices(d.Heads)
+		s.stretch = d.SeqQ
+	}
+	threads := max(r.threads, min(r.mostThreads, int(roundUp(d.KVHeads*d.HeadDim, 32))))
+	c.begin(fmt.Sprintf("%s_%d", s.name, threads), threads, r.registers, 0)
+	c.prog.Setup = r.setup
+	switch {
+	case c.o.Kind == graph.Rope:
+		s.barriers = r.waits
+	case r.positions == 0: // a warp for each head, in turn
+		s.barriers = r.waits * int(ceilDiv(d.KVHeads, int64(threads)/32))
+	}
+	w := &streamWriter{c: c, s: s, per: per, slices: cut}
+	w.slots()
+	period := s.period()
+	for _, seg := range segments(period, per, s.inner() || period < s.units) {
+		w.part(seg, 1)
+	}
+	c.finish()
+	return true
+}
+
+// attentionAfter is the attention that reads what the operator writes; nil if
+// there is none.
+func (c *coder) attentionAfter() *graph.AttentionDims {
+	for i := range c.m.g.Ops {
+		o := &c.m.g.Ops[i]
+		if o.Kind != graph.Attention {
+			continue
+		}
+		for _, t := range c.o.Out {
+			if slices.Contains(o.In, t) {
+				return o.Attention
+			}
+		}
+	}
+	return nil
+}
