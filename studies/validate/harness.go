@@ -27,15 +27,19 @@ type Harness struct {
 	Cache    Cache               `yaml:"cache" doc:"What the shared cache holds when the timed operation starts."`
 	Load     Load                `yaml:"load,optional" doc:"How long the chip was under load. Missing: for so long that the power cap holds."`
 	Code     int64               `yaml:"code,optional" bound:"0..100" doc:"Code of a kernel that is not in any cache, as others ran since it ran last: how many fetches from main memory, one after the other, its warps wait for."`
-	Quantize map[string]string   `yaml:"quantize,optional" enum:"inside,net,before" doc:"By number format: inside: the timed operation converts its input; net: it does, and quant_us, which is taken off, says how long that takes; before: the input comes in the narrow format. Missing: before."`
+	Quantize map[string]string   `yaml:"quantize,optional" enum:"inside,rows,net,before" doc:"By number format: inside: the timed operation converts its input; rows: so it does, but in a mixture of experts once for each choice of an expert, and so it does with the results of activations; net: it does, and quant_us, which is taken off, says how long that takes; before: the input comes in the narrow format. Missing: before."`
 	Extra    []string            `yaml:"extra,optional" enum:"rope,append,route,dispatch,combine" doc:"Work in the timed operation besides its own: rotary embedding and append to the key/value cache (attention); gate, moving rows to experts, and their weighted sum (mixtures of experts)."`
 	Sort     int64               `yaml:"sort,optional" bound:"0..20" doc:"Kernels that sort the chosen experts (mixtures of experts)."`
+	Gate     Gate                `yaml:"gate,optional" doc:"How experts are chosen (mixtures of experts)."`
 	Steps    map[string][]string `yaml:"steps,optional" doc:"By operator of a table: the operators, each a kernel of its own, that it is made of."`
 	Setup    int64               `yaml:"setup,optional" bound:"0..20" doc:"Kernels ahead that prepare little: lengths, offsets and counters (attention), scales (products)."`
 	OneCache bool                `yaml:"one_cache,optional" doc:"Keys and values lie at the same addresses (attention)."`
 	ByHead   bool                `yaml:"by_head,optional" doc:"The cache holds the keys of a head, then those of the next (attention); otherwise all heads of a token lie together."`
 	Unfused  bool                `yaml:"unfused,optional" doc:"Every operator is a kernel of its own, as a framework without a compiler runs them, attention too."`
 	Library  []string            `yaml:"library,optional" doc:"Library profiles, the first of which the compiler knows is used; otherwise that of the chip."`
+	Pad      map[string]int64    `yaml:"pad,optional" doc:"By number format: rows to which the scales of each visited expert's rows are padded (mixtures of experts); kernels pass over the padding."`
+	Whole    bool                `yaml:"whole,optional" doc:"Activations and weighted sums pass over the choices of all ranks (mixtures of experts)."`
+	Few      []string            `yaml:"few,optional" doc:"Library profiles in place of those where a mixture of experts has no more tokens than experts on a rank."`
 	Routing  Routing             `yaml:"routing,optional" doc:"How rows were spread over experts."`
 }
 
@@ -73,6 +77,12 @@ type Cache struct {
 // Load is what the chip did while a latency was taken.
 type Load struct {
 	Replays int64 `yaml:"replays" bound:"1..1000000" doc:"Runs of the timed operation, back to back, warm-up included, on a chip that was idle before; with rotated weights, of all copies."`
+}
+
+// Gate describes the choice of experts.
+type Gate struct {
+	Most   int64 `yaml:"most,optional" bound:"0..1000" doc:"Experts for each token, at most, that one kernel chooses; 0: any number."`
+	Beyond int64 `yaml:"beyond,optional" bound:"0..50" doc:"Kernels besides for each further so many, or a part of them."`
 }
 
 // Routing describes how a harness draws the experts of tokens.

@@ -60,6 +60,10 @@ func (v *validation) moe(h *Harness, c *chip, r *record) (job, error) {
 	if h.Routing.Choices == "all" {
 		rows, tokens = stretched(rows, visitors*topk), visitors
 	}
+	if len(h.Few) > 0 && tokens <= int64(len(rows)) {
+		few := *h
+		few.Library, h = h.Few, &few
+	}
 	d := newDraft()
 	d.experts(h, f, tokens, hidden, inter/tp, experts, topk, rows, gated)
 	return v.operation(h, c, d, plan.Plan{DType: f.math}), nil
@@ -71,7 +75,10 @@ func (d *draft) experts(h *Harness, f format, tokens, hidden, inter, experts, to
 	for _, n := range groupRows {
 		rows += n
 	}
-	local := int64(len(groupRows))
+	local, visited := int64(len(groupRows)), int64(0)
+	for _, n := range groupRows {
+		visited += min(n, 1)
+	}
 	inside := f.input
 	if f.narrow {
 		inside = f.math
@@ -85,43 +92,96 @@ func (d *draft) experts(h *Harness, f format, tokens, hidden, inter, experts, to
 		d.op(graph.Op{Name: "route", Kind: graph.Route, Rows: tokens, Cols: experts, Window: topk, DType: dtype.FP32,
 			In: ids(d.tensor("scores", f.input, graph.Input, tokens, experts)), Out: ids(weights, chosen)})
 	}
-	for i := range h.Sort {
-		// A pass of the counting sort of the chosen experts.
-		name := fmt.Sprintf("sort.%d", i)
+	pass := func(name string) { // a kernel over the chosen experts
 		next := d.tensor(name+".out", dtype.Int32, graph.Activation, tokens, topk)
 		d.op(graph.Op{Name: name, Kind: graph.Permute, Fn: "transpose", Rows: tokens, Cols: topk, DType: dtype.Int32, In: ids(chosen), Out: ids(next)})
 		chosen = next
 	}
-	if h.quantize(f) == "inside" {
+	if h.extra("route") && h.Gate.Most > 0 {
+		for i := range (topk - 1) / h.Gate.Most * h.Gate.Beyond {
+			pass(fmt.Sprintf("gate.%d", i))
+		}
+	}
+	for i := range h.Sort {
+		pass(fmt.Sprintf("sort.%d", i))
+	}
+	where := h.quantize(f)
+	if where == "inside" {
 		x = d.quantized("quantize", x, inside)
 	}
 	xs := x
 	if h.extra("dispatch") {
 		xs = d.tensor("dispatch.out", d.g.Tensor(x).DType, graph.Activation, rows, hidden)
-		d.op(graph.Op{Name: "dispatch", Kind: graph.Permute, Fn: "dispatch", Rows: rows, Cols: hidden, DType: f.input, In: ids(x, chosen), Out: ids(xs)})
+		d.op(graph.Op{Name: "dispatch", Kind: graph.Permute, Fn: "dispatch", Rows: rows, Cols: hidden, Window: local, DType: f.input, In: ids(x, chosen), Out: ids(xs)})
 	} else {
 		// The kernel gathers the rows; what it reads is as much.
+		if where == "inside" {
+			d.g.Tensor(x).Role = graph.Output // kept, though nothing names it
+		}
 		xs = d.tensor("rows", d.g.Tensor(x).DType, graph.Input, rows, hidden)
 	}
+	// pad passes over the padding of the scales of rows of n elements, one for
+	// each block of 16.
+	pad := func(name string, n int64) {
+		rows, cols := h.Pad[f.name]*visited, max(1, n/16)
+		if rows == 0 {
+			return
+		}
+		d.op(graph.Op{Name: name, Kind: graph.Permute, Fn: "transpose", Rows: rows, Cols: cols, Window: local, DType: dtype.FP8,
+			In: ids(d.tensor(name+".in", dtype.FP8, graph.Input, rows, cols)), Out: ids(d.tensor(name+".out", dtype.FP8, graph.Output, rows, cols))})
+	}
+	pad("dispatch.pad", hidden)
+	if where == "rows" {
+		xs = d.quantized("quantize", xs, inside)
+	}
+	role := graph.Activation // of the products' results
+	passed := rows           // choices that kernels between the products and after them pass over
+	if all := tokens * topk; h.Whole && all > rows {
+		role, passed = graph.Output, all
+	}
 	grouped := func(name string, in graph.TensorID, k, n int64) graph.TensorID {
-		y := d.tensor(name+".out", f.input, graph.Activation, rows, n)
-		d.op(graph.Op{Name: name, Kind: graph.MatMul, DType: f.math, In: ids(in, d.tensor(name+".weight", f.weight, graph.Weight, local, n, k)), Out: ids(y),
+		y := d.tensor(name+".out", f.input, role, rows, n)
+		d.op(graph.Op{Name: name, Kind: graph.MatMul, DType: f.math, Rows: max(1, tokens*topk/experts), Window: tokens * topk, In: ids(in, d.tensor(name+".weight", f.weight, graph.Weight, local, n, k)), Out: ids(y),
 			MatMul: &graph.MatMulDims{Batch: 1, M: rows, N: n, K: k, Groups: local, GroupRows: groupRows}})
 		return y
 	}
-	y := d.tensor("act.out", inside, graph.Activation, rows, inter)
-	act := graph.Op{Name: "act", Kind: graph.Elementwise, Fn: "silu_mul", Rows: rows, Cols: inter, DType: f.input, Out: ids(y)}
-	if gated {
-		act.In = ids(grouped("gate", xs, hidden, inter), grouped("up", xs, hidden, inter))
-	} else {
-		act.Fn, act.In = "relu", ids(grouped("up", xs, hidden, inter))
+	// over is a result that is passed over whole: rows of which the product
+	// wrote only some.
+	over := func(name string, dt dtype.Type, n, cols int64, x graph.TensorID) graph.TensorID {
+		if passed == rows {
+			return x
+		}
+		return d.tensor(name, dt, graph.Input, n, cols)
 	}
+	made := inside // what the activation writes
+	if where == "rows" {
+		made = f.input
+	}
+	act := graph.Op{Name: "act", Kind: graph.Elementwise, Fn: "relu", Rows: passed, Cols: inter, Window: local, DType: f.input}
+	switch {
+	case gated && passed > rows:
+		grouped("gate_up", xs, hidden, 2*inter)
+		act.Fn = "silu_mul"
+		act.In = ids(over("gate.all", f.input, passed, inter, 0), over("up.all", f.input, passed, inter, 0))
+	case gated:
+		act.Fn = "silu_mul"
+		act.In = ids(grouped("gate", xs, hidden, inter), grouped("up", xs, hidden, inter))
+	default:
+		act.In = ids(over("up.all", f.input, passed, inter, grouped("up", xs, hidden, inter)))
+	}
+	y := d.tensor("act.out", made, role, passed, inter)
+	act.Out = ids(y)
 	d.op(act)
-	z := grouped("down", y, inter, hidden)
+	pad("act.pad", inter)
+	if where == "rows" {
+		y = d.quantized("act.quantize", y, inside)
+	}
+	z := grouped("down", over("act.rows", d.g.Tensor(y).DType, rows, inter, y), inter, hidden)
 	if !h.extra("combine") {
 		return
 	}
-	d.op(graph.Op{Name: "combine", Kind: graph.Permute, Fn: "combine", Rows: rows, Cols: hidden, DType: f.input, In: ids(z, weights, chosen),
+	d.op(graph.Op{Name: "combine", Kind: graph.Permute, Fn: "combine", Rows: passed, Cols: hidden, DType: f.input,
+		In:  ids(over("down.all", f.input, passed, hidden, z), weights, chosen),
 		Out: ids(d.tensor("out", f.input, graph.Output, tokens, hidden))})
 }
 

@@ -2,6 +2,7 @@ package validate
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -155,5 +156,85 @@ func TestEager(t *testing.T) {
 	}
 	if network("switch_xl", 1, 1, 1, 1, 1, 1) != nil {
 		t.Error("a network that there is no builder for")
+	}
+}
+
+// operators are the names of what a mixture of experts is made of.
+func operators(h *Harness, named string, tokens, topk int64) string {
+	f := formats[slices.IndexFunc(formats, func(f format) bool { return f.name == named })]
+	d := newDraft()
+	d.experts(h, f, tokens, 512, 256, 16, topk, []int64{2, 0, 1, 1}, true)
+	var names []string
+	for i := range d.g.Ops {
+		names = append(names, d.g.Ops[i].Name)
+	}
+	return strings.Join(names, " ")
+}
+
+func TestExperts(t *testing.T) {
+	all := []string{"route", "dispatch", "combine"}
+	for _, tt := range []struct {
+		name   string
+		h      Harness
+		format string
+		topk   int64
+		want   string
+	}{
+		{"bare", Harness{}, "bf16", 2, "gate up act down"},
+		{"all", Harness{Extra: all, Sort: 1}, "bf16", 2, "route sort.0 dispatch gate up act down combine"},
+		{"few choices", Harness{Extra: all, Gate: Gate{Most: 8, Beyond: 2}}, "bf16", 8, "route dispatch gate up act down combine"},
+		{"more choices", Harness{Extra: all, Gate: Gate{Most: 8, Beyond: 1}}, "bf16", 17, "route gate.0 gate.1 dispatch gate up act down combine"},
+		{"inside", Harness{Extra: all, Quantize: map[string]string{"fp8": "inside"}}, "fp8", 2, "route quantize dispatch gate up act down combine"},
+		{"rows", Harness{Extra: all, Quantize: map[string]string{"fp8_block": "rows"}}, "fp8_block", 2, "route dispatch quantize gate up act act.quantize down combine"},
+		{"padded", Harness{Extra: all, Pad: map[string]int64{"nvfp4": 128}}, "nvfp4", 2, "route dispatch dispatch.pad gate up act act.pad down combine"},
+		{"not padded", Harness{Extra: all, Pad: map[string]int64{"nvfp4": 128}}, "fp8", 2, "route dispatch gate up act down combine"},
+		{"whole", Harness{Extra: all, Whole: true}, "bf16", 2, "route dispatch gate_up act down combine"},
+	} {
+		if got := operators(&tt.h, tt.format, 8, tt.topk); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		}
+	}
+}
+
+// What passes over the choices of all ranks, and what over the padding.
+func TestExpertRows(t *testing.T) {
+	rows := func(h *Harness, name string) int64 {
+		d := newDraft()
+		h.Extra = []string{"dispatch", "combine"}
+		d.experts(h, formats[0], 100, 512, 256, 16, 2, []int64{30, 0, 20}, true)
+		if err := d.g.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		for i := range d.g.Ops {
+			if d.g.Ops[i].Name == name {
+				return d.g.Ops[i].Rows
+			}
+		}
+		return -1
+	}
+	for _, tt := range []struct {
+		h    Harness
+		op   string
+		want int64
+	}{
+		{Harness{}, "act", 50}, {Harness{Whole: true}, "act", 200}, {Harness{Whole: true}, "combine", 200}, {Harness{Whole: true}, "dispatch", 50},
+		{Harness{Pad: map[string]int64{"fp32": 128}}, "act.pad", 256}, // two experts are visited
+	} {
+		if got := rows(&tt.h, tt.op); got != tt.want {
+			t.Errorf("%s of %+v: %d rows, want %d", tt.op, tt.h, got, tt.want)
+		}
+	}
+}
+
+// With no more tokens than experts on a rank, another library runs.
+func TestFew(t *testing.T) {
+	head := "source,system,dtype,kernel,tokens,hidden,inter,topk,experts,moe_tp,moe_ep,gated,routing,latency_us\n"
+	row := func(tokens string) string {
+		return "aic:a100_sxm/moe/sglang/0.5.10,a100_sxm,bf16,k," + tokens + ",512,512,2,8,1,1,1,balanced,10\n"
+	}
+	rep := report(t, map[string]string{"moe": head + row("8") + row("9")}, Options{})
+	few, many := rep.Rows()[0].Predicted, rep.Rows()[1].Predicted
+	if !(few > 0 && many > 1.1*few) { // 64 x 64 tiles in place of 16 x 32, for a token more
+		t.Errorf("8 tokens take %v us, 9 take %v us", few, many)
 	}
 }

@@ -88,6 +88,14 @@ func (c *coder) buffer(suffix string, rows, cols int64, dt dtype.Type) int {
 	return len(c.operands) + len(c.out.work) - 1
 }
 
+// constant adds storage that lasts and that nobody writes, such as scales, and
+// returns its reference.
+func (c *coder) constant(suffix string, rows, cols int64, dt dtype.Type) int {
+	ref := c.buffer(suffix, rows, cols, dt)
+	c.out.work[len(c.out.work)-1].Role = graph.Weight
+	return ref
+}
+
 // slot returns the slot of an operand of the current program; operands in the
 // same storage share one.
 func (c *coder) slot(name string, ref int) int {

@@ -153,7 +153,7 @@ func (c *coder) product() (*gemm, error) {
 	default:
 		g.runs = []run{{count: d.Batch, m: d.M, n: d.N, k: d.K, aStep: d.M, bStep: d.N, cStep: d.M}}
 	}
-	g.unpackA, g.unpackB = unpack(g.a.op.dt, g.dt), unpack(g.b.op.dt, g.dt)
+	g.unpackA, g.unpackB = c.t.unpack(g.a.op.dt, g.dt), c.t.unpack(g.b.op.dt, g.dt)
 	c.epilogue(g, 2, d.N)
 	return g, nil
 }
@@ -165,6 +165,16 @@ func unpack(from, to dtype.Type) int64 {
 		return 2
 	}
 	return 0
+}
+
+// unpack is the same for an operand of a matrix product. Units that multiply
+// floating-point formats of four and six bits take them next to wider ones
+// (NVIDIA PTX ISA, tcgen05.mma kind mxf8f6f4).
+func (t *target) unpack(from, to dtype.Type) int64 {
+	if to.Bits() == 8 && from.IsFloat() && to.IsFloat() && t.matrixRate(dtype.FP4) > 0 {
+		return 0
+	}
+	return unpack(from, to)
 }
 
 // epilogue fills in what is applied to a result of cols columns before it is
@@ -325,6 +335,9 @@ func (c *coder) search(g *gemm, path matrixPath) (gemmTile, error) {
 	if few := &c.m.prof.few; path == syncPath && g.dt == few.format && g.rows() <= few.rows {
 		rules = &few.gemmRules
 	}
+	if even := c.even(g); rules.evenly && even != nil {
+		g = even
+	}
 	key := c.searches.key(g, path)
 	if best, ok := c.searches.gemm[string(key)]; ok {
 		return best, nil
@@ -345,11 +358,12 @@ func (c *coder) search(g *gemm, path matrixPath) (gemmTile, error) {
 		splits = []int64{1}
 	}
 	for _, swap := range [...]bool{false, true} {
-		if swap && (!rules.swap || g.glu) {
+		swaps := rules.swap && (!g.glu || rules.pairs)
+		if swap && !swaps {
 			continue
 		}
 		// The longer side goes along the rows of the instruction if the other does not fill them.
-		if r, c := e.extents(&gemmTile{swap: swap}); rules.swap && !g.glu && r < t.instrM && c > r {
+		if r, c := e.extents(&gemmTile{swap: swap}); swaps && r < t.instrM && c > r {
 			continue
 		}
 		er, ec := e.extents(&gemmTile{swap: swap})
@@ -358,7 +372,7 @@ func (c *coder) search(g *gemm, path matrixPath) (gemmTile, error) {
 			if shape[0] >= 2*max(er, tiles[0][0]) || shape[1] >= 2*max(ec, tiles[0][1]) {
 				continue
 			}
-			for _, depth := range rules.depths(g.dt) {
+			for _, depth := range e.depths(shape, swap) {
 				x := gemmTile{rows: shape[0], cols: shape[1], depth: depth, swap: swap, walk: 1, promote: e.promotions(depth)}
 				x.pair = t.pair && path == asyncPath && x.rows == t.instrM && er > x.rows
 				stage := e.stage(&x)
@@ -468,6 +482,37 @@ func (r *gemmRules) depths(dt dtype.Type) []int64 {
 		ks = append(ks, bytes*8/int64(dt.Bits()))
 	}
 	return ks
+}
+
+// depths are the elements of K that an iteration of a tile may take.
+func (e *estimate) depths(shape [2]int64, swap bool) []int64 {
+	r := e.r
+	all := r.depths(e.g.dt)
+	if !r.deepest {
+		return all
+	}
+	best := all[:1]
+	for i, depth := range all {
+		x := gemmTile{rows: shape[0], cols: shape[1], depth: depth, swap: swap}
+		if x.depth <= e.k && int64(r.minStages)*e.stage(&x)+r.margin <= e.t.scratchGroup {
+			best = all[i : i+1]
+		}
+	}
+	return best
+}
+
+// even is a grouped product with as many rows in each group as Rows says are
+// expected; nil if it says nothing.
+func (c *coder) even(g *gemm) *gemm {
+	d := c.o.MatMul
+	if d == nil || d.Groups == 0 || c.o.Rows == 0 || c.o.Fn != "" {
+		return nil
+	}
+	u := *g
+	r := g.runs[0]
+	r.count, r.m, r.aStep, r.cStep = d.Groups, c.o.Rows, c.o.Rows, c.o.Rows
+	u.runs = []run{r}
+	return &u
 }
 
 // resources sets the threads and registers that a tile takes.
@@ -582,6 +627,12 @@ func (c *coder) tiled(g *gemm) error {
 	if err != nil {
 		return c.t.formatError(g.dt)
 	}
+	if n := c.m.prof.gemm(path).widen; g.unpackA > 0 {
+		g.unpackA += n
+	}
+	if n := c.m.prof.gemm(path).widen; g.unpackB > 0 {
+		g.unpackB += n
+	}
 	x, err := c.search(g, path)
 	if err != nil {
 		return err
@@ -620,6 +671,7 @@ func (c *coder) write(g *gemm, path matrixPath, x *gemmTile) {
 	} else {
 		w.parts()
 	}
+	w.room()
 	c.expect(x.cost)
 	c.finish()
 	if x.split > 1 && !x.inPlace {
@@ -636,13 +688,33 @@ type gemmWriter struct {
 	a, b, cc int
 	extras   []int
 	also     []int
+	scales   int // slot of the scales of B's blocks; -1: there are none
 	partials int // reference of the buffer of partial sums
 	partSlot int
+}
+
+// blockScale is how many elements of B in a row share a scale of a byte: of
+// floating-point weights of four bits, 16 where they are multiplied as they are
+// (nvfp4) and 32 otherwise (OCP Microscaling Formats 1.0); 0 where there are no
+// such scales. Only grouped products have them counted.
+func (w *gemmWriter) blockScale() int64 {
+	d := w.c.o.MatMul
+	switch {
+	case d == nil || d.Groups == 0 || w.g.b.down || w.g.b.op.dt != dtype.FP4 || w.x.split > 1:
+		return 0
+	case w.g.dt == dtype.FP4:
+		return 16
+	}
+	return 32
 }
 
 func (w *gemmWriter) slots() {
 	w.a = w.c.slot("a", w.g.a.ref)
 	w.b = w.c.slot("b", w.g.b.ref)
+	w.scales = -1
+	if n := w.blockScale(); n > 0 {
+		w.scales = w.c.slot("scales", w.c.constant(".scales", w.g.b.op.rows, ceilDiv(w.g.b.op.cols, n), dtype.FP8))
+	}
 	if w.x.split > 1 {
 		n := w.g.runs[0].n
 		copies := w.x.split
@@ -701,6 +773,17 @@ func (w *gemmWriter) parts() {
 			}
 		}
 	}
+}
+
+// room writes the tile programs that a grid has for rows that may come and do
+// not: they read how many there are and end.
+func (w *gemmWriter) room() {
+	c, d := w.c, w.c.o.MatMul
+	if !c.m.prof.gemm(w.path).roomy || d == nil || d.Groups == 0 || c.o.Window <= d.M {
+		return
+	}
+	n := ceilDiv(c.o.Window-d.M, w.x.rowTile()) * ceilDiv(w.g.runs[0].n, w.x.colTile())
+	c.part([4]int64{n, 1, 1, 1}, once(barrier(0)))
 }
 
 // partRows is the rows of one set of partial sums: those of whole tiles.
@@ -817,6 +900,13 @@ func (w *gemmWriter) part(r *run, sm, sn segment, split, base int64) {
 	}
 	w.multicast(&la, &lb, grid)
 	body := []trace.Instr{la, lb}
+	if w.scales >= 0 {
+		ls, n := lb, w.blockScale()
+		ls.Slot, ls.Share = w.scales, 0
+		ls.Cols = max(1, lb.Cols/n)
+		ls.Col = trace.Expr{K: ls.Cols}
+		body = append(body, ls)
+	}
 	body = vector(body, 0, g.unpackA*sm.size*depth+g.unpackB*sn.size*depth, g.dt)
 	// Whole tiles are computed, whatever hangs over the edge.
 	if w.path == vectorPath {
@@ -825,6 +915,9 @@ func (w *gemmWriter) part(r *run, sm, sn segment, split, base int64) {
 		body = append(body, trace.Instr{Kind: trace.Scratch, Count: int64(bytes)})
 	} else {
 		body = append(body, trace.Instr{Kind: trace.MatMul, M: x.rows, N: x.cols, K: x.depth, DType: g.dt, Pair: x.pair})
+	}
+	if n := c.threadReads(g, x, w.path, la.Rows*la.Cols, lb.Rows*lb.Cols); n > 0 {
+		body = append(body, trace.Instr{Kind: trace.Scratch, Count: n})
 	}
 	body = vector(body, 0, x.promote*x.rows*x.cols, dtype.FP32)
 	for range x.waits + x.scales {
@@ -850,6 +943,31 @@ func (w *gemmWriter) part(r *run, sm, sn segment, split, base int64) {
 	}
 	p := c.part(grid, code...)
 	p.Swizzle = max(1, min(x.band, grid[0]))
+}
+
+// threadReads is the bytes of scratchpad time that an iteration of tile x costs
+// where threads copy and read operands of a and b elements, besides what the
+// machine counts: operands read again by warps whose parts of the tile are
+// smaller than the machine's, and the lines that copies look up.
+func (c *coder) threadReads(g *gemm, x *gemmTile, path matrixPath, a, b int64) int64 {
+	r := c.m.prof.gemm(path)
+	n := int64(0)
+	if r.warpRows > 0 {
+		_, counted := c.t.unitCost(path, x.rows, x.cols, x.depth, g.dt)
+		rows, cols := ceilDiv(x.rows, r.warpRows), ceilDiv(x.cols, r.warpCols)
+		n += max(0, g.dt.Bytes((cols*x.rows+rows*x.cols)*x.depth)-int64(counted))
+	}
+	if r.lineBytes > 0 {
+		for _, s := range [...]struct {
+			side     *side
+			elements int64
+		}{{&g.a, a}, {&g.b, b}} {
+			bytes := s.side.op.dt.Bytes(s.elements)
+			run := max(1, min(r.lineBytes, s.side.op.dt.Bytes(x.depth)))
+			n += int64(float64(bytes/run) * c.t.scratchRate)
+		}
+	}
+	return n
 }
 
 // walkTiles writes tile programs that compute several tiles of a row, so that

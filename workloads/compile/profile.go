@@ -51,6 +51,7 @@ type gemmRules struct {
 	ampere     [][2]int64 // the same, on the generation whose synchronous matrix unit takes tf32
 	depth      []int64    // bytes of K that one iteration takes
 	depthK     []int64    // elements of K that one iteration takes, where depth is nil
+	deepest    bool       // of these, the deepest that is no longer than K and leaves minStages
 	minStages  int
 	maxStages  int
 	splits     []int64    // ways to cut K
@@ -58,9 +59,12 @@ type gemmRules struct {
 	inPlace    bool       // partial sums may be added in the shared cache, not by a second kernel
 	streamK    bool       // the tiles of a last, partial wave may be cut along K
 	persistent bool       // a tile program may compute several tiles
+	evenly     bool       // the tile of a grouped product is that which is best for as many rows in each group as are expected
+	roomy      bool       // grids of grouped products have room for Window rows: the tile programs beyond the last row end at once
 	alone      bool       // the pipeline takes all the scratchpad, so that one tile program runs on a core (StageCountAuto of CUTLASS)
 	swap       bool       // the transposed product may be computed instead
 	tuned      bool       // tiles are those of the next power of two of rows, which the library was tuned for
+	pairs      bool       // so it may if pairs of columns make one, as pairs of rows then do
 	clusters   [][2]int64 // tile programs that may share fetches: along x and y of the grid, smallest first
 	margin     int64      // bytes of scratchpad kept free of the pipeline
 
@@ -71,6 +75,7 @@ type gemmRules struct {
 	reduceSetup int64 // the same of the kernel that adds partial sums
 
 	overlap  int   // iterations whose products and waits overlap; 0: one for each group of threads that takes products
+	widen    int64 // operations for each element that is widened besides those of the format, to bring it into the layout of the unit
 	promote  int64 // K after which threads scale and add sums of 8-bit products; 0: never
 	waits    int   // times that threads wait for each other in an iteration
 	scales   int   // waits, as long as these, from copying an iteration's scales to the end of its products, whoever issues them
@@ -78,13 +83,15 @@ type gemmRules struct {
 	staging  int64 // bytes that each element of the result moves through the scratchpad on its way out
 	stepSums int64 // sums of a thread that go there at once, a wait before and after; 0: all of them
 
-	groupRows   int64 // rows of a tile that each 128 threads take; 0: threads follow from sums
-	threadSums  int64 // sums that a thread keeps before a tile gets more threads
-	maxThreads  int64 // that compute
-	producers   int64 // threads that only copy
-	registers   int64 // of a computing thread, beside its sums
-	producerReg int64 // of a copying thread
-	maxRegs     int64 // of any thread
+	warpRows, warpCols int64 // of the part of a tile that one warp computes, which it reads by itself; 0: as the machine has it
+	lineBytes          int64 // of the lines that threads' copies look up, one a clock of the scratchpad; 0: copies by an engine
+	groupRows          int64 // rows of a tile that each 128 threads take; 0: threads follow from sums
+	threadSums         int64 // sums that a thread keeps before a tile gets more threads
+	maxThreads         int64 // that compute
+	producers          int64 // threads that only copy
+	registers          int64 // of a computing thread, beside its sums
+	producerReg        int64 // of a copying thread
+	maxRegs            int64 // of any thread
 }
 
 // fewRules are kernels for products with few rows, in place of those of
@@ -150,6 +157,7 @@ type streamRules struct {
 	setup       int64 // clocks of set-up and tear-down of a tile program
 	caches      cacheRules
 	sumPrograms int64 // tile programs for each core of a reduction over rows
+	lookups     bool  // of a mixture of experts, rows are looked up one after the other: the expert of each by a search over the offsets of those of the rank, the rows of a token in turn
 }
 
 // cacheRules are the kernels that write new keys and values to their cache
@@ -186,6 +194,15 @@ var profiles = []*profile{
 	&trtllmContext,
 	&vllmAttention,
 	&flashInfer,
+	&trtllmMoE,
+	&trtllmMoEBlock,
+	&trtllmGen,
+	&tritonMXFP4,
+	&sglangTriton,
+	&sglangTritonFew,
+	&sglangTritonFP8,
+	&sglangTritonFP8Few,
+	&sglangTritonBlock,
 	&xla,
 }
 

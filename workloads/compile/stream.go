@@ -2,6 +2,7 @@ package compile
 
 import (
 	"fmt"
+	"math/bits"
 	"strings"
 
 	"maru/arch/dtype"
@@ -241,6 +242,11 @@ func (c *coder) stream(s *streamed) error {
 	if r.groupRow && c.o.Kind == graph.Quantize && c.o.Fn == "groups" {
 		per = 1
 	}
+	if c.trips(s) > 0 {
+		// A group of threads for each row, while there is room for more.
+		const groups = 8
+		per = min(per, max(1, s.units/(groups*c.t.cores)))
+	}
 	// A row stays in registers, as it is stored, if they hold it; otherwise it is read twice.
 	registers, passes := r.registers, 1
 	if s.wholeRow {
@@ -414,6 +420,14 @@ func (w *streamWriter) part(seg segment, passes int) {
 	if period := s.period(); period < s.units {
 		grid[3], start.W = s.units/period, period
 	}
+	var code []trace.Step
+	if n := ceilDiv(c.trips(s), w.slices); n > 0 {
+		wait := make([]trace.Instr, max(1, int64(c.t.l2Latency)/waitClocks))
+		for i := range wait {
+			wait[i] = barrier(0)
+		}
+		code = append(code, loop(fixed(n*seg.size), 1, 1, wait...))
+	}
 	var loads, body, stores []trace.Instr
 	for i := range s.accesses {
 		in := w.region(i, start, seg.size)
@@ -433,12 +447,28 @@ func (w *streamWriter) part(seg segment, passes int) {
 		}
 	}
 	body = vector(body, 0, ceilDiv(s.vector*seg.size, s.units*w.slices), w.arith())
-	var code []trace.Step
 	if passes > 1 {
 		code = append(code, once(append(loads[:len(loads):len(loads)], barrier(0))...))
 	}
 	code = append(code, once(append(append(loads[:len(loads):len(loads)], body...), stores...)...))
 	c.part(grid, code...)
+}
+
+// trips is how often a unit waits for the shared cache before its data can be
+// asked for: for each row, the steps of a search over the offsets of Window
+// experts; for a sum over the choices of a token, one for each.
+func (c *coder) trips(s *streamed) int64 {
+	o := c.o
+	if !c.m.prof.stream.lookups {
+		return 0
+	}
+	switch {
+	case o.Kind == graph.Permute && o.Fn == "combine":
+		return o.Rows / s.units
+	case o.Window > 0 && (o.Kind == graph.Permute || o.Kind == graph.Elementwise):
+		return ceilDiv(o.Rows*int64(bits.Len64(uint64(o.Window))), s.units)
+	}
+	return 0
 }
 
 // arith is the format that the vector unit computes in: that of the operator,

@@ -167,8 +167,12 @@ type Op struct {
 	MatMul     *MatMulDims
 	Attention  *AttentionDims
 	Conv       *ConvDims
-	Rows, Cols int64 // of the pointwise kinds
-	Window     int64 // Pool: inputs per output; Route: experts chosen for each token
+	Rows, Cols int64 // of the pointwise kinds; MatMul with Groups: Rows is those expected in each group, or 0
+
+	// Window: Pool: inputs per output. Route: experts chosen for each token.
+	// Permute and Elementwise: experts among whose rows a row is looked up, or 0.
+	// MatMul with Groups: rows that there is room for, or 0.
+	Window int64
 
 	// DType is the number format the arithmetic runs in.
 	DType dtype.Type

@@ -1,0 +1,147 @@
+package compile
+
+// moeSetup is the clocks that a kernel between the products of a mixture of
+// experts takes besides its data: it looks up offsets and rows that the kernel
+// before it wrote, scans them, and synchronises.
+const moeSetup = 2200
+
+// trtllmMoE stands for the fused mixture of experts of TensorRT-LLM
+// (cutlass_kernels/moe_gemm): grouped GEMMs of CUTLASS, and activations that are
+// kernels of their own. Where the matrix unit reads the scratchpad, a producer
+// runs through K of its tile ahead of the products, so that memory sees runs as
+// long as the pipeline: an iteration is as deep as leaves three stages. The tile
+// is that which was fastest when it was tuned, with rows spread evenly over all
+// experts.
+var trtllmMoE = func() profile {
+	p := cublas
+	p.name = "trtllm-moe"
+	p.fuse.epilogues = map[string]bool{}
+	p.async.tiles = [][2]int64{{128, 16}, {128, 32}, {128, 64}, {128, 128}, {128, 256}, {256, 128}}
+	p.async.depth = []int64{128, 256, 512}
+	p.async.deepest = true
+	p.async.minStages = 3
+	p.async.evenly = true
+	p.async.splits = []int64{1}
+	// CtaShape and WarpShape of the tiles for Ampere: 16 to 128 x 128 x 64.
+	p.sync.tiles = [][2]int64{{16, 128}, {32, 128}, {64, 128}, {128, 128}}
+	p.sync.depth = []int64{128}
+	p.sync.splits = []int64{1}
+	p.sync.swap = false
+	p.sync.minStages, p.sync.maxStages = 2, 4
+	p.sync.warpRows, p.sync.warpCols = 64, 32
+	p.sync.lineBytes = 128
+	p.stream.setup, p.stream.lookups = moeSetup, true
+	return p
+}()
+
+// triton is the rules of a Triton kernel with one tile by four warps: three
+// stages, copies by the threads.
+func triton(from gemmRules, rows, cols, depth int64) gemmRules {
+	r := from
+	r.tiles, r.depth = [][2]int64{{rows, cols}}, []int64{depth}
+	r.splits, r.swap, r.alone, r.clusters = []int64{1}, false, false, nil
+	r.minStages, r.maxStages = 2, 3
+	r.threadSums, r.maxThreads, r.producers = 32, 128, 0
+	r.registers = 80 // pointers of both operands' elements besides
+	r.warpRows, r.warpCols = rows/2, cols/2
+	r.lineBytes = 128
+	return r
+}
+
+// sglangTriton stands for the fused mixture of experts of SGLang and vLLM in
+// Triton where no tuned configuration is at hand (get_default_config of
+// fused_moe): 64 x 64 tiles, 32 elements of 16 bits of K in an iteration. Marlin
+// products, with weights of four bits, reach its rate in the tables of
+// ai-dynamo/aiconfigurator and are taken as equal.
+var sglangTriton = func() profile {
+	p := cublas
+	p.name = "sglang-triton"
+	p.fuse.epilogues = map[string]bool{}
+	p.async, p.sync = triton(cublas.async, 64, 64, 64), triton(cublas.sync, 64, 64, 64)
+	p.async.warpRows, p.async.warpCols = 0, 0 // the unit reads the scratchpad
+	p.stream.setup = moeSetup
+	return p
+}()
+
+// sglangTritonFew is the same for no more tokens than experts: 16 x 32 tiles, 64
+// elements of K.
+var sglangTritonFew = func() profile {
+	p := sglangTriton
+	p.name = "sglang-triton-few"
+	p.async, p.sync = triton(cublas.async, 16, 32, 128), triton(cublas.sync, 16, 32, 128)
+	p.async.warpRows, p.async.warpCols = 0, 0
+	p.sync.warpRows, p.sync.warpCols = 16, 8
+	return p
+}()
+
+// sglangTritonFP8 is sglangTriton for products of fp8: 128 x 256 tiles, 128 of
+// K, four stages, eight warps.
+var sglangTritonFP8 = func() profile {
+	p := sglangTriton
+	p.name = "sglang-triton-fp8"
+	p.async = triton(cublas.async, 128, 256, 128)
+	p.async.warpRows, p.async.warpCols = 0, 0
+	p.async.maxStages, p.async.threadSums, p.async.maxThreads = 4, 128, 256
+	return p
+}()
+
+// sglangTritonFP8Few is the same for no more tokens than experts: 64 x 128
+// tiles, four warps.
+var sglangTritonFP8Few = func() profile {
+	p := sglangTritonFP8
+	p.name = "sglang-triton-fp8-few"
+	p.async.tiles, p.async.threadSums, p.async.maxThreads = [][2]int64{{64, 128}}, 64, 128
+	return p
+}()
+
+// sglangTritonBlock is sglangTriton for products of fp8 with scales of blocks of
+// 128: 64 x 128 tiles, sums scaled after each 128 of K.
+var sglangTritonBlock = func() profile {
+	p := sglangTritonFP8Few
+	p.name = "sglang-triton-block"
+	p.async.maxStages, p.async.promote = 3, 128
+	return p
+}()
+
+// trtllmGen stands for the kernels that TensorRT-LLM has generated for
+// Blackwell (trtllmGenKernels): rows are gathered by the first product, which
+// applies the gated activation; tiles are 8 to 64 tokens wide; the grid has room
+// for the choices of all ranks.
+var trtllmGen = func() profile {
+	p := trtllmMoE
+	p.name = "trtllm-gen"
+	p.fuse.epilogues = cublas.fuse.epilogues
+	p.fuse.glu, p.async.pairs = true, true
+	p.async.roomy = true
+	p.async.tiles = [][2]int64{{128, 8}, {128, 16}, {128, 32}, {128, 64}}
+	return p
+}()
+
+// trtllmMoEBlock is trtllmMoE with DeepGEMM's products of fp8 with scales of
+// blocks.
+var trtllmMoEBlock = func() profile {
+	p := trtllmMoE
+	p.name = "trtllm-moe-block"
+	p.async.tiles = deepgemm.async.tiles
+	p.async.promote = deepgemm.async.promote
+	return p
+}()
+
+// tritonMXFP4 stands for triton_kernels (matmul_ogs) with weights of four bits
+// that threads widen: without a pipeline, a block of weights arrives, is widened
+// and written back, and multiplied. Operations to widen an element beyond those
+// of its format (fields, the scale of its block, the layout of the unit) are
+// assumed.
+var tritonMXFP4 = func() profile {
+	p := trtllmMoE
+	p.name = "triton-mxfp4"
+	p.async.roomy = true
+	p.async.tiles = [][2]int64{{16, 256}, {32, 256}, {64, 256}, {128, 256}}
+	p.async.swap = false
+	p.async.depth, p.async.deepest = []int64{256}, false
+	p.async.minStages, p.async.maxStages = 1, 1
+	p.async.widen = 6
+	p.async.evenly = false
+	p.async.alone = false
+	return p
+}()

@@ -1,0 +1,249 @@
+package compile
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"maru/arch"
+	"maru/arch/dtype"
+	"maru/workloads/graph"
+	"maru/workloads/plan"
+	"maru/workloads/trace"
+)
+
+// grouped is a product of 8 groups with 64 rows each.
+func grouped(weight, math dtype.Type, n, k, room int64) *graph.Graph {
+	g := &graph.Graph{Name: "op", Tokens: 1, Unit: "op"}
+	x := g.AddTensor("x", math, graph.Input, -1, 512, k)
+	w := g.AddTensor("w", weight, graph.Weight, -1, 8, n, k)
+	y := g.AddTensor("y", dtype.BF16, graph.Output, -1, 512, n)
+	g.AddOp(graph.Op{Name: "grouped", Kind: graph.MatMul, Layer: -1, DType: math, Window: room, In: []graph.TensorID{x, w}, Out: []graph.TensorID{y},
+		MatMul: &graph.MatMulDims{Batch: 1, M: 512, N: n, K: k, Groups: 8}})
+	return g
+}
+
+func lowerWith(t *testing.T, g *graph.Graph, chip *arch.Chip, profile string) *trace.Trace {
+	t.Helper()
+	tr, _, err := Compile(g, plan.Plan{Batch: 1, Seq: 1, DType: dtype.BF16, Profile: profile, Fuse: true}, chip, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tr
+}
+
+// loopOf is the loop of a program's first part.
+func loopOf(t *testing.T, p *trace.Program) *trace.Step {
+	t.Helper()
+	for i := range p.Parts[0].Code {
+		if s := &p.Parts[0].Code[i]; s.Count != nil {
+			return s
+		}
+	}
+	t.Fatalf("%s has no loop", p.Name)
+	return nil
+}
+
+// An iteration takes as much of K as leaves three stages, and no more than
+// there is.
+func TestDeepest(t *testing.T) {
+	for _, tt := range []struct{ k, most int64 }{{2048, 256}, {100, 64}, {40, 64}} {
+		tr := lowerWith(t, grouped(dtype.BF16, dtype.BF16, 1024, tt.k, 0), asyncChip(), "trtllm-moe")
+		s := loopOf(t, &tr.Programs[0])
+		for i := range s.Body {
+			in := &s.Body[i]
+			if in.Kind != trace.MatMul {
+				continue
+			}
+			room := 227 * int64(1024) / (2 * (in.M + in.N) * 3)
+			if in.K > tt.most || 2*in.K <= tt.most && 2*in.K <= tt.k && 2*in.K < room-64 {
+				t.Errorf("k %d: %d of it in an iteration of %d x %d tiles", tt.k, in.K, in.M, in.N)
+			}
+		}
+		if s.Stages < 3 && tt.k > 256 {
+			t.Errorf("k %d: %d stages", tt.k, s.Stages)
+		}
+	}
+}
+
+// A tile of 64 x 64 x 32 in bf16 by four warps of 32 x 32: operands of 8 KiB are
+// read twice, once more than the machine counts, and copied in 128 rows of 64
+// bytes, each of which looks up a line.
+func TestThreadReads(t *testing.T) {
+	tr := lowerWith(t, grouped(dtype.BF16, dtype.BF16, 1024, 2048, 0), syncChip(), "sglang-triton")
+	var got []int64
+	for _, in := range loopOf(t, &tr.Programs[0]).Body {
+		if in.Kind == trace.Scratch {
+			got = append(got, in.Count)
+		}
+	}
+	if d := cmp.Diff([]int64{8<<10 + 128*128}, got); d != "" {
+		t.Errorf("bytes besides (-want +got):\n%s", d)
+	}
+	for _, in := range loopOf(t, &lowerWith(t, grouped(dtype.BF16, dtype.BF16, 1024, 2048, 0), syncChip(), "cublas").Programs[0]).Body {
+		if in.Kind == trace.Scratch {
+			t.Errorf("%d bytes besides with cublas", in.Count)
+		}
+	}
+}
+
+// Four-bit weights need no widening where the unit takes them next to eight
+// bits.
+func TestUnpack(t *testing.T) {
+	mixed := asyncChip()
+	mixed.Cores.Matrix.Rate[dtype.FP4] = mixed.Cores.Matrix.Rate[dtype.FP8]
+	for _, tt := range []struct {
+		chip     *arch.Chip
+		from, to dtype.Type
+		want     int64
+	}{
+		{asyncChip(), dtype.FP4, dtype.FP8, 2}, {mixed, dtype.FP4, dtype.FP8, 0}, {mixed, dtype.FP4, dtype.BF16, 2},
+		{mixed, dtype.Int4, dtype.FP8, 2}, {mixed, dtype.FP8, dtype.FP8, 0}, {mixed, dtype.BF16, dtype.TF32, 0},
+	} {
+		if got := newTarget(tt.chip, "graph").unpack(tt.from, tt.to); got != tt.want {
+			t.Errorf("%s to %s on a chip with fp4 %v: %d, want %d", tt.from, tt.to, tt.chip == mixed, got, tt.want)
+		}
+	}
+}
+
+// A library that widens weights without a pipeline loads, widens and multiplies
+// one after the other.
+func TestWiden(t *testing.T) {
+	s := loopOf(t, &lowerWith(t, grouped(dtype.FP4, dtype.BF16, 1024, 2048, 0), asyncChip(), "triton-mxfp4").Programs[0])
+	var widened, weights int64
+	for _, in := range s.Body {
+		switch in.Kind {
+		case trace.Vector:
+			widened += in.Count
+		case trace.MatMul:
+			weights = in.N * in.K
+		}
+	}
+	if s.Stages != 1 || widened != weights*(2+tritonMXFP4.async.widen) {
+		t.Errorf("%d stages, %d operations for %d weights", s.Stages, widened, weights)
+	}
+}
+
+// Tile programs for rows that do not come are there, and end at once.
+func TestRoom(t *testing.T) {
+	for _, tt := range []struct {
+		profile string
+		room    int64
+		want    bool
+	}{{"trtllm-gen", 4096, true}, {"trtllm-gen", 512, false}, {"trtllm-gen", 0, false}, {"trtllm-moe", 4096, false}} {
+		p := &lowerWith(t, grouped(dtype.BF16, dtype.BF16, 1024, 512, tt.room), asyncChip(), tt.profile).Programs[0]
+		last := &p.Parts[len(p.Parts)-1]
+		idle := len(last.Code) == 1 && len(last.Code[0].Body) == 1 && last.Code[0].Body[0].Kind == trace.Barrier
+		if idle != tt.want {
+			t.Errorf("%s with room for %d rows: idle tile programs %v", tt.profile, tt.room, idle)
+		}
+		if idle && last.Tiles()%(1024/128) != 0 {
+			t.Errorf("%d idle tile programs across 8 tiles of columns", last.Tiles())
+		}
+	}
+}
+
+// Rows are looked up where the library does that: log2 of the experts trips for
+// each.
+func TestLookups(t *testing.T) {
+	waits := func(profile string, window int64) (n int64) {
+		g := &graph.Graph{Name: "op", Tokens: 1, Unit: "op"}
+		x := g.AddTensor("x", dtype.BF16, graph.Input, -1, 1024, 2048)
+		chosen := g.AddTensor("chosen", dtype.Int32, graph.Input, -1, 1024, 4)
+		y := g.AddTensor("y", dtype.BF16, graph.Output, -1, 4096, 2048)
+		g.AddOp(graph.Op{Name: "dispatch", Kind: graph.Permute, Fn: "dispatch", Layer: -1, DType: dtype.BF16, Rows: 4096, Cols: 2048, Window: window,
+			In: []graph.TensorID{x, chosen}, Out: []graph.TensorID{y}})
+		p := &lowerWith(t, g, asyncChip(), profile).Programs[0]
+		for i := range p.Parts {
+			part := &p.Parts[i]
+			for j := range part.Code {
+				if s := &part.Code[j]; s.Count != nil {
+					n += part.Tiles() * s.Count.C
+				}
+			}
+		}
+		return n
+	}
+	if n := waits("trtllm-moe", 64); n != 4096*7 {
+		t.Errorf("%d trips for 4096 rows over 64 experts", n)
+	}
+	if n := waits("trtllm-moe", 0) + waits("cublas", 64); n != 0 {
+		t.Errorf("%d trips without experts, or without look-ups", n)
+	}
+}
+
+// A gated activation on pairs of columns lies on the transposed product too
+// where the library has such kernels.
+func TestColumnPairs(t *testing.T) {
+	g := &graph.Graph{Name: "op", Tokens: 1, Unit: "op"}
+	x := g.AddTensor("x", dtype.BF16, graph.Input, -1, 16, 1024)
+	var made []graph.TensorID
+	for _, name := range []string{"gate", "up"} {
+		w := g.AddTensor(name+".weight", dtype.BF16, graph.Weight, -1, 8, 512, 1024)
+		y := g.AddTensor(name+".out", dtype.BF16, graph.Activation, -1, 16, 512)
+		g.AddOp(graph.Op{Name: name, Kind: graph.MatMul, Layer: -1, DType: dtype.BF16, In: []graph.TensorID{x, w}, Out: []graph.TensorID{y},
+			MatMul: &graph.MatMulDims{Batch: 1, M: 16, N: 512, K: 1024, Groups: 8}})
+		made = append(made, y)
+	}
+	g.AddOp(graph.Op{Name: "act", Kind: graph.Elementwise, Fn: "silu_mul", Layer: -1, DType: dtype.BF16, Rows: 16, Cols: 512, In: made,
+		Out: []graph.TensorID{g.AddTensor("out", dtype.BF16, graph.Output, -1, 16, 512)}})
+	tr := lowerWith(t, g, asyncChip(), "trtllm-gen")
+	if len(tr.Launches) != 1 {
+		t.Fatalf("%d launches", len(tr.Launches))
+	}
+	for _, in := range loopOf(t, &tr.Programs[0]).Body {
+		if in.Kind == trace.MatMul && (in.M != 128 || in.N > 16) {
+			t.Errorf("tiles of %d x %d for two rows", in.M, in.N)
+		}
+	}
+	if err := cover(tr).check(every); err != nil {
+		t.Error(err)
+	}
+	if tr = lowerWith(t, g, asyncChip(), "trtllm-moe"); len(tr.Launches) != 2 {
+		t.Errorf("%d launches with an activation of its own", len(tr.Launches))
+	}
+}
+
+// Block scales of four-bit weights are read next to them: all of them once, and
+// no more.
+func TestBlockScales(t *testing.T) {
+	chip := asyncChip()
+	chip.Cores.Matrix.Rate[dtype.FP4] = chip.Cores.Matrix.Rate[dtype.FP8]
+	for _, tt := range []struct {
+		weight, math dtype.Type
+		block        int64
+	}{{dtype.FP4, dtype.FP4, 16}, {dtype.FP4, dtype.FP8, 32}, {dtype.FP8, dtype.FP8, 0}, {dtype.Int4, dtype.FP8, 0}} {
+		tr := lowerWith(t, grouped(tt.weight, tt.math, 1024, 2048, 0), chip, "trtllm-moe")
+		scales := 0
+		for i := range tr.Tensors {
+			if x := &tr.Tensors[i]; x.DType == dtype.FP8 && x.Rows == 8*1024 && tt.block > 0 && x.Cols == 2048/tt.block && x.Role == graph.Weight {
+				scales++
+			}
+		}
+		if got := scales == 1; got != (tt.block > 0) {
+			t.Errorf("%s weights in products of %s: %d tensors of scales", tt.weight, tt.math, scales)
+		}
+		if err := cover(tr).check(every); err != nil {
+			t.Errorf("%s weights in products of %s: %v", tt.weight, tt.math, err)
+		}
+	}
+}
+
+// A library that was tuned for rows spread evenly takes the tile for as many as
+// were expected, whatever comes.
+func TestTuned(t *testing.T) {
+	width := func(profile string, expected int64) int64 {
+		g := grouped(dtype.BF16, dtype.BF16, 4096, 4096, 0)
+		g.Ops[0].Rows = expected
+		for _, in := range loopOf(t, &lowerWith(t, g, asyncChip(), profile).Programs[0]).Body {
+			if in.Kind == trace.MatMul {
+				return in.N
+			}
+		}
+		return 0
+	}
+	few, even, cublas := width("trtllm-moe", 4), width("trtllm-moe", 0), width("cublas", 4)
+	if few != 16 || even < 32 || cublas != width("cublas", 0) {
+		t.Errorf("tiles of %d columns for 64 rows where 4 were expected, of %d where nothing was; cublas %d", few, even, cublas)
+	}
+}
