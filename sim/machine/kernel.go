@@ -84,6 +84,7 @@ type kernel struct {
 	seen    places
 	counts  []int64
 	next    []pending
+	classes []class
 
 	steps      [][]arithmetic // by part
 	rec, fresh *record        // followed, or made
@@ -453,7 +454,7 @@ func (k *kernel) dispatch(now event.Time, free int) {
 
 // classify sorts the tile programs in k.next by the steps they take.
 func (k *kernel) classify() []class {
-	var classes []class
+	classes := k.classes[:0]
 	for i := range k.next {
 		p := &k.next[i]
 		part := &k.prog.Parts[p.key]
@@ -471,12 +472,21 @@ func (k *kernel) classify() []class {
 		}
 		if at < 0 {
 			at = len(classes)
-			classes = append(classes, class{part: p.key, counts: slices.Clone(k.counts), tiles: make([][4]int64, 0, len(k.next)-i), order: make([]int32, 0, len(k.next)-i)})
+			if at < cap(classes) { // room that an earlier class left
+				classes = classes[:at+1]
+				c := &classes[at]
+				c.counts, c.tiles, c.order = c.counts[:0], c.tiles[:0], c.order[:0]
+			} else {
+				classes = append(classes, class{})
+			}
+			classes[at].part = p.key
+			classes[at].counts = append(classes[at].counts, k.counts...)
 		}
 		classes[at].tiles = append(classes[at].tiles, p.g)
 		classes[at].order = append(classes[at].order, p.order)
 		p.key = at
 	}
+	k.classes = classes
 	return classes
 }
 

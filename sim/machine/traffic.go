@@ -69,6 +69,9 @@ func (l *layout) one(in *trace.Instr, g [4]int64, k int64) (r0, r1, c0, c1 int64
 // size and at equal distances: in each direction they stay where they are, or
 // move in equal steps inside the tensor.
 func (st *stripe) fit(l *layout, in *trace.Instr, n int64) {
+	if st.inside(l, in, n) {
+		return
+	}
 	g := st.tile
 	if in.Col.K*l.elemBits%8 != 0 || !linear(&in.Row, g, 0, n) || !linear(&in.Col, g, 0, n) {
 		return
@@ -80,6 +83,26 @@ func (st *stripe) fit(l *layout, in *trace.Instr, n int64) {
 	st.even = (in.Row.K == 0 || st.rows == in.Rows && a1-a0 == in.Rows) &&
 		(in.Col.K == 0 || st.width*8 == in.Cols*l.elemBits && b1-b0 == st.width) &&
 		st.rows > 0 && st.width > 0
+}
+
+// inside is fit for the usual stripe, which lies inside the tensor all the time
+// and is not divided. Its place is that of its expressions as yet.
+func (st *stripe) inside(l *layout, in *trace.Instr, n int64) bool {
+	r, c := &in.Row, &in.Col
+	if r.Div > 1 || c.Div > 1 || r.Max > 0 || c.Max > 0 || l.elemBits&7 != 0 {
+		return false
+	}
+	row, col := st.row, st.col
+	low, high := min(row, row+r.K*(n-1)), max(row, row+r.K*(n-1))+in.Rows
+	left, right := min(col, col+c.K*(n-1)), max(col, col+c.K*(n-1))+in.Cols
+	e := l.elemBits / 8
+	if low < max(0, r.Min) || high > l.rows || left < max(0, c.Min) || right*e > l.rowBytes || in.Rows <= 0 || in.Cols <= 0 {
+		return false
+	}
+	st.row, st.col, st.rows, st.width = row, col*e, in.Rows, in.Cols*e
+	st.rowStep, st.colStep = r.K, c.K*e
+	st.even = true
+	return true
 }
 
 // join takes a stripe in that lies beside st in all iterations, as those of tile
@@ -204,13 +227,20 @@ func (k *kernel) gather(s *trace.Step, tiles [][4]int64, n int64, sum *traffic) 
 		}
 		first := len(k.stripes)
 		k.seen.reset(len(tiles))
+		last := int32(-1)
 		for _, g := range tiles {
-			at, found := k.seen.place(raw(&in.Row, g), raw(&in.Col, g), int32(len(k.stripes)))
+			row, col := raw(&in.Row, g), raw(&in.Col, g)
+			if last >= 0 && k.stripes[last].row == row && k.stripes[last].col == col {
+				k.stripes[last].n++
+				continue
+			}
+			at, found := k.seen.place(row, col, int32(len(k.stripes)))
+			last = at
 			if found {
 				k.stripes[at].n++
 				continue
 			}
-			k.stripes = append(k.stripes, stripe{tile: g, n: 1})
+			k.stripes = append(k.stripes, stripe{tile: g, n: 1, row: row, col: col})
 		}
 		l := &k.layouts[k.args[in.Slot]]
 		end := first
@@ -290,8 +320,8 @@ func (k *kernel) like(s *trace.Step, tiles [][4]int64, n int64, mean traffic) tr
 	}
 }
 
-// covers notes that a region is loaded, and counts the bytes of it that were not
-// noted before in the launch.
+// covers notes that a region is loaded, without sweeping it, and counts the
+// bytes of it that were not noted before in the launch.
 func (k *kernel) covers(in *trace.Instr, l *layout, r0, r1, c0, c1 int64) {
 	seen := k.covered[in.Slot]
 	for br := r0 / l.br; br <= (r1-1)/l.br; br++ {
@@ -355,6 +385,10 @@ func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int6
 		return
 	}
 	tensor := k.args[in.Slot]
+	var seen []uint64
+	if k.covered != nil && !write {
+		seen = k.covered[in.Slot]
+	}
 	var asks, missed, bytes, back int64
 	for br := r0 / l.br; br <= (r1-1)/l.br; br++ {
 		rows := l.bits(max(0, r0-br*l.br), min(l.br, r1-br*l.br))
@@ -365,6 +399,10 @@ func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int6
 			if missing != 0 {
 				missed += int64(bits.OnesCount64(missing))
 				bytes += l.bytes(b, missing)
+				if seen != nil && missing&^seen[b] != 0 {
+					k.first += l.bytes(b, missing&^seen[b])
+					seen[b] |= missing
+				}
 			}
 			back += wb
 		}
@@ -374,9 +412,6 @@ func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int6
 	sum.spill += float64(float64(back) * k.m.runCost(l.bw))
 	if write {
 		return
-	}
-	if k.covered != nil {
-		k.covers(in, l, r0, r1, c0, c1)
 	}
 	sum.fetch += total / float64(max(1, in.Share))
 	sum.miss += float64(bytes)
