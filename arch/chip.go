@@ -48,6 +48,7 @@ type Cores struct {
 	Groups     config.Figure[int64]       `yaml:"groups,optional" bound:">=1" doc:"Thread blocks (CTAs) that one core holds at once."`
 	Registers  config.Figure[unit.Bytes]  `yaml:"registers,optional" bound:">0" doc:"Register file of one core."`
 	Schedulers config.Figure[int64]       `yaml:"schedulers,optional" bound:">=1" doc:"Instruction schedulers of one core."`
+	Dispatch   config.Figure[unit.Cycles] `yaml:"dispatch,optional" bound:">0" doc:"Clocks from one tile program that the chip hands out at the start of a launch to the next; 1 if it is missing."`
 	Start      config.Figure[unit.Cycles] `yaml:"start,optional" bound:">=0" doc:"Clocks from dispatch of a tile program to its first load."`
 	Matrix     Matrix                     `yaml:"matrix,optional" doc:"Matrix unit (tensor cores, MXU) of one core; a chip without one computes products on the vector unit."`
 	Vector     Vector                     `yaml:"vector" doc:"Vector unit of one core."`

@@ -19,6 +19,7 @@ type fallback struct {
 //
 //   - matrix.sustained, sync_share: the data sheet's peak, which is what an
 //     architect assumes of a new chip;
+//   - dispatch: a tile program for each clock;
 //   - l2.bandwidth: 64 bytes for each core and clock, the width of the port of
 //     an SM (NVIDIA A100 white paper), of which 60 % are usual;
 //   - dram.sustained: nine tenths of the pins, for refresh and turnarounds;
@@ -33,6 +34,7 @@ type fallback struct {
 //     power.window no longer matters;
 //   - power.vector: an fp32 operation with its registers at 4 to 7 nm.
 var fallbacks = []fallback{
+	{"cores.dispatch", func(*Chip, string) string { return "1 clk" }},
 	{"cores.matrix.sustained", func(*Chip, string) string { return "1" }},
 	{"cores.matrix.sync_share", func(*Chip, string) string { return "1" }},
 	{"cores.matrix.least", func(*Chip, string) string { return "0 clk" }},

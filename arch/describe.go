@@ -121,6 +121,7 @@ func (c *Chip) Describe() Description {
 		row("cores.scratchpad.capacity", "scratchpad", k.Scratchpad.Capacity),
 		row("cores.scratchpad.per_group", "scratchpad of one program", k.Scratchpad.Group),
 		row("cores.in_flight", "reads in flight", k.InFlight),
+		row("cores.dispatch", "between starts", k.Dispatch),
 		row("cores.start", "start of a program", k.Start),
 		row("cores.matrix.sustained", "matrix share sustained", k.Matrix.Sustained),
 		row("cores.matrix.sync_share", "matrix share through registers", k.Matrix.SyncShare))

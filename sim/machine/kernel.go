@@ -604,10 +604,10 @@ func (k *kernel) split(g *group, given [][]int32, classes []class, now event.Tim
 			segs := classes[p.what[x]].segs
 			r := resident{segs: segs, left: segs[0].amount(), n: y - x, path: t.path, came: now}
 			if now == 0 {
-				// The work distributor starts one tile program each clock.
+				// The work distributor starts one tile program after the other.
 				y = x + 1
 				r.n = 1
-				r.left += float64(float64(x*k.m.cores)*k.m.psClk) + k.setup()
+				r.left += float64(float64(x*k.m.cores)*k.m.hand) + k.setup()
 			}
 			t.res = append(t.res, r)
 			x = y

@@ -338,6 +338,35 @@ func TestStoresReachMainMemory(t *testing.T) {
 	}
 }
 
+// Tile programs are handed out one after the other: those of the third on each
+// core start after two on each of the others.
+func TestDispatch(t *testing.T) {
+	const tiles, clk = 3 * 132, 3
+	text := fmt.Sprintf(`maru-trace 1
+run model=m dtype=bf16 layers=0 tokens=1 unit=op chip=h100-sxm cache=cold launch=graph profile=cublas
+memory activations=1024
+tensor 0 x 1x512 bf16 input
+program 0 p threads=128 registers=32 slots=in
+  op 0 o kind=copy read=1024
+  part grid=%d swizzle=1
+    do
+      barrier
+    end
+  end
+end
+launch 0 in=0
+end
+`, tiles)
+	took := func(sets ...string) int64 {
+		c := load(t, "h100-sxm", sets...)
+		return replay(t, c, parse(t, text), machine.Options{NoCap: true}).LatencyPS
+	}
+	got := float64(took(fmt.Sprintf("cores.dispatch=%d clk", clk)) - took())
+	if want := (clk - 1) * 2 * 132 / 1.98e9 * 1e12; got < want*0.99 || got > want*1.01 {
+		t.Errorf("%d clk between tile programs take %.0f ps longer than 1, want %.0f", clk, got, want)
+	}
+}
+
 // tiles is what all tile programs load, clipped to the tensors.
 func tiles(g gemm) (sum int64) {
 	ceil := func(a, b int64) int64 { return (a + b - 1) / b }

@@ -30,6 +30,7 @@ type model struct {
 	run     float64 // bytes that starting a contiguous run costs
 	flight  float64 // bytes outstanding in one core; 0: no limit
 	start   float64 // ps
+	hand    float64 // ps between tile programs that are handed out
 	dma     float64 // ps
 	vmem    float64 // scratchpad bytes per ps
 	special float64 // operations per ps
@@ -65,6 +66,10 @@ func newModel(c *arch.Chip, hz float64) *model {
 	}
 	m.flight = float64(c.Cores.InFlight.Value)
 	m.start = float64(c.Cores.Start.Value) * m.psClk
+	m.hand = m.psClk
+	if d := c.Cores.Dispatch; d.IsSet() {
+		m.hand *= float64(d.Value)
+	}
 	if c.Cores.DMA != nil {
 		m.dma = float64(c.Cores.DMA.Fixed.Value)
 	}

@@ -159,7 +159,7 @@ func (s *stepper) dispatch(now event.Time) error {
 		s.tiles = append(s.tiles, tileState{core: slots[i], steps: which[i].steps})
 		at := k.m.start
 		if now == 0 {
-			at += float64(float64(i/k.m.cores*k.m.cores)*k.m.psClk) + k.setup()
+			at += float64(float64(i/k.m.cores*k.m.cores)*k.m.hand) + k.setup()
 		}
 		s.sim.At(now+event.Time(at+0.5), s.onStart, int32(len(s.tiles)-1), 0)
 	}

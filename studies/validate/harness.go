@@ -64,7 +64,8 @@ type Host struct {
 
 // Clock is what latencies were read from.
 type Clock struct {
-	Step config.Figure[unit.Duration] `yaml:"step" bound:">0" doc:"Latencies are multiples of this; the nearest one is reported."`
+	Step   config.Figure[unit.Duration] `yaml:"step" bound:">0" doc:"Latencies are multiples of this; the nearest one is reported."`
+	Kernel config.Figure[unit.Duration] `yaml:"kernel,optional" bound:">=0" doc:"Time before and after the work of a kernel that the clock counts to it (launch: none)."`
 }
 
 // Cache is the state of the shared cache.

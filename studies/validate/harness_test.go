@@ -192,6 +192,7 @@ func TestRead(t *testing.T) {
 		{"graph", Harness{Launch: "graph"}, 13},
 		{"none", Harness{Launch: "none"}, 10},
 		{"whole steps", with(Harness{Launch: "none"}, "step", 4*us), 12},
+		{"none, with what the clock counts besides", with(Harness{Launch: "none"}, "kernel", 2*us), 16},
 		{"one step at least", with(Harness{Launch: "none"}, "step", 40*us), 40},
 		// The host issues b at 2 us + 2 us, when a still runs: 2+3, gap, 5, gap, 2.
 		{"eager, chip behind", with(Harness{Launch: "eager"}, "call", 2*us), 14},
@@ -229,6 +230,8 @@ func with(h Harness, key string, ps int64) Harness {
 	switch key {
 	case "step":
 		h.Clock.Step = *f
+	case "kernel":
+		h.Clock.Kernel = *f
 	case "call":
 		h.Host.Call = *f
 	case "issue":

@@ -2,6 +2,7 @@ package validate
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"maru/arch/dtype"
@@ -10,9 +11,10 @@ import (
 	"maru/workloads/plan"
 )
 
-// oneRank skips rows over several chips.
+// oneRank skips rows over several chips, but for operators of which each chip
+// has its share.
 func oneRank(r *record) error {
-	if r.count("ranks", 1) > 1 {
+	if r.count("ranks", 1) > 1 && !slices.Contains(shared, r.word("op")) {
 		return skip("rows over several chips are not predicted")
 	}
 	return nil
@@ -46,6 +48,13 @@ func (v *validation) model(h *Harness, c *chip, r *record) (job, error) {
 	if len(r.errs) > 0 {
 		return job{}, nil
 	}
+	if slices.Contains(shared, op) {
+		ranks := r.count("ranks", 1)
+		if heads%ranks != 0 || ffn%ranks != 0 || hidden%heads != 0 {
+			return job{}, skip(fmt.Sprintf("%d heads and a feed-forward part of %d do not fall evenly to %d ranks", heads, ffn, ranks))
+		}
+		return v.share(h, c, f, op, phase, batch, seq, hidden, heads/ranks, hidden/heads, ffn/ranks)
+	}
 	p := plan.Plan{Phase: plan.Forward, Batch: batch, Seq: seq, DType: f.math, KVDType: f.input}
 	timed := func(string) bool { return true }
 	switch {
@@ -74,6 +83,65 @@ func (v *validation) model(h *Harness, c *chip, r *record) (job, error) {
 	}
 	p.Fuse = !h.Unfused || fused
 	return v.timed(h, c, &draft{g: g}, p, timed), nil
+}
+
+// shared are the operators of a layer whose heads and feed-forward columns are
+// spread over several chips.
+var shared = []string{
+	"q_k_v", "q_mul_k", "softmax", "a_mul_v", "wo_proj", "layernorm_mha", "w1_proj", "gelu", "w2_proj", "layernorm_ffn",
+}
+
+// share is one of them on one chip, with so many heads and feed-forward columns:
+// of all positions of the sequences, or, in decode, of one more after them.
+func (v *validation) share(h *Harness, c *chip, f format, op, phase string, batch, seq, hidden, heads, head, ffn int64) (job, error) {
+	queries := seq
+	switch phase {
+	case "prefill":
+	case "decode":
+		queries = 1
+	default:
+		return job{}, skip(fmt.Sprintf("no prediction of %s in phase %s", op, phase))
+	}
+	d := newDraft()
+	rows := batch * queries
+	linear := func(name string, n, k int64) {
+		d.op(graph.Op{Name: name, Kind: graph.MatMul, DType: f.math, MatMul: &graph.MatMulDims{Batch: 1, M: rows, N: n, K: k},
+			In:  ids(d.tensor(name+".a", f.input, graph.Input, rows, k), d.tensor(name+".b", f.weight, graph.Weight, n, k)),
+			Out: ids(d.tensor(name+".out", f.input, graph.Output, rows, n))})
+	}
+	products := func(n, k int64) {
+		d.op(graph.Op{Name: op, Kind: graph.MatMul, DType: f.math, MatMul: &graph.MatMulDims{Batch: batch * heads, M: queries, N: n, K: k},
+			In:  ids(d.tensor("a", f.input, graph.Input, batch*heads, queries, k), d.tensor("b", f.input, graph.Input, batch*heads, n, k)),
+			Out: ids(d.tensor("out", f.input, graph.Output, batch*heads, queries, n))})
+	}
+	var err error
+	switch op {
+	case "q_k_v":
+		for _, name := range []string{"q", "k", "v"} {
+			linear(name, heads*head, hidden)
+		}
+	case "wo_proj":
+		linear(op, hidden, heads*head)
+	case "w1_proj":
+		linear(op, ffn, hidden)
+	case "w2_proj":
+		linear(op, hidden, ffn)
+	case "q_mul_k":
+		products(seq, head)
+	case "a_mul_v":
+		products(head, seq)
+	case "softmax":
+		_, err = d.step("softmax", 0, true, f, batch*heads*queries, seq, -1)
+	case "gelu":
+		_, err = d.step("gelu", 0, true, f, rows, ffn, -1)
+	default:
+		_, err = d.step("layernorm", 0, true, f, rows, hidden, -1)
+	}
+	if err != nil {
+		return job{}, err
+	}
+	d.apart = true
+	return v.operation(h, c, d, plan.Plan{DType: f.math}), nil
 }
 
 // ofBackward tells whether an operator belongs to the backward pass.

@@ -164,7 +164,7 @@ func (h *Harness) read(b *run.Brief, g *graph.Graph, c *arch.Chip, timed func(op
 		case "graph":
 			chip += gap + work
 		case "none":
-			chip += work
+			chip += work + float64(h.Clock.Kernel.Value)
 		case "eager":
 			// The kernels of one operator are issued by one call, one behind
 			// the other.

@@ -347,3 +347,32 @@ func TestSeries(t *testing.T) {
 		}
 	}
 }
+
+// An operator of a layer on one of several chips is its share: the same as that
+// of a layer with as many heads and columns as the chip has.
+func TestShares(t *testing.T) {
+	const head = "source,system,dtype,model,phase,batch,seq,layers,hidden,heads,ffn,vocab,ranks,parallelism,global_batch,fused,op,latency_us\n"
+	predicted := func(row string) float64 {
+		t.Helper()
+		rows := report(t, map[string]string{"model": head + row}, Options{Jobs: 1}).Rows()
+		if len(rows) != 1 || rows[0].Status != OK {
+			t.Fatalf("%s: %+v", row, rows)
+		}
+		return rows[0].Predicted
+	}
+	source := "llmcompass:figure5/ijkl,a100_sxm,fp16,gpt3_layer"
+	for op, flops := range map[string]float64{ // of one chip of four
+		"q_k_v": 3 * 2 * 1024 * 2048 * 512, "wo_proj": 2 * 1024 * 512 * 2048, "w1_proj": 2 * 1024 * 2048 * 2048, "w2_proj": 2 * 1024 * 2048 * 2048,
+		"q_mul_k": 2 * 8 * 512 * 512 * 128, "a_mul_v": 2 * 8 * 512 * 512 * 128, "softmax": 0, "layernorm_mha": 0, "layernorm_ffn": 0, "gelu": 0,
+	} {
+		us := predicted(fmt.Sprintf("%s,prefill,2,512,1,2048,16,8192,0,4,tp4,2,0,%s,100\n", source, op))
+		if least := flops / 312e6; us < 21+least || us > 121+3*least {
+			t.Errorf("%s takes %.1f us, of which the host 21 and its products at least %.1f", op, us, least)
+		}
+	}
+	prefill := predicted(source + ",prefill,2,512,1,2048,16,8192,0,4,tp4,2,0,w1_proj,100\n")
+	decode := predicted(source + ",decode,2,512,1,2048,16,8192,0,4,tp4,2,0,w1_proj,100\n")
+	if decode >= prefill {
+		t.Errorf("one position of two sequences takes %.1f us, 512 take %.1f", decode, prefill)
+	}
+}

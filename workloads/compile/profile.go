@@ -158,6 +158,27 @@ type streamRules struct {
 	caches      cacheRules
 	sumPrograms int64 // tile programs for each core of a reduction over rows
 	lookups     bool  // of a mixture of experts, rows are looked up one after the other: the expert of each by a search over the offsets of those of the rank, the rows of a token in turn
+
+	kernels map[string][]streamKernel // by kind and function ("norm_rmsnorm"), or by kind; the first that takes rows so wide
+}
+
+// streamKernel is a kernel of a library as its source has it, where that is
+// known and the general rules do not describe it: either every tile program
+// takes whole rows, or all take stretches of elements, in turn.
+type streamKernel struct {
+	cols      int64 // most columns; 0: any
+	size      int64 // bytes of an element; 0: any
+	threads   int   // of a tile program, at most
+	registers int
+	elements  int64   // that a thread loads at once
+	bytes     int64   // the same in bytes, in place of elements
+	depth     int64   // such loads that a thread has under way
+	rounds    int64   // threads are a power of two, of which each has this many loads of a row, or fewer than twice as many; 0: as many as have any
+	rows      int64   // of a tile program, each of them a warp's; 0: the threads share a row
+	grid      int64   // tile programs, whatever the size; 0: as many as there are stretches
+	stretches bool    // not rows
+	slots     []int64 // issue slots that an element takes, for each time that it is read
+	reduce    int64   // issue slots of a thread between two passes: sums of a warp, then of all
 }
 
 // cacheRules are the kernels that write new keys and values to their cache
@@ -203,6 +224,9 @@ var profiles = []*profile{
 	&sglangTritonFP8,
 	&sglangTritonFP8Few,
 	&sglangTritonBlock,
+	&pytorch,
+	&trtllm,
+	&vllm,
 	&xla,
 }
 

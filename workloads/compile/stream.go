@@ -213,6 +213,14 @@ func (c *coder) stream(s *streamed) error {
 	if c.m.prof.block.rows != nil {
 		return c.streamBlocks(s)
 	}
+	if k := c.streamKernel(s); k != nil {
+		if k.stretches {
+			c.stretches(s, k)
+		} else {
+			c.rows(s, k)
+		}
+		return nil
+	}
 	r := &c.m.prof.stream
 	if c.o.Kind == graph.Rope || c.o.Kind == graph.Permute && c.o.Fn == "append" {
 		if c.cacheWrite(s) {
