@@ -23,6 +23,8 @@ type resident struct {
 	cap  limit   // what sets that
 	path [limits]float64
 	came event.Time // entered the segment
+	l2   float64    // of straight-line traffic: the share of its own rate that it gets
+	dram float64
 }
 
 // group is a set of cores in the same state. It splits when its cores are
@@ -95,6 +97,7 @@ type kernel struct {
 	pace       pace
 	shift      event.Time      // time that the kernel was forwarded by
 	extra      [limits]float64 // the same by cause
+	ending     bool            // nothing runs after this launch
 	covered    [][]uint64      // by slot and block: rows that were loaded
 	first      int64           // bytes of the cohort under way that were not loaded before
 
@@ -362,6 +365,7 @@ func (k *kernel) turn(g *group, now event.Time) {
 			}
 			s := &r.segs[r.at]
 			r.left, r.came = s.amount(), now
+			r.l2, r.dram = 1, 1
 			k.writes.bytes += float64(s.spill * float64(r.n*g.n))
 		}
 		if r.at == len(r.segs) {
@@ -494,20 +498,34 @@ func (k *kernel) classify() []class {
 const skimWaves = 8
 
 // skim leaves in the cache what a launch leaves there, but for the order in
-// which tile programs that run at about the same time touch it. It is for
-// launches whose time does not matter.
-func (k *kernel) skim(m *model, c *cache, layouts []layout, prog *trace.Program, args []int32) {
+// which tile programs that run at about the same time touch it, and returns the
+// bytes that were written to main memory. It passes over a share of the tile
+// programs, the first ones.
+func (k *kernel) skim(m *model, c *cache, layouts []layout, prog *trace.Program, args []int32, share float64) float64 {
 	k.m, k.cache, k.layouts, k.prog, k.args = m, c, layouts, prog, args
 	k.part, k.tile, k.taken, k.covered = 0, 0, 0, nil
+	var tiles int64
+	for i := range prog.Parts {
+		tiles += prog.Parts[i].Tiles()
+	}
+	for over := int64(share * float64(tiles)); over > 0 && k.part < len(prog.Parts); {
+		n := min(over, prog.Parts[k.part].Tiles())
+		over -= n
+		if k.tile = n; over > 0 {
+			k.part, k.tile = k.part+1, 0
+		}
+	}
+	var stored float64
 	for {
 		k.take(skimWaves * m.cores)
 		if len(k.next) == 0 {
-			return
+			return stored
 		}
 		for _, c := range k.classify() {
 			for i := range prog.Parts[c.part].Code {
 				if c.counts[i] > 0 {
-					k.move(&prog.Parts[c.part].Code[i], c.tiles, c.counts[i])
+					t := k.move(&prog.Parts[c.part].Code[i], c.tiles, c.counts[i])
+					stored += float64(t.writeback * float64(len(c.tiles)))
 				}
 			}
 		}
@@ -602,7 +620,7 @@ func (k *kernel) split(g *group, given [][]int32, classes []class, now event.Tim
 				y++
 			}
 			segs := classes[p.what[x]].segs
-			r := resident{segs: segs, left: segs[0].amount(), n: y - x, path: t.path, came: now}
+			r := resident{segs: segs, left: segs[0].amount(), n: y - x, path: t.path, came: now, l2: 1, dram: 1}
 			if now == 0 {
 				// The work distributor starts one tile program after the other.
 				y = x + 1
@@ -670,6 +688,7 @@ func (g *group) rates(m *model) {
 // queued is straight-line traffic waiting for shared bandwidth.
 type queued struct {
 	r        *resident
+	g        *group
 	n        float64 // cores
 	l2, dram float64 // share of its own rate that it gets
 }
@@ -731,7 +750,7 @@ func crowd(queue, busy, late float64) float64 {
 
 // hysteresis is the change in the share of bandwidth that residents get below
 // which those that are not concerned keep their rates.
-const hysteresis = 1e-3
+const hysteresis = 5e-3
 
 // scales is the part of what they ask for that loops and straight-line
 // traffic get of one bandwidth.
@@ -787,21 +806,20 @@ func (k *kernel) share(now event.Time) {
 		float64(bytesPS(k.total.late)*l2.loop)/k.m.dramPS)
 	k.writes.plan(k)
 	queueing := k.total.queued > 0 && (l2.once < 1 || dram.once < 1)
-	all := queueing || k.queueing || differ(l2.loop, k.l2.loop) || differ(dram.loop, k.dram.loop) || differ(crowd, k.crowd)
-	if all {
-		k.l2, k.dram, k.crowd = l2, dram, crowd
+	k.l2.once, k.dram.once = l2.once, dram.once
+	full := k.writes.bytes > writeWindow*k.m.dramPS
+	if queueing || k.queueing || full {
+		k.serve(full)
 	}
 	k.queueing = queueing
-	if queueing {
-		k.serve()
-	}
-	if all {
+	if differ(l2.loop, k.l2.loop) || differ(dram.loop, k.dram.loop) || differ(crowd, k.crowd) {
+		k.l2.loop, k.dram.loop, k.crowd = l2.loop, dram.loop, crowd
 		k.due = k.due[:0]
 		for i := range k.groups {
 			k.due = append(k.due, int32(i))
 		}
 	}
-	at := 0 // in the queue, which is in the order of groups and residents
+	slices.Sort(k.due)
 	for _, i := range k.due {
 		g := k.groups[i]
 		k.advance(g, now)
@@ -813,18 +831,14 @@ func (k *kernel) share(now event.Time) {
 			rate, by := r.own, r.cap
 			if s.iters > 0 {
 				l, d := k.l2.loop, k.dram.loop
-				if s.once {
-					l, d = 1, 1
-				}
-				if k.crowd < d && r.late() {
+				if k.crowd < d && !s.once && r.late() {
 					d = k.crowd
 					if s.l2 > s.dram { // hits do not wait
 						d = 1 / (1 + float64((1/d-1)*s.dram/s.l2))
 					}
 				}
-				if s.once && queueing {
-					l, d = k.queue[at].l2, k.queue[at].dram
-					at++
+				if s.once {
+					l, d = r.l2, r.dram
 				}
 				if s.l2 > 0 && l < 1 {
 					rate, by = rate*l, byL2
@@ -877,15 +891,16 @@ func differ(a, b float64) bool {
 }
 
 // serve gives the queue its part of the bandwidth in order of arrival: those
-// who came first go at their own rate, those for whom nothing is left wait.
-func (k *kernel) serve() {
+// who came first go at their own rate, those for whom nothing is left wait. Where
+// main memory is full of stores, those who push out more get new rates.
+func (k *kernel) serve(full bool) {
 	k.queue, k.order = k.queue[:0], k.order[:0]
 	for _, g := range k.groups {
 		for i := range g.res {
 			r := &g.res[i]
 			if s := &r.segs[r.at]; s.iters > 0 && s.once {
 				k.order = append(k.order, len(k.queue))
-				k.queue = append(k.queue, queued{r, float64(g.n), 1, 1})
+				k.queue = append(k.queue, queued{r, g, float64(g.n), 1, 1})
 			}
 		}
 	}
@@ -915,6 +930,10 @@ func (k *kernel) serve() {
 		}
 		if k.dram.once < 1 {
 			q.dram = grant(&dram, f*s.dram)
+		}
+		if q.l2 != q.r.l2 || q.dram != q.r.dram || full && s.spill > 0 {
+			q.r.l2, q.r.dram = q.l2, q.dram
+			k.touched(q.g)
 		}
 	}
 }

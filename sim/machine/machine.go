@@ -138,7 +138,7 @@ func Replay(chip *arch.Chip, tr *trace.Trace, opt Options) (*result.Result, erro
 	for p := 0; p < passes; p++ {
 		r.rotate(p % copies)
 		r.final = p == passes-1
-		if p < passes-skimmed {
+		if !r.final {
 			r.skim()
 			continue
 		}
@@ -149,20 +149,41 @@ func Replay(chip *arch.Chip, tr *trace.Trace, opt Options) (*result.Result, erro
 	return r.result(runs), nil
 }
 
-// skimmed is the passes before which the others are only skimmed: the measured
-// one, and the one whose traces in the cache are fresh.
-const skimmed = 2
+// skimFill is how many times what the cache holds a pass ahead of the measured
+// one has to touch: what it touched before that is gone.
+const skimFill = 4
 
-// skim is a pass of which only the cache it leaves matters.
+// skim is a pass of which only what it leaves matters: the content of the cache,
+// and stores on their way to main memory.
 func (r *replay) skim() {
 	if r.cache == nil {
 		return
 	}
 	m := r.model(float64(r.chip.Clock.Max.Value))
-	for i := range r.tr.Launches {
+	need := float64(skimFill * len(r.cache.tags) * blockBytes)
+	var last float64 // bytes of the tensors that the launches from first on touch
+	seen := map[int32]bool{}
+	first, skip := len(r.tr.Launches), 0.0
+	for first > 0 && last < need {
+		first--
+		var own float64
+		for _, t := range r.args(&r.tr.Launches[first]) {
+			if l := &r.layouts[t]; !seen[t] {
+				seen[t] = true
+				own += float64(l.rows * l.rowBytes)
+			}
+		}
+		last += own
+		if own > 0 && last > need {
+			skip = (last - need) / own
+		}
+	}
+	for i := first; i < len(r.tr.Launches); i++ {
 		l := &r.tr.Launches[i]
-		r.kernel.skim(m, r.cache, r.layouts, &r.tr.Programs[l.Program], r.args(l))
+		stored := r.kernel.skim(m, r.cache, r.layouts, &r.tr.Programs[l.Program], r.args(l), skip)
+		r.writes = int64(min(stored, writeWindow*m.dramPS))
 		r.free(l)
+		skip = 0
 	}
 }
 
@@ -407,6 +428,7 @@ func (r *replay) launch(index int, l *trace.Launch) (*measured, error) {
 		m := r.model(hz)
 		// What the last launch left to write drains in the gap.
 		r.kernel.writes.bytes = max(0, float64(r.writes)-float64(float64(r.gap)*m.dramPS))
+		r.kernel.ending = r.final && index == len(r.tr.Launches)-1
 		end, err := r.kernel.run(m, r.cache, r.layouts, prog, args, rec, r.opt.Timeline)
 		if r.opt.Steps && err == nil {
 			if r.cache != nil {

@@ -116,8 +116,8 @@ func (k *kernel) traffic(c *class) []traffic {
 // share of what they asked for in the cache as all before it, the next
 // tile programs are taken to find that share too, and are not swept: whatever
 // they leave is gone by the end. After a while sweeping begins anew, in case
-// things have changed. The end of a kernel is swept: at first for what it leaves
-// in the cache alone, then for its traffic too.
+// things have changed. The end of a kernel that others follow is swept: at first
+// for what it leaves in the cache alone, then for its traffic too.
 type steady struct {
 	kind    int       // of the parts looked at
 	filled  float64   // bytes moved since sweeping began
@@ -166,9 +166,9 @@ func (s *steady) known(k *kernel, number int, part *trace.Part) (mean []traffic,
 	}
 	left := float64(part.Tiles()-k.tile+k.rest[number]) * bytes / s.of / float64(k.held())
 	switch {
-	case left < steadyTail:
+	case !k.ending && left < steadyTail:
 		return nil, true
-	case left < steadyTail+steadyFill:
+	case !k.ending && left < steadyTail+steadyFill:
 		return s.mean, true
 	case s.skip && s.skipped < steadySkip*s.seen:
 		return s.mean, false
