@@ -8,10 +8,24 @@ import (
 	"maru/workloads/trace"
 )
 
-// blockBytes is the size of the aligned pieces of a tensor that the cache
-// holds. It is independent of operator tiles, so data brought in by one kernel
-// is found by the next whatever its tile shape.
-const blockBytes = 16 << 10
+// grain is how finely the cache looks at tensors: it holds aligned pieces, or
+// blocks, of so many bytes and at most so many rows. It is independent of
+// operator tiles, so data brought in by one kernel is found by the next
+// whatever its tile shape.
+type grain struct {
+	bytes int64
+	rows  int64
+}
+
+// Programs on little data are looked at closely, those on much of it, which are
+// long, less so.
+var (
+	fine   = grain{16 << 10, 64}
+	coarse = grain{64 << 10, 256}
+)
+
+// muchBytes is the footprint from which a program is looked at coarsely.
+const muchBytes = 512 << 20
 
 // ways is the associativity of the shared cache's hashed sets.
 const ways = 16
@@ -29,7 +43,7 @@ type layout struct {
 	elemBits int64
 }
 
-func newLayout(family string, t *trace.Tensor) layout {
+func newLayout(family string, t *trace.Tensor, g grain) layout {
 	l := layout{
 		family:   hashString(family),
 		layer:    int32(t.Layer),
@@ -37,11 +51,11 @@ func newLayout(family string, t *trace.Tensor) layout {
 		elemBits: int64(t.DType.Bits()),
 	}
 	l.rowBytes = (t.Cols*l.elemBits + 7) / 8
-	l.br = min(64, t.Rows)
-	l.bw = blockBytes / l.br
+	l.br = min(g.rows, t.Rows)
+	l.bw = g.bytes / l.br
 	if l.rowBytes < l.bw {
 		l.bw = max(1, l.rowBytes)
-		l.br = max(1, min(t.Rows, blockBytes/l.bw))
+		l.br = max(1, min(t.Rows, g.bytes/l.bw))
 	}
 	l.across = (l.rowBytes + l.bw - 1) / l.bw
 	l.sub = (l.br + 63) / 64
@@ -77,6 +91,7 @@ func (l *layout) bytes(b int64, bits uint64) int64 {
 // futures.
 type cache struct {
 	sets    int
+	block   int64    // bytes
 	tags    []uint64 // sets x ways, most recent first; 0 is empty
 	have    []uint64 // rows present
 	dirty   []uint64 // rows modified
@@ -95,10 +110,10 @@ func unpack(t uint64) (tensor int32, block int64) {
 	return int32(t>>tensorBit) - 1, int64(t & blockMask)
 }
 
-func newCache(capacity int64, layouts []layout) *cache {
-	sets := int(max(1, capacity/(blockBytes*ways)))
+func newCache(capacity int64, layouts []layout, g grain) *cache {
+	sets := int(max(1, capacity/(g.bytes*ways)))
 	n := sets * ways
-	return &cache{sets: sets, tags: make([]uint64, n), have: make([]uint64, n), dirty: make([]uint64, n), layouts: layouts}
+	return &cache{sets: sets, block: g.bytes, tags: make([]uint64, n), have: make([]uint64, n), dirty: make([]uint64, n), layouts: layouts}
 }
 
 func (c *cache) copyFrom(o *cache) {
@@ -236,3 +251,6 @@ func (c *cache) rename(move func(int32) int32) {
 		}
 	}
 }
+
+// held is the capacity in bytes.
+func (c *cache) held() int64 { return int64(len(c.tags)) * c.block }

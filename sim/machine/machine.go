@@ -17,6 +17,7 @@ package machine
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -66,6 +67,7 @@ type replay struct {
 	chip    *arch.Chip
 	tr      *trace.Trace
 	opt     Options
+	grain   grain
 	layouts []layout
 	family  [][]int32 // tensors of a family by layer; -1 where there is none
 	cache   *cache
@@ -125,13 +127,14 @@ func Replay(chip *arch.Chip, tr *trace.Trace, opt Options) (*result.Result, erro
 			return nil, err
 		}
 	}
+	r.grain = grainOf(tr)
 	r.place(copies)
 	if l2 := chip.Memory.L2; l2 != nil {
 		room := l2.Capacity.Value
 		if strings.HasPrefix(tr.Header.Cache, "rotate:") {
 			room = l2.Shared()
 		}
-		r.cache = newCache(int64(room), r.layouts)
+		r.cache = newCache(int64(room), r.layouts, r.grain)
 		r.before = r.cache.clone()
 	}
 	var runs []*measured
@@ -149,6 +152,21 @@ func Replay(chip *arch.Chip, tr *trace.Trace, opt Options) (*result.Result, erro
 	return r.result(runs), nil
 }
 
+// grainOf is how finely the cache looks at a trace's tensors. Layers that
+// repeat are looked at closely, as they are found to repeat the sooner.
+func grainOf(tr *trace.Trace) grain {
+	var footprint int64
+	for i := range tr.Tensors {
+		t := &tr.Tensors[i]
+		footprint += t.Rows * t.Cols * int64(t.DType.Bits()) / 8
+	}
+	layered := slices.ContainsFunc(tr.Launches, func(l trace.Launch) bool { return l.Layer >= 0 })
+	if layered || footprint < muchBytes {
+		return fine
+	}
+	return coarse
+}
+
 // skimFill is how many times what the cache holds a pass ahead of the measured
 // one has to touch: what it touched before that is gone.
 const skimFill = 4
@@ -160,7 +178,7 @@ func (r *replay) skim() {
 		return
 	}
 	m := r.model(float64(r.chip.Clock.Max.Value))
-	need := float64(skimFill * len(r.cache.tags) * blockBytes)
+	need := float64(skimFill * r.cache.held())
 	var last float64 // bytes of the tensors that the launches from first on touch
 	seen := map[int32]bool{}
 	first, skip := len(r.tr.Launches), 0.0
@@ -238,7 +256,7 @@ func (r *replay) place(copies int) {
 				continue
 			}
 			name := r.tr.Family(i)
-			l := newLayout(name, t)
+			l := newLayout(name, t, r.grain)
 			if c > 0 {
 				l.family = mix(l.family + uint64(c))
 			}

@@ -304,9 +304,9 @@ func alike(a, b []trace.Step) bool {
 }
 
 // held is the capacity of the cache in bytes; 0 without one.
-func (k *kernel) held() int {
+func (k *kernel) held() int64 {
 	if k.cache == nil {
 		return 0
 	}
-	return len(k.cache.tags) * blockBytes
+	return k.cache.held()
 }
