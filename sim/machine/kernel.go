@@ -82,6 +82,7 @@ type kernel struct {
 
 	// working space
 	stripes []stripe
+	spots   []spot
 	instrs  []sweep
 	seen    places
 	counts  []int64

@@ -32,14 +32,22 @@ func (t *traffic) add(o traffic, f float64) {
 
 // stripe is a region that several tile programs of a cohort sweep together.
 type stripe struct {
-	tile [4]int64
-	n    int64 // tile programs
+	tile int32 // one of the tile programs
+	n    int64 // of them
 
 	// Where all iterations are of one size, at equal distances:
 	even             bool
 	row, col         int64 // of iteration 0; the column in bytes
 	rows, width      int64 // the width in bytes
 	rowStep, colStep int64
+}
+
+// spot is where tile programs of a cohort access a tensor, as their expressions
+// have it.
+type spot struct {
+	row, col int64
+	n        int32 // tile programs
+	tile     int32 // one of them
 }
 
 // raw is e before division and limits, at iteration 0: tile programs with
@@ -68,11 +76,10 @@ func (l *layout) one(in *trace.Instr, g [4]int64, k int64) (r0, r1, c0, c1 int64
 // fit finds out whether the rectangles of iterations 0 to n - 1 are of one
 // size and at equal distances: in each direction they stay where they are, or
 // move in equal steps inside the tensor.
-func (st *stripe) fit(l *layout, in *trace.Instr, n int64) {
+func (st *stripe) fit(l *layout, in *trace.Instr, g [4]int64, n int64) {
 	if st.inside(l, in, n) {
 		return
 	}
-	g := st.tile
 	if in.Col.K*l.elemBits%8 != 0 || !linear(&in.Row, g, 0, n) || !linear(&in.Col, g, 0, n) {
 		return
 	}
@@ -124,13 +131,14 @@ func (st *stripe) join(o *stripe) bool {
 
 // region is in's rectangle over iterations [k0, k1), clipped to the tensor; in
 // rows and bytes across. asked is the sum of the bytes of each iteration.
-func (st *stripe) region(l *layout, in *trace.Instr, k0, k1 int64) (r0, r1, c0, c1, asked int64) {
+func (st *stripe) region(l *layout, in *trace.Instr, tiles [][4]int64, k0, k1 int64) (r0, r1, c0, c1, asked int64) {
 	if st.even {
 		r0, c0 = st.row+st.rowStep*k0, st.col+st.colStep*k0
 		a, c := st.row+st.rowStep*(k1-1), st.col+st.colStep*(k1-1)
 		return min(r0, a), max(r0, a) + st.rows, min(c0, c), max(c0, c) + st.width, st.rows * st.width * (k1 - k0)
 	}
-	r0, r1, c0, c1 = l.one(in, st.tile, k0)
+	g := tiles[st.tile]
+	r0, r1, c0, c1 = l.one(in, g, k0)
 	asked = max(0, r1-r0) * max(0, c1-c0)
 	if k1-k0 == 1 {
 		return
@@ -140,7 +148,7 @@ func (st *stripe) region(l *layout, in *trace.Instr, k0, k1 int64) (r0, r1, c0, 
 		return
 	}
 	for k := k0 + 1; k < k1; k++ {
-		a, b, c, d := l.one(in, st.tile, k)
+		a, b, c, d := l.one(in, g, k)
 		asked += max(0, b-a) * max(0, d-c)
 		r0, r1, c0, c1 = min(r0, a), max(r1, b), min(c0, c), max(c1, d)
 	}
@@ -225,34 +233,39 @@ func (k *kernel) gather(s *trace.Step, tiles [][4]int64, n int64, sum *traffic) 
 			k.scatter(in, tiles, n, sum)
 			continue
 		}
-		first := len(k.stripes)
+		k.spots = k.spots[:0]
 		k.seen.reset(len(tiles))
 		last := int32(-1)
-		for _, g := range tiles {
+		for i, g := range tiles {
 			row, col := raw(&in.Row, g), raw(&in.Col, g)
-			if last >= 0 && k.stripes[last].row == row && k.stripes[last].col == col {
-				k.stripes[last].n++
+			if last >= 0 && k.spots[last].row == row && k.spots[last].col == col {
+				k.spots[last].n++
 				continue
 			}
-			at, found := k.seen.place(row, col, int32(len(k.stripes)))
+			at, found := k.seen.place(row, col, int32(len(k.spots)))
 			last = at
 			if found {
-				k.stripes[at].n++
+				k.spots[at].n++
 				continue
 			}
-			k.stripes = append(k.stripes, stripe{tile: g, n: 1, row: row, col: col})
+			k.spots = append(k.spots, spot{row, col, 1, int32(i)})
 		}
 		l := &k.layouts[k.args[in.Slot]]
-		end := first
-		for j := first; j < len(k.stripes); j++ {
-			k.stripes[j].fit(l, in, n)
-			k.stripes[end] = k.stripes[j]
-			end++
-			for end-first >= 2 && k.stripes[end-2].join(&k.stripes[end-1]) {
-				end--
+		first := len(k.stripes)
+		for j := range k.spots {
+			sp := &k.spots[j]
+			st := stripe{n: int64(sp.n), row: sp.row, col: sp.col, tile: sp.tile}
+			st.fit(l, in, tiles[sp.tile], n)
+			if end := len(k.stripes); end > first && k.stripes[end-1].join(&st) {
+				for end-first >= 2 && k.stripes[end-2].join(&k.stripes[end-1]) {
+					end--
+				}
+				k.stripes = k.stripes[:end]
+				continue
 			}
+			k.stripes = append(k.stripes, st)
 		}
-		k.stripes = k.stripes[:end]
+		end := len(k.stripes)
 		k.instrs = append(k.instrs, sweep{in, first, end})
 	}
 }
@@ -273,7 +286,7 @@ func (k *kernel) move(s *trace.Step, tiles [][4]int64, n int64) traffic {
 			l := &k.layouts[k.args[w.in.Slot]]
 			for i := w.first; i < w.end; i++ {
 				st := &k.stripes[i]
-				r0, r1, c0, c1, asked := st.region(l, w.in, k0, k1)
+				r0, r1, c0, c1, asked := st.region(l, w.in, tiles, k0, k1)
 				if asked == 0 {
 					continue
 				}
@@ -295,7 +308,7 @@ func (k *kernel) like(s *trace.Step, tiles [][4]int64, n int64, mean traffic) tr
 		l := &k.layouts[k.args[w.in.Slot]]
 		for i := w.first; i < w.end; i++ {
 			st := &k.stripes[i]
-			r0, r1, c0, c1, asked := st.region(l, w.in, 0, n)
+			r0, r1, c0, c1, asked := st.region(l, w.in, tiles, 0, n)
 			if asked == 0 {
 				continue
 			}
