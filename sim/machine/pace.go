@@ -28,7 +28,7 @@ type mark struct {
 const (
 	paceWaves  = 4    // of a stretch, in tile programs that run at once
 	paceTail   = 4    // that are left to simulate, likewise
-	paceAhead  = 8    // times two stretches are forwarded before the next look
+	paceAhead  = 16   // times two stretches are forwarded before the next look
 	paceChange = 2e-3 // of the pace, between stretches
 	paceEvents = 4000 // before the first look: shorter kernels are not worth it
 )

@@ -145,7 +145,7 @@ const (
 	steadyTail   = 1    // the same that is left when cohorts count by themselves again
 	steadyChange = 0.02 // of misses, between stretches
 	steadyFew    = 2e-4 // of what is asked for: as many misses more or less do not count
-	steadySkip   = 8    // times the tile programs seen are skipped before the next look
+	steadySkip   = 16   // times the tile programs seen are skipped before the next look
 )
 
 // known returns the shares of misses, by step, that are taken for granted, nil
