@@ -50,8 +50,9 @@ func load(t testing.TB, name string, sets ...string) (*Chip, *config.Doc) {
 func TestNames(t *testing.T) {
 	names := Names()
 	for _, want := range []string{
-		"a100-pcie-40gb", "a100-pcie-80gb", "a100-sxm-40gb", "a100-sxm-80gb", "b200-sxm", "gb200", "h100-nvl", "h100-sxm", "h200-sxm",
-		"h800-pcie", "l4", "l40s", "mi100", "p100-pcie", "rtx-4090", "tpu-v4", "tpu-v5e", "v100-pcie", "v100-sxm",
+		"a10", "a100-pcie-40gb", "a100-pcie-80gb", "a100-sxm-40gb", "a100-sxm-80gb", "a30", "a40", "arc-pro-b60", "b200-sxm", "b300-sxm",
+		"gb200", "gb300", "gh200", "h100-nvl", "h100-pcie", "h100-sxm", "h200-sxm", "h800-pcie", "l4", "l40", "l40s", "mi100", "mi210",
+		"mi250", "mi300x", "p100-pcie", "p4", "rtx-4090", "rtx-pro-6000", "t4", "tpu-v3", "tpu-v4", "tpu-v5e", "v100-pcie", "v100-sxm",
 	} {
 		if !slices.Contains(names, want) {
 			t.Errorf("no chip %s", want)
@@ -147,13 +148,13 @@ func TestFile(t *testing.T) {
 
 func TestUnknown(t *testing.T) {
 	for _, test := range []struct{ name, hint string }{
-		{"h100", "h100-nvl or h100-sxm"},
+		{"h100", "h100-nvl or h100-pcie or h100-sxm"},
 		{"H100_SXM", "h100-sxm"},
-		{"a100", "a100-pcie-40gb or a100-pcie-80gb or a100-sxm-40gb or a100-sxm-80gb"},
-		{"tpu", "tpu-v4 or tpu-v5e"},
-		{"tpuv5", "tpu-v4 or tpu-v5e"},
-		{"l40", "l4 or l40s"},
-		{"sxm", "a100-sxm-40gb or a100-sxm-80gb or b200-sxm or h100-sxm or h200-sxm or v100-sxm"},
+		{"a100", "a10 or a100-pcie-40gb or a100-pcie-80gb or a100-sxm-40gb or a100-sxm-80gb"},
+		{"tpu", "tpu-v3 or tpu-v4 or tpu-v5e"},
+		{"tpuv5", "tpu-v3 or tpu-v5e"},
+		{"l40x", "l40 or l40s"},
+		{"sxm", "a100-sxm-40gb or a100-sxm-80gb or b200-sxm or b300-sxm or h100-sxm or h200-sxm or v100-sxm"},
 		{"b20-sxm", "b200-sxm"},
 		{"epyc", ""},
 		{"", ""},
