@@ -153,7 +153,7 @@ func TestUnknown(t *testing.T) {
 		{"a100", "a10 or a100-pcie-40gb or a100-pcie-80gb or a100-sxm-40gb or a100-sxm-80gb"},
 		{"tpu", "tpu-v3 or tpu-v4 or tpu-v5e"},
 		{"tpuv5", "tpu-v3 or tpu-v5e"},
-		{"l40x", "l40 or l40s"},
+		{"l40x", "l4 or l40"},
 		{"sxm", "a100-sxm-40gb or a100-sxm-80gb or b200-sxm or b300-sxm or h100-sxm or h200-sxm or v100-sxm"},
 		{"b20-sxm", "b200-sxm"},
 		{"epyc", ""},

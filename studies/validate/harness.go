@@ -21,8 +21,8 @@ type Harness struct {
 	Sources  map[string]string   `yaml:"sources,optional" doc:"Where the description is from: a name and a text for each source."`
 	Notes    []string            `yaml:"notes,optional" doc:"What a reader should know."`
 	Match    Match               `yaml:"match" doc:"Rows that the file describes; of several files the one that says most about a row."`
-	Launch   string              `yaml:"launch" enum:"graph,none,eager" doc:"graph: kernels of a captured graph, gaps between them included; none: the sum of kernel times, without gaps; eager: calls from the host, one by one, the first of them awaited."`
-	Host     Host                `yaml:"host,optional" doc:"Time that the host adds to eager calls."`
+	Launch   string              `yaml:"launch" enum:"graph,none,eager,queued" doc:"graph: kernels of a captured graph, gaps between them included; none: the sum of kernel times, without gaps; eager: calls from the host, one by one, the first of them awaited; queued: calls from the host again and again, none of them awaited, so that of host and chip the slower counts."`
+	Host     Host                `yaml:"host,optional" doc:"Time of the host in eager and queued calls."`
 	Clock    Clock               `yaml:"clock,optional" doc:"The clock that latencies were read from."`
 	Cache    Cache               `yaml:"cache" doc:"What the shared cache holds when the timed operation starts."`
 	Load     Load                `yaml:"load,optional" doc:"How long the chip was under load. Missing: for so long that the power cap holds."`
@@ -56,9 +56,12 @@ type Match struct {
 	Window  []string `yaml:"window,optional" doc:"Windows, as in the table (attention)."`
 }
 
-// Host is the time of the host in an eager call.
+// called reports whether the host starts kernels one by one.
+func (h *Harness) called() bool { return h.Launch == "eager" || h.Launch == "queued" }
+
+// Host is the time of the host in an eager or queued call.
 type Host struct {
-	Call  config.Figure[unit.Duration] `yaml:"call" bound:">=0" doc:"From the start of the time to the start of the first kernel, and from the end of the last to the end of the time."`
+	Call  config.Figure[unit.Duration] `yaml:"call" bound:">=0" doc:"eager: from the start of the time to the start of the first kernel, and from the end of the last to the end of the time; queued: that of the first operator's call."`
 	Issue config.Figure[unit.Duration] `yaml:"issue,optional" bound:">=0" doc:"From one call to the next while the chip is behind; that of a call if it is missing."`
 }
 
@@ -128,10 +131,10 @@ func ParseHarness(file string, data []byte) (*Harness, error) {
 	var errs config.Errors
 	bad := func(path, problem, allowed string) { errs = append(errs, doc.Error(path, problem, allowed, "")) }
 	switch {
-	case h.Launch == "eager" && !h.Host.Call.IsSet():
-		bad("launch", "eager calls without the time of the host", "allowed: host besides")
-	case h.Launch != "eager" && h.Host.Call.IsSet():
-		bad("host", "the host takes no part in launch: "+h.Launch, "allowed: with launch: eager")
+	case h.called() && !h.Host.Call.IsSet():
+		bad("launch", h.Launch+" calls without the time of the host", "allowed: host besides")
+	case !h.called() && h.Host.Call.IsSet():
+		bad("host", "the host takes no part in launch: "+h.Launch, "allowed: with launch: eager, launch: queued")
 	}
 	if (h.Cache.State == "rotate") != (h.Cache.Copies > 0) {
 		bad("cache", "copies go with state: rotate, and only with it", "")
@@ -221,8 +224,9 @@ func glob(pattern, text string) bool {
 // profile is the library that runs on a chip: the first of the harness that the
 // compiler has for machines of its discipline, or the chip's own.
 func (h *Harness) profile(c *arch.Chip) string {
+	known := compile.ProfilesOf(c.Discipline)
 	for _, name := range h.Library {
-		if slices.Contains(compile.Profiles(), name) {
+		if slices.Contains(known, name) {
 			return name
 		}
 	}

@@ -104,6 +104,7 @@ func TestHarnessErrors(t *testing.T) {
 	for _, tt := range []struct{ text, want string }{
 		{head + "launch: graph\ncache: {state: lukewarm}\n", `h.yaml:4:16: cache.state: unknown value "lukewarm"`},
 		{head + "launch: eager\ncache: {state: warm}\n", "h.yaml:3:9: launch: eager calls without the time of the host"},
+		{head + "launch: queued\ncache: {state: warm}\n", "h.yaml:3:9: launch: queued calls without the time of the host"},
 		{head + "launch: none\nhost: {call: 3 us}\ncache: {state: warm}\n", "host: the host takes no part in launch: none"},
 		{head + "launch: none\ncache: {state: rotate}\n", "cache: copies go with state: rotate"},
 		{head + "launch: none\ncache: {state: warm, copies: 3}\n", "cache: copies go with state: rotate"},
@@ -199,6 +200,9 @@ func TestRead(t *testing.T) {
 		// b is issued at 20 + 20 us, and its second kernel follows at once.
 		{"eager, host behind", with(Harness{Launch: "eager"}, "call", 20*us), 48},
 		{"eager, issue", with(with(Harness{Launch: "eager"}, "call", 20*us), "issue", 6*us), 34},
+		// Gaps and kernels take 13 us of the chip, the two calls 2 + 2 and 20 + 6 us of the host.
+		{"queued, chip behind", with(Harness{Launch: "queued"}, "call", 2*us), 13},
+		{"queued, host behind", with(with(Harness{Launch: "queued"}, "call", 20*us), "issue", 6*us), 26},
 	} {
 		p := tt.h.read(b, g, &arch.Chip{}, func(op string) bool { return op != "before.x" })
 		if p.us != tt.want || p.bound != 8 {
@@ -248,6 +252,9 @@ func TestChips(t *testing.T) {
 	for _, tt := range []struct{ system, want string }{
 		{"h100_sxm", "h100-sxm"}, {"H100-SXM", "h100-sxm"}, {"h100sxm", "h100-sxm"}, {"a100_sxm", "a100-sxm-80gb"}, {"l40s", "l40s"},
 		{"a100_sxm_80gb", "a100-sxm-80gb"}, {"h200_sxm", "h200-sxm"}, {"b200_sxm", "b200-sxm"}, {"l40s_48gb", "l40s"},
+		{"b60", "arc-pro-b60"}, {"b300_sxm", "b300-sxm"}, {"gb300", "gb300"}, {"rtx_pro_6000", "rtx-pro-6000"}, {"rtx4090", "rtx-4090"},
+		{"h100_pcie", "h100-pcie"}, {"t4", "t4"}, {"p4", "p4"}, {"a40", "a40"}, {"a30", "a30"}, {"a10", "a10"}, {"mi210", "mi210"},
+		{"mi250", "mi250"}, {"mi300x", "mi300x"}, {"tpu_v3", "tpu-v3"}, {"gh200", "gh200"}, {"v100_sxm", "v100-sxm"},
 	} {
 		got, err := c.find(tt.system)
 		if err != nil || got == nil || got.Name != tt.want {

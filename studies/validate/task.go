@@ -116,7 +116,7 @@ func (v *validation) timed(h *Harness, c *chip, d *draft, p plan.Plan, timed fun
 
 // launch is how a plan launches kernels.
 func (h *Harness) launch() string {
-	if h.Launch == "eager" {
+	if h.called() {
 		return "stream"
 	}
 	return "graph"
@@ -180,7 +180,18 @@ func (h *Harness) read(b *run.Brief, g *graph.Graph, c *arch.Chip, timed func(op
 			}
 			chip += work
 			last = k.Op
+		case "queued":
+			if last == "" {
+				host = call
+			} else if k.Op != last {
+				host += issue
+			}
+			chip += gap + work
+			last = k.Op
 		}
+	}
+	if h.Launch == "queued" {
+		chip = max(chip, host)
 	}
 	p.us = chip / 1e6
 	if h.Clock.Step.IsSet() {

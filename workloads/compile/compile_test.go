@@ -407,8 +407,8 @@ func TestErrors(t *testing.T) {
 	}
 
 	for profile, want := range map[string]string{
-		"cudnn": `unknown profile "cudnn"; allowed: ` + strings.Join(profilesOf(arch.Dispatch), ", "),
-		"xla":   "profile xla is for chips of discipline queues, async has dispatch; allowed: " + strings.Join(profilesOf(arch.Dispatch), ", "),
+		"cudnn": `unknown profile "cudnn"; allowed: ` + strings.Join(ProfilesOf(arch.Dispatch), ", "),
+		"xla":   "profile xla is for chips of discipline queues, async has dispatch; allowed: " + strings.Join(ProfilesOf(arch.Dispatch), ", "),
 	} {
 		_, _, err := Compile(op(t, "gelu:rows=1,cols=1", dtype.BF16), plan.Plan{DType: dtype.BF16, Profile: profile}, asyncChip(), Options{})
 		if err == nil || err.Error() != want {

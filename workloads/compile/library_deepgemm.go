@@ -14,5 +14,9 @@ var deepgemm = func() profile {
 	}
 	p.async.splits = []int64{1}
 	p.async.promote = 128
+	// Its counterpart on synchronous units (CUTLASS, fp8_blockscale_gemm on Ada)
+	// does the same with the tiles of others.
+	p.sync.splits = []int64{1}
+	p.sync.promote = 128
 	return p
 }()

@@ -123,7 +123,7 @@ var trtllmMoEBlock = func() profile {
 	p := trtllmMoE
 	p.name = "trtllm-moe-block"
 	p.async.tiles = deepgemm.async.tiles
-	p.async.promote = deepgemm.async.promote
+	p.async.promote, p.sync.promote = deepgemm.async.promote, deepgemm.sync.promote
 	return p
 }()
 

@@ -251,17 +251,19 @@ func chooseProfile(name string, chip *arch.Chip) (*profile, error) {
 		}
 		if p.discipline != chip.Discipline {
 			return nil, fmt.Errorf("profile %s is for chips of discipline %s, %s has %s; allowed: %s",
-				name, p.discipline, chip.Name, chip.Discipline, strings.Join(profilesOf(chip.Discipline), ", "))
+				name, p.discipline, chip.Name, chip.Discipline, strings.Join(ProfilesOf(chip.Discipline), ", "))
 		}
 		return p, nil
 	}
 	if asked == "" {
 		return nil, fmt.Errorf("chip %s names the profile %q, which there is not; allowed: %s", chip.Name, name, strings.Join(Profiles(), ", "))
 	}
-	return nil, fmt.Errorf("unknown profile %q; allowed: %s", name, strings.Join(profilesOf(chip.Discipline), ", "))
+	return nil, fmt.Errorf("unknown profile %q; allowed: %s", name, strings.Join(ProfilesOf(chip.Discipline), ", "))
 }
 
-func profilesOf(d arch.Discipline) []string {
+// ProfilesOf lists the names of the library profiles for chips of a
+// discipline, sorted.
+func ProfilesOf(d arch.Discipline) []string {
 	var names []string
 	for _, p := range profiles {
 		if p.discipline == d {
