@@ -26,6 +26,7 @@ const (
 	caches       = "RRZE-HPC/gpu-benches, gpu-l2-cache: a working set that the shared cache holds, read again and again"
 	dissecting   = "Luo et al. 2024, arXiv 2402.13499"
 	volta        = "Markidis et al. 2018, arXiv 1803.04014: cuBLAS, fp16 with fp32 sums, 8192 cubed"
+	plateau      = "Zhang et al. 2024, LLMCompass (ISCA): products in fp16, large sides"
 	blackwell    = "Jarmusch et al. 2025, arXiv 2507.10789: cuBLASLt, 8192 cubed"
 	flash1       = "Dao et al. 2022, arXiv 2205.14135, appendix: forward and backward in PyTorch, no mask, no dropout, batch 16, 8 heads of 64, on a 40 GB part"
 	flash2       = "Dao 2023, arXiv 2307.08691, and README of Dao-AILab/flash-attention: highest forward rate, on an 80 GB part"
@@ -125,14 +126,16 @@ const (
 var cited = []figure{
 	{"matrix product bf16", "a100-sxm-80gb", "TFLOP/s", 271, accelerators, best(dtype.BF16, large...)},
 	{"matrix product bf16", "h100-sxm", "TFLOP/s", 794.5, accelerators, best(dtype.BF16, large...)},
-	{"matrix product bf16", "testdata/gh200.yaml", "TFLOP/s", 829, accelerators, best(dtype.BF16, large...)},
+	{"matrix product bf16", "gh200", "TFLOP/s", 829, accelerators, best(dtype.BF16, large...)},
 	{"matrix product bf16", "b200-sxm", "TFLOP/s", 1745, accelerators, best(dtype.BF16, large...)},
 	{"matrix product bf16", "gb200", "TFLOP/s", 1822, accelerators, best(dtype.BF16, large...)},
+	{"matrix product bf16", "mi300x", "TFLOP/s", 668, accelerators, best(dtype.BF16, large...)},
+	{"matrix product fp16", "mi210", "TFLOP/s", 120, plateau, best(dtype.FP16, "gemm:m=16384,n=16384,k=16384")},
 	{"matrix product fp8", "h100-sxm", "TFLOP/s", 1403, accelerators, best(dtype.FP8, large...)},
 	{"matrix product fp8", "h200-sxm", "TFLOP/s", 1453, accelerators, best(dtype.FP8, large...)},
 	{"matrix product fp8", "b200-sxm", "TFLOP/s", 3433, accelerators, best(dtype.FP8, large...)},
 	{"matrix product fp8", "gb200", "TFLOP/s", 3616, accelerators, best(dtype.FP8, large...)},
-	{"matrix product fp8", "h800-pcie", "TFLOP/s", 887, blackwell + ", on H100 PCIe, whose die, clock and power it has", best(dtype.FP8, "gemm:m=8192,n=8192,k=8192")},
+	{"matrix product fp8", "h100-pcie", "TFLOP/s", 887, blackwell, best(dtype.FP8, "gemm:m=8192,n=8192,k=8192")},
 	{"matrix product fp16", "v100-pcie", "TFLOP/s", 83, volta, best(dtype.FP16, "gemm:m=8192,n=8192,k=8192")},
 
 	{"wgmma fp16, zeros", "h800-pcie", "TFLOP/s", 729.3, dissecting, issued(dtype.FP16, "zero")},
@@ -146,26 +149,28 @@ var cited = []figure{
 	{"copy", "rtx-4090", "GB/s", 929.8, dissecting, moves(copied)},
 	{"scale", "a100-sxm-40gb", "GB/s", 1382, stream, moves(scale)},
 	{"scale", "a100-sxm-80gb", "GB/s", 1737, stream, moves(scale)},
-	{"scale", "h800-pcie", "GB/s", 1704, stream + "; on H100 PCIe", moves(scale)},
-	{"scale", "testdata/gh200.yaml", "GB/s", 3174, stream, moves(scale)},
-	{"scale", "testdata/l40.yaml", "GB/s", 776, stream, moves(scale)},
+	{"scale", "h100-pcie", "GB/s", 1704, stream, moves(scale)},
+	{"scale", "gh200", "GB/s", 3174, stream, moves(scale)},
+	{"scale", "l40", "GB/s", 776, stream, moves(scale)},
 	{"triad", "a100-sxm-40gb", "GB/s", 1358, stream, moves(triad)},
 	{"triad", "a100-sxm-80gb", "GB/s", 1794, stream, moves(triad)},
-	{"triad", "h800-pcie", "GB/s", 1832, stream + "; on H100 PCIe", moves(triad)},
-	{"triad", "testdata/gh200.yaml", "GB/s", 3783, stream, moves(triad)},
-	{"triad", "testdata/l40.yaml", "GB/s", 830, stream, moves(triad)},
+	{"triad", "h100-pcie", "GB/s", 1832, stream, moves(triad)},
+	{"triad", "gh200", "GB/s", 3783, stream, moves(triad)},
+	{"triad", "l40", "GB/s", 830, stream, moves(triad)},
 
 	{"small kernel, stream", "a100-sxm-80gb", "us", 2.7, small, each("stream")},
 	{"small kernel, graph", "a100-sxm-80gb", "us", 1.4, small, each("graph")},
 	{"small kernel, stream", "h200-sxm", "us", 2.5, small, each("stream")},
 	{"small kernel, graph", "h200-sxm", "us", 1.3, small, each("graph")},
-	{"small kernel, stream", "testdata/l40.yaml", "us", 1.7, small, each("stream")},
-	{"small kernel, graph", "testdata/l40.yaml", "us", 1.0, small, each("graph")},
+	{"small kernel, stream", "l40", "us", 1.7, small, each("stream")},
+	{"small kernel, graph", "l40", "us", 1.0, small, each("graph")},
+	{"small kernel, stream", "mi210", "us", 2.1, small, each("stream")},
+	{"small kernel, graph", "mi210", "us", 2.1, small, each("graph")},
 
 	{"shared cache", "a100-sxm-80gb", "TB/s", 5.4, caches, again},
 	{"shared cache", "h200-sxm", "TB/s", 10.2, caches, again},
-	{"shared cache", "h800-pcie", "TB/s", 7.05, caches + "; on H100 PCIe", again},
-	{"shared cache", "testdata/l40.yaml", "TB/s", 5.45, caches, again},
+	{"shared cache", "h100-pcie", "TB/s", 7.05, caches, again},
+	{"shared cache", "l40", "TB/s", 5.45, caches, again},
 
 	{"attention apart, 1024", "a100-sxm-40gb", "ms", 3.67, flash1, apart(1024)},
 	{"attention apart, 2048", "a100-sxm-40gb", "ms", 13.22, flash1, apart(2048)},

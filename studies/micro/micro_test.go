@@ -15,7 +15,7 @@ import (
 	"maru/workloads/trace"
 )
 
-// chip loads a chip by name, or one of testdata, with changes.
+// chip loads a chip by name, with changes.
 func chip(t *testing.T, name string, sets ...string) *arch.Chip {
 	t.Helper()
 	c, _, err := arch.Load(name, sets)
@@ -76,10 +76,10 @@ func TestBandwidthAgainstOccupancy(t *testing.T) {
 		cited     []float64 // GB/s
 	}{
 		{"a100-sxm-80gb", []float64{1.6, 6.2, 15.6, 25, 50, 100}, []float64{42, 166, 389, 615, 1119, 1776}},
-		{"testdata/gh200.yaml", []float64{1.6, 6.2, 15.6, 25, 50, 100}, []float64{62, 245, 589, 935, 1715, 2775}},
-		{"testdata/l40.yaml", []float64{7.3, 12.5, 33.3, 50, 100}, []float64{274, 470, 845, 845, 845}},
-		{"testdata/mi210.yaml", []float64{1.6, 6.2, 15.6, 25, 50, 100}, []float64{48, 185, 445, 662, 1159, 1370}},
-		{"testdata/mi300x.yaml", []float64{1.6, 6.2, 15.6, 25, 50, 100}, []float64{148, 554, 1291, 1959, 3098, 4199}},
+		{"gh200", []float64{1.6, 6.2, 15.6, 25, 50, 100}, []float64{62, 245, 589, 935, 1715, 2775}},
+		{"l40", []float64{7.3, 12.5, 33.3, 50, 100}, []float64{274, 470, 845, 845, 845}},
+		{"mi210", []float64{1.6, 6.2, 15.6, 25, 50, 100}, []float64{48, 185, 445, 662, 1159, 1370}},
+		{"mi300x", []float64{1.6, 6.2, 15.6, 25, 50, 100}, []float64{148, 554, 1291, 1959, 3098, 4199}},
 	} {
 		c := chip(t, x.chip)
 		for i, occupancy := range x.occupancy {
@@ -233,9 +233,9 @@ func TestCacheLatency(t *testing.T) {
 		{"a100-pcie-40gb", 1.395, 203, 370, 560},
 		{"h800-pcie", 1.755, 264, 490, 630},
 		{"h100-sxm", 1.98, 280, 490, 620},
-		{"testdata/l40.yaml", 2.49, 274, 0, 0},
+		{"l40", 2.49, 274, 0, 0},
 		{"rtx-4090", 2.235, 285, 0, 0},
-		{"testdata/mi210.yaml", 1.7, 250, 0, 0},
+		{"mi210", 1.7, 250, 0, 0},
 	} {
 		c := chip(t, x.chip)
 		l2 := c.Memory.L2
@@ -296,7 +296,7 @@ func TestWorkingSet(t *testing.T) {
 		{"a100-sxm-80gb", nil, 5.4, 20, 1.776},
 		{"h200-sxm", nil, 10.2, 44, 3.888},
 		{"h800-pcie", nil, 7.05, 25, 1.942},
-		{"testdata/l40.yaml", nil, 5.45, 48, 0.845},
+		{"l40", nil, 5.45, 48, 0.845},
 	} {
 		c := chip(t, x.chip, x.sets...)
 		capacity := float64(c.Memory.L2.Capacity.Value)
