@@ -73,6 +73,7 @@ type kernel struct {
 	taken int32 // tile programs before it
 
 	l2, dram scales
+	room     float64 // bytes per ps of main memory that loops leave to straight-line traffic
 	crowd    float64 // share of their rate that loops reach whose pace round trips set
 	queueing bool
 	total    demand
@@ -802,6 +803,7 @@ func (k *kernel) share(now event.Time) {
 	want := min(k.m.dramPS, k.writes.bytes/writeWindow)
 	dram = halve(k.m.dramPS, float64(bytesPS(k.total.loop.dram)*l2.loop)+want, float64(bytesPS(k.total.once.dram)*l2.once))
 	k.writes.rate = want * dram.loop
+	k.room = max(0, k.m.dramPS-float64(dram.loop*(float64(bytesPS(k.total.loop.dram)*l2.loop)+want)))
 	crowd := crowd(k.m.queue,
 		(float64(bytesPS(k.total.loop.dram-k.total.late)*l2.loop)+want+float64(bytesPS(k.total.once.dram)*l2.once*dram.once))/k.m.dramPS,
 		float64(bytesPS(k.total.late)*l2.loop)/k.m.dramPS)
@@ -909,7 +911,7 @@ func (k *kernel) serve(full bool) {
 		return cmp.Compare(k.queue[a].r.came, k.queue[b].r.came)
 	})
 	l2 := bytesPS(k.total.once.l2) * k.l2.once
-	dram := bytesPS(k.total.once.dram) * k.l2.once * k.dram.once
+	dram := k.room
 	grant := func(left *float64, ask float64) float64 {
 		if ask <= 0 {
 			return 1
@@ -929,7 +931,7 @@ func (k *kernel) serve(full bool) {
 			q.l2 = grant(&l2, f*s.l2)
 			f *= q.l2
 		}
-		if k.dram.once < 1 {
+		if k.l2.once < 1 || k.dram.once < 1 { // those served first may need more of it than the mean
 			q.dram = grant(&dram, f*s.dram)
 		}
 		if q.l2 != q.r.l2 || q.dram != q.r.dram || full && s.spill > 0 {

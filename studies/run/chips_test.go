@@ -96,3 +96,20 @@ func TestSiblings(t *testing.T) {
 		}
 	}
 }
+
+// Main memory keeps to the rate that it sustains where the shared cache is short
+// for straight-line traffic, some of which hits and some of which does not.
+func TestMemoryKeepsToItsRate(t *testing.T) {
+	for _, name := range []string{"v100-pcie", "mi210", "a100-sxm-80gb"} {
+		c := compiled(t, Input{Chip: name, Op: "layernorm:rows=32768,cols=4096,dtype=fp32"})
+		res, err := machine.Replay(c.Chip, c.Trace, machine.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := &c.Chip.Memory.DRAM
+		bytes := 2*32768*4096*4 - float64(c.Chip.Memory.L2.Capacity.Value) // what is written last may stay in the cache
+		if least := bytes / float64(d.Bandwidth.Value) / float64(d.Sustained.Value) * 1e12; float64(res.LatencyPS) < least {
+			t.Errorf("%s: %d ps, main memory alone takes %.0f", name, res.LatencyPS, least)
+		}
+	}
+}
