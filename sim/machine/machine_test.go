@@ -539,3 +539,17 @@ func TestPartitions(t *testing.T) {
 		t.Errorf("32 MiB in two partitions miss %d bytes, 64 MiB %d; want most and next to nothing", half.Levels[2].ReadBytes, all.Levels[2].ReadBytes)
 	}
 }
+
+// A tile of half an instruction's rows reads half as much of the rows' operand,
+// and one of a quarter no less than that.
+func TestHalfForm(t *testing.T) {
+	c := load(t, "b200-sxm")
+	read := func(rows int64) int64 {
+		text := gemm{m: rows, n: 256, k: 4096, bm: rows, bn: 256, bk: 64, stages: 4}.text()
+		return replay(t, c, parse(t, text), machine.Options{NoCap: true}).Levels[0].ReadBytes
+	}
+	whole, half, quarter := read(128), read(64), read(32)
+	if want := int64(64 * 4096 * 2); whole-half != want || half != quarter {
+		t.Errorf("128 rows read %d bytes, 64 %d, 32 %d; want %d between the first two", whole, half, quarter, want)
+	}
+}

@@ -127,6 +127,11 @@ func ceilDiv(a, b int64) int64 { return (a + b - 1) / b }
 // kernel works on; it sets how often an operand is read from the scratchpad.
 const warpTile = 64
 
+// formRows is the rows of the smallest form of an instruction that reads its
+// operands from the scratchpad (NVIDIA PTX ISA, wgmma and tcgen05.mma): where an
+// instruction takes more, a tile of so many reads no others.
+const formRows = 64
+
 // matmul is the time in ps that one core's matrix unit is busy with an
 // instruction, the bytes it reads from the scratchpad, and the multiply-adds
 // (times two) issued, padding included. Instruction shapes: NVIDIA PTX ISA, mma and wgmma; a systolic array
@@ -168,7 +173,8 @@ func (m *model) matmul(in *trace.Instr) (ps, bytes, flops float64, err error) {
 		if mx.Sustained.IsSet() {
 			clk /= float64(mx.Sustained.Value)
 		}
-		a := float64(ceilDiv(np, m.tileN)*mp*kp) * width
+		form := min(tm, formRows)
+		a := float64(ceilDiv(np, m.tileN)*ceilDiv(in.M, form)*form*kp) * width
 		if in.FromReg {
 			a = 0
 		}

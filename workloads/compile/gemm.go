@@ -304,10 +304,14 @@ func (t *target) unitCost(path matrixPath, rows, cols, depth int64, dt dtype.Typ
 	if path == syncPath {
 		bytes = float64((ceilDiv(n, warpTile)*r+ceilDiv(r, warpTile)*n)*k) * width
 	} else {
-		bytes = float64((ceilDiv(n, t.instrN)*r+ceilDiv(r, t.instrM)*n)*k) * width
+		bytes = float64((ceilDiv(n, t.instrN)*roundUp(rows, min(t.instrM, formRows))+ceilDiv(r, t.instrM)*n)*k) * width
 	}
 	return clocks, bytes
 }
+
+// formRows is the rows of the smallest form of an instruction that reads its
+// operands from the scratchpad (wgmma, tcgen05.mma of half the rows).
+const formRows = 64
 
 // warpTile is the side of the part of a tile that one warp computes: the
 // operands it reads are shared by no other.
