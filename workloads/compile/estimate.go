@@ -348,6 +348,7 @@ func (e *estimate) unit(x *gemmTile) (clocks, bytes float64) {
 		clocks, bytes = c[0], c[1]
 	} else {
 		clocks, bytes = e.t.unitCost(e.path, x.rows, x.cols, x.depth, e.g.dt)
+		clocks *= float64(max(1, x.slow))
 		if x.pair {
 			bytes -= float64(float64(ceilDiv(x.rows, e.t.instrM)*x.cols*x.depth) * float64(e.g.dt.Bits()) / 16)
 		}

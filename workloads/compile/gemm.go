@@ -81,6 +81,7 @@ type gemmTile struct {
 	walk              int64    // tiles that a tile program computes, one after the other along its row
 	cluster           [2]int64 // tile programs next to each other that share fetches: along x, of the rows' operand; along y, of the columns'
 
+	slow      int64 // times as long as the matrix unit needs that its instructions take; 0: once
 	promote   int64 // operations for each sum in an iteration, to scale it and add it up
 	ways      int   // groups of threads that take products in turn
 	waits     int   // in each iteration
@@ -347,6 +348,8 @@ func (c *coder) search(g *gemm, path matrixPath) (gemmTile, error) {
 		return best, nil
 	}
 	e := newEstimate(t, g, path, rules)
+	rules, slow := e.short(path)
+	listed := rules.kernels != nil && path == syncPath && e.single() && t.matrixRate(dtype.TF32) > 0
 	tuned := rules.tuned && e.single()
 	if tuned {
 		e = newEstimate(t, g.tuned(), path, rules)
@@ -377,19 +380,22 @@ func (c *coder) search(g *gemm, path matrixPath) (gemmTile, error) {
 				continue
 			}
 			for _, depth := range e.depths(shape, swap) {
-				x := gemmTile{rows: shape[0], cols: shape[1], depth: depth, swap: swap, walk: 1, promote: e.promotions(depth)}
+				x := gemmTile{rows: shape[0], cols: shape[1], depth: depth, swap: swap, walk: 1, slow: slow, promote: e.promotions(depth)}
 				x.pair = t.pair && path == asyncPath && x.rows == t.instrM && er > x.rows
 				stage := e.stage(&x)
 				least = min(least, stage*int64(rules.minStages)+rules.margin)
-				last := 0
+				last, stages := 0, rules.maxStages
 				most := int64(8)
 				if rules.alone && t.sums == 0 {
 					most = 1
 				}
+				if listed {
+					stages, most = rules.stagesOf(shape, depth*int64(g.dt.Bits())/8), 1
+				}
 				for residents := int64(1); residents <= most; residents++ {
 					room := min(t.scratchGroup, t.scratch/residents) - rules.margin
-					x.stages = int(min(int64(rules.maxStages), room/stage))
-					if x.stages < rules.minStages {
+					x.stages = int(min(int64(stages), room/stage))
+					if x.stages < rules.minStages || listed && x.stages < stages {
 						break
 					}
 					if x.stages == last && residents > 1 {
@@ -474,6 +480,38 @@ func (e *estimate) large(tiles [][2]int64) [][2]int64 {
 		return tiles[len(tiles)-1:]
 	}
 	return tiles
+}
+
+// stagesOf is the stages of the kernel with a tile and so many bytes of K in an
+// iteration; 0: there is none.
+func (r *gemmRules) stagesOf(shape [2]int64, depth int64) int {
+	for _, k := range r.kernels {
+		if k[0] == shape[0] && k[1] == shape[1] && k[2] == depth {
+			return int(k[3])
+		}
+	}
+	return 0
+}
+
+// short returns the rules for the product and how many times as long as the
+// matrix unit needs its instructions take: those of the kernels for a short K
+// and more than once, if the library has such kernels and they are slower.
+func (e *estimate) short(path matrixPath) (*gemmRules, int64) {
+	s := &e.r.short
+	if path != syncPath || e.k > s.most || !e.single() || e.g.dt.Bits() != 16 || e.t.instrK <= s.instr {
+		return e.r, 1
+	}
+	own := *e.r
+	er, ec := e.extents(&gemmTile{})
+	side := s.large
+	if ceilDiv(er, s.small)*ceilDiv(ec, s.small) <= 2*e.t.cores || min(er, ec) <= s.small {
+		side = s.small
+	}
+	own.tiles, own.kernels = [][2]int64{{side, side}}, nil
+	own.depth, own.depthK = []int64{s.depth}, nil
+	own.minStages, own.maxStages = s.stages, s.stages
+	e.r = &own
+	return &own, e.t.instrK / s.instr
 }
 
 // depths are the elements of K that one iteration may take.
@@ -667,6 +705,9 @@ func (c *coder) write(g *gemm, path matrixPath, x *gemmTile) {
 	c.prog.Setup = c.m.prof.gemm(path).setup
 	if n := c.m.prof.gemm(path).sumsSetup; n > 0 && path == asyncPath && c.t.sums > 0 {
 		c.prog.Setup = n
+	}
+	if x.slow > 1 {
+		c.prog.Setup = c.m.prof.gemm(path).short.setup
 	}
 	w := &gemmWriter{c: c, g: g, x: x, path: path}
 	w.slots()
@@ -912,13 +953,14 @@ func (w *gemmWriter) part(r *run, sm, sn segment, split, base int64) {
 		body = append(body, ls)
 	}
 	body = vector(body, 0, g.unpackA*sm.size*depth+g.unpackB*sn.size*depth, g.dt)
-	// Whole tiles are computed, whatever hangs over the edge.
+	// Whole tiles are computed, whatever hangs over the edge, and slow instructions
+	// as if all of what the unit can take were computed.
 	if w.path == vectorPath {
 		_, bytes := c.t.unitCost(vectorPath, x.rows, x.cols, x.depth, g.dt)
 		body = vector(body, 0, c.t.productOps(x.rows, x.cols, x.depth), g.dt)
 		body = append(body, trace.Instr{Kind: trace.Scratch, Count: int64(bytes)})
 	} else {
-		body = append(body, trace.Instr{Kind: trace.MatMul, M: x.rows, N: x.cols, K: x.depth, DType: g.dt, Pair: x.pair})
+		body = append(body, trace.Instr{Kind: trace.MatMul, M: x.rows, N: x.cols, K: x.depth * max(1, x.slow), DType: g.dt, Pair: x.pair})
 	}
 	if n := c.threadReads(g, x, w.path, la.Rows*la.Cols, lb.Rows*lb.Cols); n > 0 {
 		body = append(body, trace.Instr{Kind: trace.Scratch, Count: n})

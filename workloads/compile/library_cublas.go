@@ -6,8 +6,8 @@ import "maru/arch"
 // for the last store. Calibrated for matrix kernels: products of one tile in the
 // tables of ai-dynamo/aiconfigurator, which take as long with one iteration of
 // the loop as with a few (2.7 us on H100, 2.2 us on GB200; 2.9 to 4.2 us on
-// A100, whose kernels have fewer descriptors to set up), less launch, start and
-// round trips. On GB200 such a product takes 0.35 us more than an elementwise
+// A100, whose kernels have fewer descriptors to set up, and whose shortest are
+// those without a pipeline), less launch, start and round trips. On GB200 such a product takes 0.35 us more than an elementwise
 // kernel, on H100 1.3 us: most of the set-up runs under the kernel before. The kernel that adds partial sums: a split product takes as long
 // as two small ones.
 const (
@@ -15,6 +15,7 @@ const (
 	asyncSetup   = 2800
 	sumsSetup    = 2200
 	syncSetup    = 2000
+	shortSetup   = 1300
 	reduceClocks = 2000
 )
 
@@ -67,21 +68,37 @@ var cublas = profile{
 		maxRegs:     255,
 	},
 	// The smallest tile of cuBLAS is 64 x 64: on A100 products of 32 x 64 and of
-	// 1024 x 128 take equally long, 0.34 us for each 64 of K.
+	// 1024 x 128 take equally long, 0.34 us for each 64 of K. Kernels are those
+	// that CUTLASS generates for Ampere (GenerateSM80_TensorOp_16816 of its
+	// generator.py), of equal tiles the deepest. Calibrated, in the tables of
+	// ai-dynamo/aiconfigurator for A100: cuts of K by powers of two (a tile in each
+	// of a third of the cores takes 1.4 times as long as with three cuts, and
+	// as long as with two). Up to 128 of K, times go with tiles of 128 x 128 two on
+	// a core, by 2.65 us for each with a K of 32, and by 0.75 us for each 32 of K
+	// on top, half the rate of the matrix unit: kernels whose instruction takes 8 of K
+	// (s1688gemm, one stage in the scratchpad and one in registers). Sums conflict
+	// two ways when they are written.
 	sync: gemmRules{
 		tiles: [][2]int64{
 			{64, 64}, {64, 128}, {128, 64}, {128, 128},
 			{64, 256}, {256, 64}, {128, 256}, {256, 128},
 		},
+		kernels: [][4]int64{
+			{256, 128, 64, 3}, {128, 256, 64, 3}, {256, 64, 64, 4}, {64, 256, 64, 4}, {128, 128, 64, 5},
+			{128, 64, 64, 6}, {64, 128, 64, 6}, {64, 64, 64, 10},
+			{256, 128, 128, 3}, {128, 256, 128, 3}, {256, 64, 128, 4}, {64, 256, 128, 4}, {128, 128, 128, 4},
+			{128, 64, 128, 3}, {64, 128, 128, 3}, {64, 64, 128, 5},
+		},
 		depth:       []int64{64, 128},
 		minStages:   3,
 		maxStages:   5,
-		splits:      []int64{1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32},
+		splits:      []int64{1, 2, 4, 8, 16, 32},
 		swap:        true,
+		short:       shortRules{most: 128, instr: 16, small: 64, large: 128, depth: 64, stages: 2, setup: shortSetup},
 		setup:       syncSetup,
 		reduceSetup: reduceClocks,
-		waits:       2, // copies arrived, all threads done
-		staging:     8, // sums, written and read
+		waits:       2,  // copies arrived, all threads done
+		staging:     12, // sums, written twice and read
 		stepSums:    8,
 		threadSums:  64,
 		maxThreads:  256,

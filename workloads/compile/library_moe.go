@@ -24,6 +24,7 @@ var trtllmMoE = func() profile {
 	p.async.splits = []int64{1}
 	// CtaShape and WarpShape of the tiles for Ampere: 16 to 128 x 128 x 64.
 	p.sync.tiles = [][2]int64{{16, 128}, {32, 128}, {64, 128}, {128, 128}}
+	p.sync.kernels, p.sync.short = nil, shortRules{}
 	p.sync.depth = []int64{128}
 	p.sync.splits = []int64{1}
 	p.sync.swap = false

@@ -150,3 +150,65 @@ func TestLargeTiles(t *testing.T) {
 		t.Error("no profile trtllm-nvfp4")
 	}
 }
+
+// ampereChip starts copies by threads and multiplies tf32.
+func ampereChip() *arch.Chip {
+	c := syncChip()
+	c.Cores.Matrix.Rate[dtype.TF32] = fig(unit.Rate(1024))
+	return c
+}
+
+// Products of a short K take the kernels for it, at half the rate of a matrix
+// unit whose instruction takes twice as much of K, and no others do; their tiles
+// are small where all of them run at once.
+func TestShortK(t *testing.T) {
+	native := ampereChip()
+	native.Cores.Matrix.TileK = fig(unit.Bytes(16))
+	for _, tt := range []struct {
+		chip       *arch.Chip
+		spec       string
+		dt         dtype.Type
+		side, slow int64 // 0: any
+	}{
+		{ampereChip(), "gemm:m=4096,n=4096,k=64", dtype.BF16, 128, 2},
+		{ampereChip(), "gemm:m=512,n=512,k=128", dtype.BF16, 64, 2},
+		{ampereChip(), "gemm:m=32,n=65536,k=64", dtype.BF16, 64, 2},
+		{ampereChip(), "gemm:m=4096,n=4096,k=192", dtype.BF16, 0, 1},
+		{ampereChip(), "gemm:m=4096,n=4096,k=64", dtype.Int8, 0, 1},
+		{ampereChip(), "gemm:batch=64,m=512,n=512,k=64", dtype.BF16, 0, 1},
+		{native, "gemm:m=4096,n=4096,k=64", dtype.BF16, 0, 1},
+	} {
+		p := &with(t, tt.chip, "", tt.spec, tt.dt).Programs[0]
+		rows, cols, k := shape(t, p)
+		var depth int64
+		for _, in := range p.Parts[0].Code[0].Body {
+			if in.Kind == trace.Load && in.Rows == rows {
+				depth = in.Cols
+				break
+			}
+		}
+		if k != depth*tt.slow && tt.slow > 1 || tt.slow == 1 && p.Setup == shortSetup {
+			t.Errorf("%s on %s: products of %d for %d of K, set-up %d", tt.spec, tt.chip.Name, k, depth, p.Setup)
+		}
+		if tt.side > 0 && (rows != tt.side || cols != tt.side || p.Setup != shortSetup) {
+			t.Errorf("%s: tiles of %d x %d, set-up %d", tt.spec, rows, cols, p.Setup)
+		}
+	}
+}
+
+// Single products on Ampere take a kernel of the list with all its stages.
+func TestListedKernels(t *testing.T) {
+	for _, spec := range []string{
+		"gemm:m=1,n=4096,k=4096", "gemm:m=192,n=768,k=8192", "gemm:m=512,n=512,k=512", "gemm:m=3000,n=5000,k=7000", "gemm:m=8192,n=8192,k=1024",
+	} {
+		p := &with(t, ampereChip(), "", spec, dtype.BF16).Programs[0]
+		rows, cols, depth := shape(t, p)
+		kernel := [4]int64{rows, cols, 2 * depth, int64(p.Parts[0].Code[0].Stages)}
+		if !slices.Contains(cublas.sync.kernels, kernel) {
+			t.Errorf("%s: no kernel %v", spec, kernel)
+		}
+		if n := p.Parts[0].Grid[3]; n&(n-1) != 0 {
+			t.Errorf("%s: K is cut into %d", spec, n)
+		}
+	}
+}

@@ -16,6 +16,7 @@ var trtllmPlugin = func() profile {
 	p.name = "trtllm-plugin"
 	s := &p.sync
 	s.tiles = [][2]int64{{16, 128}, {32, 128}, {64, 64}, {64, 128}, {128, 64}, {128, 128}, {128, 256}, {256, 128}}
+	s.kernels, s.short = nil, shortRules{}
 	s.depth, s.depthK = nil, []int64{64}
 	s.minStages, s.maxStages = 3, 6
 	s.splits = []int64{1}

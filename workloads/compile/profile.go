@@ -49,6 +49,7 @@ type gemmRules struct {
 	hopper     [][2]int64 // on machines whose matrix unit reads the scratchpad, of all products
 	maxwell    [][2]int64 // the same, on chips without a matrix unit
 	ampere     [][2]int64 // the same, on the generation whose synchronous matrix unit takes tf32
+	kernels    [][4]int64 // rows, columns, bytes of K of an iteration and stages, in place of tiles, depth and as many stages as fit: of single products, on machines whose threads start copies
 	depth      []int64    // bytes of K that one iteration takes
 	depthK     []int64    // elements of K that one iteration takes, where depth is nil
 	deepest    bool       // of these, the deepest that is no longer than K and leaves minStages
@@ -67,6 +68,8 @@ type gemmRules struct {
 	pairs      bool       // so it may if pairs of columns make one, as pairs of rows then do
 	clusters   [][2]int64 // tile programs that may share fetches: along x and y of the grid, smallest first
 	margin     int64      // bytes of scratchpad kept free of the pipeline
+
+	short shortRules // kernels for products of a short K
 
 	results int64 // instructions of a thread for each element of a whole tile of the result: its address, whether it is inside, scale, store
 
@@ -92,6 +95,19 @@ type gemmRules struct {
 	registers          int64 // of a computing thread, beside its sums
 	producerReg        int64 // of a copying thread
 	maxRegs            int64 // of any thread
+}
+
+// shortRules are kernels of an earlier generation in 16 bits, which a library
+// takes where K is too short for a pipeline. Their instructions take less of K
+// than the matrix unit could. On units that take no more they are not looked at.
+type shortRules struct {
+	most   int64 // elements of K, at most; 0: there are none
+	instr  int64 // bytes of K that an instruction takes
+	small  int64 // side of a tile where all such tiles run at once, two on a core
+	large  int64 // and elsewhere
+	depth  int64 // bytes of K that one iteration takes
+	stages int
+	setup  int64 // in place of that of other kernels
 }
 
 // fewRules are kernels for products with few rows, in place of those of
