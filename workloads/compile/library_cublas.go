@@ -145,3 +145,15 @@ var cublas = profile{
 		sumPrograms: 4,
 	},
 }
+
+// cublas121 stands for the cuBLAS 12.1 of PyTorch 2.1 to 2.3, whose kernels for
+// Hopper (sm90_xmma_gemm) have tiles of 64 to 256 rows and 128 or 256 columns
+// (assumed). Products in fp16 in the tables of microsoft/vidur for H100, of 64 to
+// 2000 rows, take longer than narrower tiles would. Everything else is as with
+// cublas.
+var cublas121 = func() profile {
+	p := cublas
+	p.name = "cublas-12.1"
+	p.async.tiles = [][2]int64{{64, 128}, {64, 256}, {128, 128}, {128, 256}, {256, 128}}
+	return p
+}()

@@ -212,3 +212,19 @@ func TestListedKernels(t *testing.T) {
 		}
 	}
 }
+
+// The cuBLAS of PyTorch 2.1 has no kernel for Hopper of fewer than 128 columns,
+// where the later one takes one for few rows; on Ampere both have the same.
+func TestOldKernels(t *testing.T) {
+	const spec = "gemm:m=48,n=8192,k=4096"
+	tile := func(chip *arch.Chip, profile string) [2]int64 {
+		rows, cols, _ := shape(t, &with(t, chip, profile, spec, dtype.BF16).Programs[0])
+		return [2]int64{rows, cols}
+	}
+	if now, old := tile(asyncChip(), "cublas"), tile(asyncChip(), "cublas-12.1"); now[1] >= 128 || old[1] < 128 {
+		t.Errorf("tiles %v, of the older library %v", now, old)
+	}
+	if now, old := tile(ampereChip(), "cublas"), tile(ampereChip(), "cublas-12.1"); now != old {
+		t.Errorf("tiles %v, of the older library %v", now, old)
+	}
+}

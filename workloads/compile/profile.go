@@ -219,6 +219,7 @@ type blockRules struct {
 
 var profiles = []*profile{
 	&cublas,
+	&cublas121,
 	&cutlass,
 	&deepgemm,
 	&trtllmPlugin,
