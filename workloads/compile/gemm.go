@@ -390,12 +390,12 @@ func (c *coder) search(g *gemm, path matrixPath) (gemmTile, error) {
 					most = 1
 				}
 				if listed {
-					stages, most = rules.stagesOf(shape, depth*int64(g.dt.Bits())/8), 1
+					stages, most = rules.stagesOf(shape, ceilDiv(depth*int64(g.dt.Bits()), 8)), 1
 				}
 				for residents := int64(1); residents <= most; residents++ {
 					room := min(t.scratchGroup, t.scratch/residents) - rules.margin
 					x.stages = int(min(int64(stages), room/stage))
-					if x.stages < rules.minStages || listed && x.stages < stages {
+					if x.stages < rules.minStages {
 						break
 					}
 					if x.stages == last && residents > 1 {

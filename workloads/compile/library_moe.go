@@ -40,6 +40,7 @@ var trtllmMoE = func() profile {
 func triton(from gemmRules, rows, cols, depth int64) gemmRules {
 	r := from
 	r.tiles, r.depth = [][2]int64{{rows, cols}}, []int64{depth}
+	r.kernels, r.short = nil, shortRules{}
 	r.splits, r.swap, r.alone, r.clusters = []int64{1}, false, false, nil
 	r.minStages, r.maxStages = 2, 3
 	r.threadSums, r.maxThreads, r.producers = 32, 128, 0

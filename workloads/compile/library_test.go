@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -209,6 +210,21 @@ func TestListedKernels(t *testing.T) {
 		}
 		if n := p.Parts[0].Grid[3]; n&(n-1) != 0 {
 			t.Errorf("%s: K is cut into %d", spec, n)
+		}
+	}
+}
+
+// Where the scratchpad is too small for all stages of a kernel, it has fewer; and
+// libraries with tiles of their own have none of the list.
+func TestOtherKernels(t *testing.T) {
+	small := ampereChip()
+	small.Cores.Scratchpad.Capacity, small.Cores.Scratchpad.Group = fig(64*unit.KiB), fig(64*unit.KiB)
+	with(t, small, "", "gemm:m=512,n=512,k=512", dtype.BF16)
+	for _, profile := range Profiles() {
+		if p, err := chooseProfile(profile, ampereChip()); err == nil {
+			for _, k := range []int64{64, 4096} {
+				with(t, ampereChip(), p.name, fmt.Sprint("gemm:m=512,n=512,k=", k), dtype.BF16)
+			}
 		}
 	}
 }
