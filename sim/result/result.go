@@ -34,7 +34,7 @@ type Result struct {
 	ClockMHz   float64 `json:"clock_mhz"` // time-weighted mean of the cores' clock
 	Cycles     int64   `json:"cycles"`    // core clock cycles of the latency
 	Tokens     int64   `json:"tokens"`
-	Unit       string  `json:"unit"` // what Tokens counts: "token", "image", "op"
+	Unit       string  `json:"unit"` // what Tokens counts: "token", "image", "sample", "op"
 	TokensPerS float64 `json:"tokens_per_s"`
 
 	Flops      int64   `json:"flops"`       // useful, of matrix products

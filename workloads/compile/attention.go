@@ -21,14 +21,15 @@ type attend struct {
 
 	queries, keys int64 // tile
 	threads, regs int
-	waits         int // of an iteration
+	waits         int  // of an iteration
+	shared        bool // values are the first elements of the keys and come with them
 }
 
 // attention lowers an attention operator: a flash kernel, split over the keys
 // where there are few queries.
 func (c *coder) attention() error {
 	d := c.o.Attention
-	a := &attend{c: c, d: d, group: d.Heads / d.KVHeads, dt: c.o.DType}
+	a := &attend{c: c, d: d, group: d.Heads / d.KVHeads, dt: c.o.DType, shared: c.o.Shared()}
 	if k := c.in(1).dt; c.t.matrixRate(k) > 0 && c.in(0).dt == k {
 		a.dt = k
 	}
@@ -121,11 +122,19 @@ func (a *attend) fit(rows int64, keysAtMost int64, held int64) error {
 // take; on a machine without registers the scores and sums too.
 func (a *attend) scratch(bq, bk, held int64, q, k dtype.Type) int64 {
 	d := a.d
-	s := q.Bytes(bq*d.HeadDim) + held*k.Bytes(bk*(d.HeadDim+d.ValueDim))
+	s := q.Bytes(bq*d.HeadDim) + held*k.Bytes(bk*a.elements())
 	if a.r.threads == 0 {
 		s += 4*bq*bk + 4*bq*d.ValueDim + q.Bytes(bq*d.ValueDim)
 	}
 	return s
+}
+
+// elements is what is loaded for a key: its own elements and those of its value.
+func (a *attend) elements() int64 {
+	if a.shared {
+		return a.d.HeadDim
+	}
+	return a.d.HeadDim + a.d.ValueDim
 }
 
 // multiply appends a product; where only the vector unit computes in the
@@ -143,7 +152,7 @@ func (a *attend) multiply(body []trace.Instr, m, n, k int64, fromReg bool) []tra
 func (a *attend) arithmetic(bq, bk int64, body []trace.Instr) (scores, values []trace.Instr) {
 	d := a.d
 	scores = a.multiply(body, bq, bk, d.HeadDim, false)
-	scores = vector(scores, 0, unpack(a.c.in(1).dt, a.dt)*bk*(d.HeadDim+d.ValueDim), a.dt)
+	scores = vector(scores, 0, unpack(a.c.in(1).dt, a.dt)*bk*a.elements(), a.dt)
 	// Maximum, scale and subtract, sum, mask, conversion; the sums so far are
 	// scaled again. Each takes an issue slot, in which the vector unit could do a
 	// multiplication and an addition.

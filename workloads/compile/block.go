@@ -119,7 +119,7 @@ func (c *coder) block(g *gemm) (blocking, error) {
 	best := blocking{cost: math.Inf(1)}
 	ms, ns, ks := sides(r.m, um, rules.rows), sides(r.n, un, rules.cols), sides(r.k, uk, rules.depth)
 	for f := overK; f < formEnd; f++ {
-		if f != overK && (g.picture != nil || t.serial) {
+		if f != overK && (g.picture != nil || r.aCol > 0 || t.serial) {
 			continue
 		}
 		for _, bm := range ms {
@@ -412,6 +412,7 @@ func (c *coder) streamBlocks(s *streamed) error {
 	each = ceilDiv(chunks, cores)
 	cores = ceilDiv(chunks, each)
 	c.begin(s.name, 0, 0, min(limit, stages*per*(unit/slices)+fixedBytes))
+	s.own(c)
 	w := &streamWriter{c: c, s: s, per: per, slices: slices}
 	w.slots()
 	w.walk(chunks, each, cores, stages)

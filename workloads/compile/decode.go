@@ -73,7 +73,7 @@ func (t *target) has(u units) bool {
 
 // few tells whether kernels for few queries take the operator.
 func (a *attend) few() bool {
-	return a.group*a.d.SeqQ <= a.r.decodeRows || a.d.SeqQ == 1 && a.c.m.prof.decode != nil
+	return a.group*a.d.SeqQ <= a.r.decodeRows || a.d.SeqQ == 1 && (a.shared || a.c.m.prof.decode != nil)
 }
 
 // cutRule says how many pieces a sequence is cut into.
@@ -461,7 +461,7 @@ func (n *decoder) dots(body []trace.Instr, keys, width int64) []trace.Instr {
 // the keys that a tile program reads, and the keys are cut until the chip is
 // full (Flash-Decoding). Grid: x key/value heads, y sequences, w pieces.
 func (a *attend) decode() error {
-	if a.decodeBy(a.c.m.prof.decode) {
+	if !a.shared && a.decodeBy(a.c.m.prof.decode) {
 		return nil
 	}
 	c, d, r, t := a.c, a.d, a.r, a.c.t
@@ -518,7 +518,11 @@ func (a *attend) decode() error {
 		kr.W, vr.W = each*keys, each*keys
 	}
 	scores, values := a.arithmetic(padded, a.keys, []trace.Instr{load(0, k, kr, kc, keys, kw)})
-	body := append(append(scores, load(0, v, vr, vc, keys, vw)), values...)
+	body := scores
+	if !a.shared {
+		body = append(body, load(0, v, vr, vc, keys, vw))
+	}
+	body = append(body, values...)
 	qRow, qCol, qRows, qCols := a.packed(c.in(0), d.HeadDim)
 	oRow, oCol, oRows, oCols := a.packed(c.result(0), d.ValueDim)
 	end := vector(nil, 0, rows*d.ValueDim, dtype.FP32)
@@ -562,7 +566,7 @@ func (a *attend) decodeWhole() bool {
 	padded := roundUp(rows, t.instrM)
 	q, k := c.in(0).dt, c.in(1).dt
 	stages := int64(rules.stages)
-	scratch := stages*(k.Bytes(visible*(d.HeadDim+d.ValueDim))+q.Bytes(rows*(d.HeadDim+d.ValueDim))) + 4*padded*(visible+d.ValueDim)
+	scratch := stages*(k.Bytes(visible*a.elements())+q.Bytes(rows*(d.HeadDim+d.ValueDim))) + 4*padded*(visible+d.ValueDim)
 	wide := c.in(0).cols == d.Heads*d.HeadDim && c.result(0).cols == d.Heads*d.ValueDim
 	if scratch > int64(float64(t.scratchGroup)*rules.share) || !wide {
 		return false
@@ -599,7 +603,11 @@ func (a *attend) decodeWhole() bool {
 		load(0, c.slot("k", c.inRef(1)), kr, kc, visible, d.HeadDim),
 	}
 	scores, values := a.arithmetic(padded, visible, body)
-	body = append(append(scores, load(0, c.slot("v", c.inRef(2)), vr, vc, visible, d.ValueDim)), values...)
+	body = scores
+	if !a.shared {
+		body = append(body, load(0, c.slot("v", c.inRef(2)), vr, vc, visible, d.ValueDim))
+	}
+	body = append(body, values...)
 	body = vector(body, 0, rows*d.ValueDim, dtype.FP32)
 	body = special(body, 0, rows)
 	body = append(body, store(0, c.slot("o", c.resultRef(0)), or, oc, d.SeqQ, a.group*d.ValueDim))

@@ -158,7 +158,7 @@ func (f *fuser) canFollow(p, c *graph.Op) bool {
 func (f *fuser) feedsNorm(t graph.TensorID) *graph.Op {
 	for _, r := range f.consumers[t] {
 		c := &f.g.Ops[r]
-		if c.Kind == graph.Norm && (c.Fn == "rmsnorm" || c.Fn == "layernorm") && c.In[0] == t && !f.dead[r] {
+		if c.Kind == graph.Norm && (c.Fn == "rmsnorm" || c.Fn == "layernorm" || c.Fn == "layernorm_plain") && c.In[0] == t && !f.dead[r] {
 			return c
 		}
 	}

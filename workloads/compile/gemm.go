@@ -38,7 +38,7 @@ type run struct {
 	a, aStep       int64 // first row of A, and rows from one product to the next
 	b, bStep       int64
 	c, cStep       int64
-	aCol, bCol     int64 // columns from one product to the next, of a grouped convolution
+	aCol, bCol     int64 // columns from one product to the next, of a grouped convolution or of heads side by side
 	cCol           int64
 }
 
@@ -141,12 +141,14 @@ func (c *coder) product() (*gemm, error) {
 	o, d := c.o, c.o.MatMul
 	g := &gemm{dt: o.DType}
 	g.a = side{ref: c.inRef(0), op: c.in(0), down: o.Fn == "wgrad"}
-	g.b = side{ref: c.inRef(1), op: c.in(1), down: o.Fn != ""}
+	g.b = side{ref: c.inRef(1), op: c.in(1), down: o.Fn == "dgrad" || o.Fn == "wgrad"}
 	g.c = side{ref: c.resultRef(0), op: c.result(0)}
 	switch {
 	case d.Groups > 0:
 		rows := groupRows(d, o.Fn == "wgrad")
 		g.runs = groupRuns(d, rows, o.Fn)
+	case o.Fn == "heads":
+		g.runs = []run{{count: d.Batch, m: d.M, n: d.N, k: d.K, bStep: d.N, aCol: d.K, cCol: d.N}}
 	case o.Fn == "wgrad":
 		g.runs = []run{{count: d.Batch, m: d.M, n: d.N, k: d.K, aStep: d.K, bStep: d.K, cStep: d.M}}
 	case o.Fn == "dgrad":

@@ -17,11 +17,13 @@ const (
 	byRows  how = iota // the rows of its units
 	byItems            // one element of a vector for each of its units
 	whole              // all of it, or the columns of its slice
-	gather             // rows at unpredictable places, as many as units
+	gather             // rows at unpredictable places, as many as units, or perUnit for each
+	often              // rows at unpredictable places of a table with fewer than are asked for
 	pick               // one row of every stretch: the last
 	tail               // appended rows at the end of every sequence of a cache
 	sum                // added to: a row, or a slice of it, by every tile program
 	cycle              // as many rows as a stretch of units, read again for each stretch (learned positions)
+	sample             // one row for each stretch of units; added to, if it is stored
 )
 
 // access is one operand of a streaming kernel.
@@ -30,7 +32,7 @@ type access struct {
 	op      *operand
 	store   bool
 	how     how
-	perUnit int64 // byRows: rows for each unit; 0: in proportion
+	perUnit int64 // byRows, gather: rows for each unit; 0: in proportion, or one
 }
 
 // streamed is a kernel that moves data past the vector unit. Its work is units
@@ -41,9 +43,17 @@ type streamed struct {
 	accesses []access
 	wholeRow bool // a unit stays together: its result depends on all of it
 	barriers int
-	batch    int64 // sequences, for appended rows
-	vector   int64 // operations besides those of the operators
-	stretch  int64 // units of a sequence, where tile programs keep within one; 0: anything
+	batch    int64      // sequences, for appended rows
+	vector   int64      // operations besides those of the operators
+	stretch  int64      // units of a sequence, where tile programs keep within one; 0: anything
+	ops      []trace.Op // what the kernel stands for, of an operator that takes several; nil: the operator
+}
+
+// own gives the current program the work of its kernel.
+func (s *streamed) own(c *coder) {
+	if s.ops != nil {
+		c.prog.Ops = s.ops
+	}
 }
 
 // pointwise lowers an operator that is no matrix product.
@@ -68,6 +78,9 @@ func (c *coder) pointwise() error {
 			return c.stream(s)
 		}
 	}
+	if o.Kind == graph.Norm && o.Fn == "groupnorm" {
+		return c.groupNorm(s)
+	}
 	if slots := c.m.prof.stream.groupSlots; o.Kind == graph.Quantize && o.Fn == "groups" && slots > 0 && !c.t.scales() {
 		// In operations, of which the unit does more for each slot.
 		w := streamWriter{c: c, s: s}
@@ -75,6 +88,43 @@ func (c *coder) pointwise() error {
 		s.vector = o.Rows * o.Cols * slots * int64(c.t.vectorRate(w.arith())) / lanes
 	}
 	c.accesses(s)
+	return c.stream(s)
+}
+
+// sampled reports whether operands of a function have a row for each sample.
+func sampled(kind graph.Kind, fn string) bool {
+	return kind == graph.Elementwise && (fn == "shift" || fn == "modulate" || fn == "gate_add")
+}
+
+// normGroups is the groups that a group normalization forms of the channels (Wu
+// and He, arXiv 1803.08494, section 3).
+const normGroups = 32
+
+// groupNorm lowers a group normalization of channels that are stored last: a
+// kernel adds up the sums of each group, a second normalizes, as those of the
+// group-normalization plugin of TensorRT (groupNormalizationPlugin, NHWC) and the
+// fusions of XLA do.
+func (c *coder) groupNorm(s *streamed) error {
+	o := c.o
+	samples := o.Rows / o.Window
+	x := operand{rows: samples, cols: 2 * normGroups, width: 2 * normGroups, dt: dtype.FP32}
+	stats := access{ref: c.buffer(".stats", x.rows, x.cols, x.dt), op: &x, how: sample}
+	all := c.work()
+	const first = 3 // operations of an element for its sums: square, and two additions
+	sums := trace.Op{Name: all[0].Name, Kind: all[0].Kind, VectorOps: first * o.Rows * o.Cols, ReadBytes: c.in(0).dt.Bytes(c.in(0).elements())}
+	all[0].VectorOps -= sums.VectorOps
+	all[0].ReadBytes -= sums.ReadBytes
+	put := stats
+	put.store = true
+	one := &streamed{name: s.name + "_sums", batch: s.batch, ops: []trace.Op{sums}}
+	one.accesses = []access{{ref: c.inRef(0), op: c.in(0), how: byRows}, put}
+	one.setUnits()
+	if err := c.stream(one); err != nil {
+		return err
+	}
+	s.ops = all
+	c.accesses(s)
+	s.accesses = append(s.accesses, stats)
 	return c.stream(s)
 }
 
@@ -106,7 +156,7 @@ func (s *streamed) setUnits() {
 func rowwise(kind graph.Kind, fn string) bool {
 	switch kind {
 	case graph.Norm:
-		return !strings.HasPrefix(fn, "batchnorm")
+		return !strings.HasPrefix(fn, "batchnorm") && fn != "groupnorm"
 	case graph.Softmax, graph.Route:
 		return true
 	case graph.Quantize:
@@ -124,12 +174,14 @@ func (c *coder) accesses(s *streamed) {
 		s.wholeRow, s.barriers = true, 2
 	}
 	appended := o.Kind == graph.Permute && o.Fn == "append"
+	samples := sampled(o.Kind, o.Fn)
 	for i := range o.Fused {
 		f := &o.Fused[i]
 		if rowwise(f.Kind, f.Fn) {
 			s.wholeRow, s.barriers = true, s.barriers+2
 		}
 		appended = appended || f.Kind == graph.Permute && f.Fn == "append"
+		samples = samples || sampled(f.Kind, f.Fn)
 	}
 	seen := map[int32]bool{}
 	for i := range c.operands {
@@ -137,6 +189,13 @@ func (c *coder) accesses(s *streamed) {
 		a := access{ref: i, op: x, store: i >= len(o.In), how: byRows}
 		n := o.Rows * o.Cols
 		switch {
+		case o.Kind == graph.Gather && o.Fn == "bag":
+			if !a.store && i%2 == 0 {
+				a.how, a.perUnit = gather, c.in(i+1).cols
+				if x.rows <= c.in(i+1).elements() {
+					a.how = often
+				}
+			}
 		case o.Kind == graph.Gather && o.Fn == "" && i == 0:
 			a.how = gather
 		case o.Kind == graph.Gather && o.Fn == "select" && i == 0:
@@ -157,6 +216,8 @@ func (c *coder) accesses(s *streamed) {
 			a.how = byItems
 		case x.rows == 1 && o.Rows > 1 && x.elements() < n:
 			a.how = whole
+		case samples && !a.store && x.cols == o.Cols && x.rows == s.batch && x.rows < o.Rows:
+			a.how = sample
 		case rowwise(o.Kind, o.Fn) && !a.store && x.cols == o.Cols && x.rows > 3 && x.rows < o.Rows && o.Rows%x.rows == 0:
 			a.how = cycle
 		case o.Kind == graph.Norm && x.elements() < n && x.rows < o.Rows && !a.store:
@@ -193,7 +254,9 @@ func (s *streamed) unitBytes(a *access) int64 {
 			return a.op.dt.Bytes(a.perUnit * a.op.cols)
 		}
 		return a.op.dt.Bytes(ceilDiv(a.op.rows, s.units) * a.op.cols)
-	case gather, pick, tail, cycle:
+	case gather, often:
+		return a.op.dt.Bytes(max(1, a.perUnit) * a.op.cols)
+	case pick, tail, cycle:
 		return a.op.dt.Bytes(a.op.cols)
 	}
 	return 0
@@ -267,6 +330,7 @@ func (c *coder) stream(s *streamed) error {
 	}
 	c.begin(fmt.Sprintf("%s_%d", s.name, threads), threads, registers, 0)
 	c.prog.Setup = r.setup
+	s.own(c)
 	w := &streamWriter{c: c, s: s, per: per, slices: slices}
 	w.slots()
 	period := s.period()
@@ -309,7 +373,7 @@ func (s *streamed) slices(want int64) int64 {
 		even := true
 		for i := range s.accesses {
 			a := &s.accesses[i]
-			if a.how != byRows && a.how != whole && a.how != tail && a.how != gather {
+			if a.how != byRows && a.how != whole && a.how != tail && a.how != gather && a.how != often {
 				continue
 			}
 			even = even && (a.op.cols%n == 0 || a.how == byRows && a.perUnit%n == 0)
@@ -398,7 +462,24 @@ func (w *streamWriter) region(i int, start trace.Expr, n int64) trace.Instr {
 		columns()
 	case gather:
 		in.Random, in.Atomic = true, a.store && w.c.o.Fn == "scatter_add"
-		in.Rows = min(n, x.rows)
+		in.Rows = min(n*max(1, a.perUnit), x.rows)
+		columns()
+	case often:
+		// The table is swept as the units go on, so that the shared cache holds
+		// what was asked for before.
+		in.Rows = min(n*a.perUnit, x.rows)
+		in.Row = scale(start, x.rows-in.Rows)
+		in.Row.Div = w.s.units
+		columns()
+	case sample:
+		stretch := max(1, w.s.units/x.rows)
+		in.Row = start
+		in.Row.Div = stretch
+		in.Rows = ceilDiv(n, stretch)
+		if stretch%n != 0 && n%stretch != 0 { // some begin in one and end in the next
+			in.Rows++
+		}
+		in.Rows, in.Atomic = min(in.Rows, x.rows), a.store
 		columns()
 	case pick:
 		stretch := x.rows / w.s.units

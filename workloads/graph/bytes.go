@@ -14,7 +14,9 @@ func (o *Op) ReadBytes(g *Graph) int64 {
 		t := &g.Tensors[id]
 		n := t.Elements()
 		switch {
-		case o.Kind == Gather && (i == 0 || contains(o.Out, id)):
+		case o.Kind == Gather && o.Fn == "bag" && i+1 < len(o.In) && i%2 == 0:
+			n = min(n, g.Tensors[o.In[i+1]].Elements()*o.Cols)
+		case o.Kind == Gather && o.Fn != "bag" && (i == 0 || contains(o.Out, id)):
 			n = min(n, o.Rows*o.Cols)
 		case i == 1 && o.Kind == MatMul && o.MatMul.Groups > 0 && o.Fn != "wgrad":
 			n = n / o.MatMul.Groups * o.MatMul.ActiveGroups()

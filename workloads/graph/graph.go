@@ -84,10 +84,10 @@ const (
 	Attention               // Op.Attention: softmax(QK')V in one operator
 	Conv                    // Op.Conv
 	Elementwise             // Op.Rows x Op.Cols outputs, Op.Fn names the function
-	Norm                    // Fn "rmsnorm", "layernorm" or "batchnorm"; normalizes over Cols
+	Norm                    // Fn "rmsnorm", "layernorm" ("layernorm_plain": without parameters) or "batchnorm"; normalizes over Cols. "groupnorm": over groups of the columns of Window rows
 	Softmax                 // over Cols
 	Rope                    // rotary embedding; Rows tokens x Cols = heads*head_dim, of Q and K together
-	Gather                  // embedding look-up: Rows rows of Cols elements; In[0] is the table. Fn "scatter_add": its gradient
+	Gather                  // embedding look-up: Rows rows of Cols elements; In[0] is the table. Fn "scatter_add": its gradient; "bag": sums of look-ups in many tables
 	Route                   // MoE gate: softmax and top-Window over Cols experts for Rows tokens
 	Permute                 // MoE dispatch or combine, transposes, appending to a cache: moves Rows x Cols elements
 	Pool                    // Fn "max" or "avg"; Rows x Cols outputs, Window inputs each
@@ -113,7 +113,9 @@ func (k Kind) String() string {
 // operands are stored follows from Op.Fn: with "" A is [M,K] and B is [N,K] (a
 // linear layer); with "dgrad" A is [M,K] and B is [K,N] (the gradient of its
 // input: B is the layer's weight as it lies in memory); with "wgrad" A is [K,M]
-// and B is [K,N] (the gradient of its weight: K runs over the tokens).
+// and B is [K,N] (the gradient of its weight: K runs over the tokens); with
+// "heads" A is [M,Batch*K], B is [Batch,N,K] and C is [M,Batch*N] (a linear layer
+// for each head, whose operands lie side by side).
 //
 // With Groups > 0 it is a grouped product (MoE): Groups weight matrices, Batch
 // is 1, and M is the sum of rows over all groups, GroupRows[i] of them in group i
@@ -128,7 +130,9 @@ type MatMulDims struct {
 
 // AttentionDims describe one attention operator. With Causal, query i of SeqQ
 // sees keys up to SeqKV-SeqQ+i. Window > 0 limits sight to that many last keys.
-// ValueDim is the width of V and of the output, HeadDim that of Q and K.
+// ValueDim is the width of V and of the output, HeadDim that of Q and K. If V is
+// the tensor of K, the values are the first ValueDim elements of the keys, as in
+// the cache of latent attention (DeepSeek-V2, arXiv 2405.04434, section 2.1).
 type AttentionDims struct {
 	Batch, Heads, KVHeads, HeadDim, ValueDim int64
 	SeqQ, SeqKV                              int64
@@ -154,7 +158,10 @@ type ConvDims struct {
 
 // Op is one operator. In and Out are ordered; for MatMul In[0] is A and In[1]
 // is B (the weight, where there is one), for Attention In is Q, K, V, for Conv
-// input and filter. Further inputs are biases, residuals and the like.
+// input and filter. Further inputs are biases, residuals and the like. For Gather
+// "bag" In is a table and its indices [samples, look-ups] for each of the tables in
+// turn, and Out[0] [samples, tables*Cols] the sum of each sample's rows of each
+// table; Rows counts all look-ups.
 type Op struct {
 	ID    OpID
 	Name  string // "layer.3.mlp.up"
@@ -170,6 +177,7 @@ type Op struct {
 	Rows, Cols int64 // of the pointwise kinds; MatMul with Groups: Rows is those expected in each group, or 0
 
 	// Window: Pool: inputs per output. Route: experts chosen for each token.
+	// Norm: rows of a sample, of "groupnorm". Permute "upsample": outputs per input.
 	// Permute and Elementwise: experts among whose rows a row is looked up, or 0.
 	// MatMul with Groups: rows that there is room for, or 0.
 	Window int64
@@ -205,7 +213,7 @@ type Graph struct {
 	Ops     []Op
 	Layers  int    // repeated blocks (after --layers)
 	Tokens  int64  // tokens (or images) that one run processes; the unit of throughput
-	Unit    string // "token" or "image" or "op"
+	Unit    string // "token", "image", "sample" or "op"
 	Origin  string // builder and source of its sizes
 
 	// Params counts every parameter of the whole model, whatever part of it

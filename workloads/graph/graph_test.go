@@ -53,6 +53,20 @@ func TestWork(t *testing.T) {
 			210, 0, 0, 112, 30},
 		{"wgrad", Op{Kind: MatMul, Fn: "wgrad", MatMul: &MatMulDims{Batch: 1, M: 3, N: 5, K: 7}}, shapes(s{7, 3}, s{7, 5}), shapes(s{3, 5}),
 			210, 0, 0, 112, 30},
+		// A weight of each of two heads, which lie side by side in both operands.
+		{"heads", Op{Kind: MatMul, Fn: "heads", MatMul: &MatMulDims{Batch: 2, M: 3, N: 5, K: 7}}, shapes(s{3, 14}, s{2, 5, 7}), shapes(s{3, 10}),
+			2 * 2 * 3 * 5 * 7, 0, 0, 2 * 2 * (21 + 35), 2 * 2 * 15},
+		{"groupnorm", Op{Kind: Norm, Fn: "groupnorm", Rows: 8, Cols: 64, Window: 4}, shapes(s{2, 2, 2, 64}, s{64}, s{64}), shapes(s{8, 64}),
+			0, 7 * 512, 0, 2 * (512 + 128), 2 * 512},
+		{"layernorm_plain", Op{Kind: Norm, Fn: "layernorm_plain", Rows: 8, Cols: 64}, shapes(s{8, 64}), shapes(s{8, 64}),
+			0, 5*512 + 2*8, 8, 2 * 512, 2 * 512},
+		{"modulate", Op{Kind: Elementwise, Fn: "modulate", Rows: 8, Cols: 64}, shapes(s{8, 64}, s{2, 64}, s{2, 64}), shapes(s{8, 64}),
+			0, 3 * 512, 0, 2 * (512 + 256), 2 * 512},
+		{"upsample", Op{Kind: Permute, Fn: "upsample", Rows: 16, Cols: 3, Window: 4}, shapes(s{1, 2, 2, 3}), shapes(s{1, 4, 4, 3}),
+			0, 0, 0, 2 * 12, 2 * 48},
+		// Two samples look up three rows each of a table of 100 and one each of a table of one.
+		{"bag", Op{Kind: Gather, Fn: "bag", Rows: 8, Cols: 4}, shapes(s{100, 4}, s{2, 3}, s{1, 4}, s{2, 1}), shapes(s{2, 8}),
+			0, 32, 0, 2 * (6*4 + 6 + 4 + 2), 2 * 16},
 		// Four rows over eight groups: only four of the weights are read.
 		{"grouped", Op{Kind: MatMul, MatMul: &MatMulDims{Batch: 1, M: 4, N: 5, K: 7, Groups: 8}}, shapes(s{4, 7}, s{8, 5, 7}), shapes(s{4, 5}),
 			2 * 4 * 5 * 7, 0, 0, 2 * (28 + 4*35), 2 * 20},
@@ -345,6 +359,35 @@ func TestValidate(t *testing.T) {
 		{"group large", matmul(MatMulDims{Batch: 1, M: 3, N: 5, K: 7, Groups: 1, GroupRows: []int64{9}}), "a group of 9 rows of 3"},
 		{"no groups", matmul(MatMulDims{Batch: 1, M: 3, N: 5, K: 7, GroupRows: []int64{3}}), "group sizes but no groups"},
 		{"negative groups", matmul(MatMulDims{Batch: 1, M: 3, N: 5, K: 7, Groups: -1}), "has -1 groups"},
+		{"side by side", func(g *Graph) {
+			*g = *one(Op{Kind: MatMul, Fn: "heads", MatMul: &MatMulDims{Batch: 2, M: 3, N: 5, K: 7}}, shapes([]int64{2, 3, 7}, []int64{2, 5, 7}), shapes([]int64{3, 10}))
+		}, `operand A "in0" has shape [2 3 7], its rows should have 14 elements`},
+		{"grouped heads", func(g *Graph) {
+			*g = *one(Op{Kind: MatMul, Fn: "heads", MatMul: &MatMulDims{Batch: 1, M: 3, N: 5, K: 7, Groups: 2}}, shapes([]int64{3, 7}, []int64{2, 5, 7}), shapes([]int64{3, 5}))
+		}, "is a product for each head and has 2 groups"},
+		{"shared values", func(g *Graph) {
+			*g = *one(Op{Kind: Attention, Attention: &AttentionDims{Batch: 1, Heads: 2, KVHeads: 1, HeadDim: 2, ValueDim: 4, SeqQ: 1, SeqKV: 3}},
+				shapes([]int64{1, 4}, []int64{3, 2}), shapes([]int64{1, 8}))
+			g.Ops[0].In = append(g.Ops[0].In, g.Ops[0].In[1])
+		}, "takes values from keys of 1 heads and width 2 for values of width 4"},
+		{"sample", func(g *Graph) {
+			*g = *one(Op{Kind: Norm, Fn: "groupnorm", Rows: 8, Cols: 64, Window: 3}, shapes([]int64{8, 64}, []int64{64}, []int64{64}), shapes([]int64{8, 64}))
+		}, "has 8 rows, not samples of 3"},
+		{"upsample", func(g *Graph) {
+			*g = *one(Op{Kind: Permute, Fn: "upsample", Rows: 16, Cols: 3, Window: 4}, shapes([]int64{5, 3}), shapes([]int64{16, 3}))
+		}, `input "in0" has shape [5 3], not the [4 3] elements`},
+		{"upsample rows", func(g *Graph) {
+			*g = *one(Op{Kind: Permute, Fn: "upsample", Rows: 15, Cols: 3, Window: 4}, shapes([]int64{5, 3}), shapes([]int64{15, 3}))
+		}, "has 15 rows, not 4 for each of its input"},
+		{"bag pairs", func(g *Graph) {
+			*g = *one(Op{Kind: Gather, Fn: "bag", Rows: 6, Cols: 4}, shapes([]int64{100, 4}, []int64{2, 3}, []int64{1, 4}), shapes([]int64{2, 4}))
+		}, "has 3 inputs, not a table and indices in turn"},
+		{"bag samples", func(g *Graph) {
+			*g = *one(Op{Kind: Gather, Fn: "bag", Rows: 6, Cols: 4}, shapes([]int64{100, 4}, []int64{3, 2}), shapes([]int64{2, 4}))
+		}, `indices "in1" have shape [3 2], not a row for each of 2 samples`},
+		{"bag look-ups", func(g *Graph) {
+			*g = *one(Op{Kind: Gather, Fn: "bag", Rows: 7, Cols: 4}, shapes([]int64{100, 4}, []int64{2, 3}), shapes([]int64{2, 4}))
+		}, "has indices for 6 look-ups, not 7"},
 		{"heads", func(g *Graph) {
 			*g = *one(Op{Kind: Attention, Attention: &AttentionDims{Batch: 1, Heads: 3, KVHeads: 2, HeadDim: 2, ValueDim: 2, SeqQ: 2, SeqKV: 2}},
 				shapes([]int64{2, 6}, []int64{2, 4}, []int64{2, 4}), shapes([]int64{2, 6}))

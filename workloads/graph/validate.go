@@ -356,6 +356,16 @@ func (v *validator) matmul(o *Op) {
 		v.operand(o, "operand B", o.In, 1, groups, d.Batch, d.N, d.K)
 		v.inner(o, "operand B", o.In, 1, d.N)
 		v.operand(o, "result", o.Out, 0, d.Batch, d.M, d.N)
+	case "heads":
+		if d.Groups > 0 {
+			v.errorf("is a product for each head and has %d groups; allowed is 0", d.Groups)
+		}
+		v.operand(o, "operand A", o.In, 0, d.Batch, d.M, d.K)
+		v.inner(o, "operand A", o.In, 0, d.Batch*d.K)
+		v.operand(o, "operand B", o.In, 1, d.Batch, d.N, d.K)
+		v.inner(o, "operand B", o.In, 1, d.K)
+		v.operand(o, "result", o.Out, 0, d.Batch, d.M, d.N)
+		v.inner(o, "result", o.Out, 0, d.Batch*d.N)
 	default:
 		v.operand(o, "operand A", o.In, 0, d.Batch, d.M, d.K)
 		v.inner(o, "operand A", o.In, 0, d.K)
@@ -388,7 +398,13 @@ func (v *validator) attention(o *Op) {
 	q, k, val := "query", "key", "value"
 	v.operand(o, q, o.In, 0, d.Batch, d.SeqQ, d.Heads, d.HeadDim)
 	v.operand(o, k, o.In, 1, d.Batch, d.SeqKV, d.KVHeads, d.HeadDim)
-	v.operand(o, val, o.In, 2, d.Batch, d.SeqKV, d.KVHeads, d.ValueDim)
+	if o.Shared() {
+		if d.KVHeads != 1 || d.ValueDim > d.HeadDim || d.Backward {
+			v.errorf("takes values from keys of %d heads and width %d for values of width %d; allowed is one head, no narrower, forward", d.KVHeads, d.HeadDim, d.ValueDim)
+		}
+	} else {
+		v.operand(o, val, o.In, 2, d.Batch, d.SeqKV, d.KVHeads, d.ValueDim)
+	}
 	if !d.Backward {
 		v.operand(o, "result", o.Out, 0, d.Batch, d.SeqQ, d.Heads, d.ValueDim)
 		return
@@ -463,6 +479,9 @@ func (v *validator) pointwise(o *Op) {
 	case Elementwise, Norm, Softmax, Quantize:
 		v.broadcast(o)
 		v.operand(o, "result", o.Out, 0, o.Rows, o.Cols)
+		if o.Fn == "groupnorm" && (o.Window < 1 || o.Rows%o.Window != 0) {
+			v.errorf("has %d rows, not samples of %d", o.Rows, o.Window)
+		}
 	case Optimizer:
 		v.operand(o, "gradient", o.In, 0, o.Rows, o.Cols)
 		v.operand(o, "result", o.Out, 0, o.Rows, o.Cols)
@@ -470,6 +489,10 @@ func (v *validator) pointwise(o *Op) {
 		if o.Fn == "scatter_add" {
 			v.operand(o, "gradient", o.In, 0, o.Rows, o.Cols)
 			v.inner(o, "result", o.Out, 0, o.Cols)
+			return
+		}
+		if o.Fn == "bag" {
+			v.bag(o)
 			return
 		}
 		v.inner(o, "table", o.In, 0, o.Cols)
@@ -489,6 +512,15 @@ func (v *validator) pointwise(o *Op) {
 		if o.Fn == "max" || o.Fn == "avg" {
 			v.operand(o, "result", o.Out, 0, o.Rows, o.Cols)
 		}
+	case Permute:
+		if o.Fn == "upsample" {
+			if o.Window < 1 || o.Rows%o.Window != 0 {
+				v.errorf("has %d rows, not %d for each of its input", o.Rows, o.Window)
+				return
+			}
+			v.operand(o, "input", o.In, 0, o.Rows/o.Window, o.Cols)
+			v.operand(o, "result", o.Out, 0, o.Rows, o.Cols)
+		}
 	case Reduce:
 		v.operand(o, "input", o.In, 0, o.Rows, o.Cols)
 	case Rope:
@@ -496,6 +528,32 @@ func (v *validator) pointwise(o *Op) {
 		v.sumOfElements(o, "results", o.Out)
 	}
 }
+
+// bag checks tables and indices, which come in pairs.
+func (v *validator) bag(o *Op) {
+	if len(o.In)%2 != 0 {
+		v.errorf("has %d inputs, not a table and indices in turn", len(o.In))
+		return
+	}
+	out := &v.g.Tensors[o.Out[0]]
+	tables := int64(len(o.In) / 2)
+	v.inner(o, "result", o.Out, 0, tables*o.Cols)
+	lookups := int64(0)
+	for i := 0; i < len(o.In); i += 2 {
+		v.inner(o, "table", o.In, i, o.Cols)
+		indices := &v.g.Tensors[o.In[i+1]]
+		if indices.Rows() != out.Rows() {
+			v.errorf("indices %q have shape %v, not a row for each of %d samples", indices.Name, indices.Shape, out.Rows())
+		}
+		lookups += indices.Elements()
+	}
+	if lookups != o.Rows {
+		v.errorf("has indices for %d look-ups, not %d", lookups, o.Rows)
+	}
+}
+
+// Shared reports whether attention takes its values from the tensor of the keys.
+func (o *Op) Shared() bool { return o.Kind == Attention && len(o.In) > 2 && o.In[1] == o.In[2] }
 
 // broadcast checks that each operand is as large as the result or divides it, or
 // is a parameter of a norm.

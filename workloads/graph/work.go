@@ -99,6 +99,11 @@ var elementwise = map[string]work{
 	"gelu":       {vector: 8, special: 1, inputs: 1}, // x/2*(1+tanh(c*x*(1+d*x*x))), Hendrycks and Gimpel, arXiv 1606.08415
 	"gelu_mul":   {vector: 9, special: 1, inputs: 2},
 
+	// With operands that have a row for each sample, or one for all.
+	"shift":    {vector: 1, inputs: 2}, // x + b
+	"modulate": {vector: 3, inputs: 3}, // x*(1+a) + b, In: x, b, a
+	"gate_add": {vector: 2, inputs: 3}, // x*a + y, In: x, a, y
+
 	// Gradients. The first operand is the gradient of the output.
 	"relu_backward":          {vector: 1, inputs: 2},
 	"tanh_backward":          {vector: 3, inputs: 2},              // dy*(1-y*y)
@@ -116,6 +121,8 @@ var elementwise = map[string]work{
 var norms = map[string]work{
 	"rmsnorm":            {vector: 4, rowVector: 2, rowSpecial: 1, inputs: 2},
 	"layernorm":          {vector: 7, rowVector: 2, rowSpecial: 1, inputs: 2},
+	"layernorm_plain":    {vector: 5, rowVector: 2, rowSpecial: 1, inputs: 1},
+	"groupnorm":          {vector: 7, inputs: 3}, // roots, one for each group of a sample, are left out
 	"batchnorm":          {vector: 2, inputs: 2}, // running statistics: one multiply-add
 	"batchnorm_train":    {vector: 5, inputs: 2}, // statistics of the batch: sum and sum of squares besides
 	"rmsnorm_backward":   {vector: 11, rowVector: 4, rowSpecial: 1, inputs: 3},
@@ -137,6 +144,7 @@ var permutes = map[string]work{
 	"transpose":         {inputs: 1},
 	"concat":            {inputs: 2},
 	"slice":             {inputs: 1},
+	"upsample":          {inputs: 1}, // nearest neighbour
 }
 
 var reductions = map[string]work{
@@ -159,6 +167,7 @@ var quantizers = map[string]work{
 
 var gathers = map[string]work{
 	"":                {inputs: 2}, // table, indices
+	"bag":             {vector: 1, inputs: 2},
 	"scatter_add":     {vector: 1, inputs: 2},
 	"select":          {inputs: 1}, // one row of each sequence: its first, or its last
 	"select_backward": {inputs: 1},
@@ -183,7 +192,7 @@ var pools = map[string]work{
 
 // matmuls and convs are here for their layouts; their work is in Flops.
 var (
-	matmuls = map[string]work{"": {inputs: 2}, "dgrad": {inputs: 2}, "wgrad": {inputs: 2}}
+	matmuls = map[string]work{"": {inputs: 2}, "dgrad": {inputs: 2}, "wgrad": {inputs: 2}, "heads": {inputs: 2}}
 	convs   = map[string]work{"": {inputs: 2}, "dgrad": {inputs: 2}, "wgrad": {inputs: 2}}
 )
 

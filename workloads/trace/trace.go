@@ -36,7 +36,7 @@ type Header struct {
 	DType   dtype.Type
 	Layers  int    // repeated blocks launched
 	Tokens  int64  // units processed by one run; throughput = Tokens / latency
-	Unit    string // "token", "image" or "op"
+	Unit    string // "token", "image", "sample" or "op"
 	Params  int64  // parameters of the whole model
 	Chip    string // chip the trace was compiled for
 	Memory  Footprint

@@ -47,7 +47,7 @@ func roleWord(r graph.Role) string {
 
 // The closed sets of words in the header.
 var (
-	unitWords   = []string{"token", "image", "op"}
+	unitWords   = []string{"token", "image", "sample", "op"}
 	launchWords = []string{"graph", "stream"}
 	dataWords   = []string{"random", "zero"}
 )
