@@ -145,7 +145,7 @@ func sniff(name string, data []byte) string {
 	if err != nil {
 		return "chip"
 	}
-	for _, section := range []string{"decoder", "encoder", "vit", "resnet"} {
+	for _, section := range model.Sections() {
 		if doc.Has(section) {
 			return "model"
 		}

@@ -74,6 +74,8 @@ func length(m *model.Model) int64 {
 		return min(defaultSeq, m.Decoder.MaxPositions)
 	case m.Encoder != nil:
 		return min(defaultSeq, m.Encoder.MaxPositions)
+	case m.Speech != nil:
+		return min(defaultSeq, m.Speech.MaxPositions)
 	}
 	return 1
 }

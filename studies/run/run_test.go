@@ -204,3 +204,58 @@ func TestInputErrors(t *testing.T) {
 		}
 	}
 }
+
+// Models of every kind run on every machine, above their bounds.
+func TestModelsOfOtherKinds(t *testing.T) {
+	for _, tc := range []struct {
+		model  string
+		phases []string
+		layers int
+	}{
+		{"deepseek-v3", []string{"prefill", "decode", "forward"}, 4}, // three dense blocks, and one of experts
+		{"whisper-large-v3", []string{"forward"}, 2},
+		{"sdxl-unet", []string{"forward"}, 0},
+		{"dit-xl-2", []string{"forward"}, 2},
+		{"dlrm-kaggle", []string{"forward"}, 0},
+	} {
+		for _, phase := range tc.phases {
+			for _, chip := range []string{"h100-sxm", "a100-sxm-80gb", "tpu-v4"} {
+				t.Run(fmt.Sprintf("%s/%s/%s", tc.model, phase, chip), func(t *testing.T) {
+					res := simulated(t, Input{Chip: chip, Model: tc.model, Phase: phase, Batch: 2, Layers: tc.layers}, Options{Brief: true})
+					if err := res.Validate(); err != nil {
+						t.Error(err)
+					}
+					if res.LatencyUS < res.BoundUS {
+						t.Errorf("latency %.3f us below the bound %.3f us", res.LatencyUS, res.BoundUS)
+					}
+				})
+			}
+		}
+	}
+	for _, chip := range []string{"h100-sxm", "a100-sxm-80gb"} {
+		res := simulated(t, Input{Chip: chip, Model: "dlrm-dcnv2", Batch: 512}, Options{Brief: true})
+		if err := res.Validate(); err != nil {
+			t.Errorf("dlrm-dcnv2 on %s: %v", chip, err)
+		}
+	}
+}
+
+// Look-ups in large tables take the time of the bytes they gather.
+func TestLookupsFollowBytes(t *testing.T) {
+	times := map[int64]float64{}
+	for _, batch := range []int64{4096, 16384} {
+		res := simulated(t, Input{Chip: "h100-sxm", Model: "dlrm-dcnv2", Batch: batch}, Options{Brief: true})
+		for _, op := range res.Ops {
+			if op.Name == "tables" {
+				times[batch] = op.LatencyUS
+			}
+		}
+	}
+	if ratio := times[16384] / times[4096]; !(ratio > 3.6 && ratio < 4.2) {
+		t.Errorf("four times the look-ups take %.2f times as long: %v", ratio, times)
+	}
+	// At most 214 rows of 256 bytes of each sample, at 3.35 TB/s or a little less.
+	if most, us := 214.0*256*16384/3.35e6, times[16384]; us > 1.3*most || us < 0.6*most {
+		t.Errorf("%.0f us for %.0f us of bytes at full bandwidth", us, most)
+	}
+}

@@ -105,6 +105,14 @@ func models() map[string]*model.Model {
 		"moe":   {Name: "moe", Decoder: &model.Decoder{Blocks: blocks, KVHeads: 2, Vocab: 500, MaxPositions: 4096, Norm: "rmsnorm", Activation: "silu", Gated: true, Positions: "rope", QKNorm: true, Window: 48, Experts: 4, TopK: 2}},
 		"bert":  {Name: "bert", Encoder: &model.Encoder{Blocks: blocks, Vocab: 500, MaxPositions: 512, TokenTypes: 2, Head: "mlm"}},
 		"vit":   {Name: "vit", ViT: &model.ViT{Blocks: blocks, Image: 32, Patch: 8, Channels: 3, Classes: 10}},
+		"latent": {Name: "latent", Decoder: &model.Decoder{Blocks: blocks, Vocab: 500, MaxPositions: 4096, Norm: "rmsnorm", Activation: "silu", Gated: true, Positions: "rope",
+			KVRank: 64, QRank: 48, RopeDim: 16, ValueDim: 24, Experts: 4, TopK: 2, SharedExperts: 1, RouterBias: true, DenseLayers: 1, DenseInter: 192}},
+		"speech": {Name: "speech", Speech: &model.Speech{Blocks: blocks, Mels: 16, Frames: 75, Vocab: 500, MaxPositions: 448}},
+		"dit":    {Name: "dit", DiT: &model.DiT{Blocks: blocks, Latent: 16, Patch: 2, Channels: 4, OutChannels: 8, Classes: 11, Frequencies: 32}},
+		"unet": {Name: "unet", UNet: &model.UNet{Latent: 16, Channels: 4, Widths: []int64{32, 64}, Depths: []int64{0, 2}, Blocks: 1, HeadDim: 16,
+			Text: 7, TextWidth: 48, TimeWidth: 64, AddedWidth: 40}},
+		"dlrm":  {Name: "dlrm", DLRM: &model.DLRM{Dense: 13, Tables: []int64{1000, 3, 50}, Lookups: []int64{1, 2, 20}, Width: 32, Bottom: []int64{64, 32}, Top: []int64{64, 1}, Interact: "dot"}},
+		"cross": {Name: "cross", DLRM: &model.DLRM{Dense: 13, Tables: []int64{1000, 3}, Width: 32, Bottom: []int64{64, 32}, Top: []int64{64, 1}, Interact: "cross", CrossRank: 16, CrossDeep: 2}},
 		"cnn":   {Name: "cnn", ResNet: &model.ResNet{Image: 32, Channels: 3, Stem: 16, Stages: []int64{1, 1}, Widths: []int64{64, 128}, Reduction: 4, StrideIn3: true, Classes: 10}},
 	}
 }
@@ -119,13 +127,18 @@ func eachModel(t *testing.T, f func(name string, p plan.Plan, g *graph.Graph)) {
 	}
 	slices.Sort(names)
 	for _, n := range names {
+		phases := 0
 		for _, phase := range []plan.Phase{plan.Prefill, plan.Decode, plan.Forward, plan.Train} {
 			p := plan.Plan{Phase: phase, Batch: 2, Seq: 100, DType: dtype.BF16, Fuse: true}
 			g, err := model.Build(all[n], p)
 			if err != nil {
 				continue // a phase that the model does not have
 			}
+			phases++
 			f(n+" "+phase.String(), p, g)
+		}
+		if phases == 0 {
+			t.Errorf("%s: no phase builds", n)
 		}
 	}
 }
@@ -181,6 +194,66 @@ func TestFuseKeepsWork(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Attention to a latent cache loads it once for all heads of a sequence, and its
+// values with its keys.
+func TestLatentCacheOnce(t *testing.T) {
+	m := models()["latent"]
+	g, err := model.Build(m, plan.Plan{Phase: plan.Decode, Batch: 2, Seq: 99, DType: dtype.BF16})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range chips() {
+		tr, _, err := Compile(g, plan.Plan{Phase: plan.Decode, Batch: 2, Seq: 99, DType: dtype.BF16, Fuse: true}, c, Options{})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		seen := cover(tr)
+		for id := range tr.Tensors {
+			x := &tr.Tensors[id]
+			if x.Role != graph.KV {
+				continue
+			}
+			if at, n := first(seen.loads[int32(id)], func(n uint16) bool { return n != 1 }); at >= 0 {
+				t.Errorf("%s: element %d of %s is loaded %d times", name, at, x.Name, n)
+			}
+		}
+	}
+}
+
+// A group normalization sweeps its operand twice: for the sums, and to apply them.
+func TestGroupNormTwice(t *testing.T) {
+	g := &graph.Graph{Name: "norm", Tokens: 1, Unit: "op"}
+	x := g.AddTensor("x", dtype.BF16, graph.Input, -1, 2, 8, 8, 96)
+	w := g.AddTensor("w", dtype.BF16, graph.Weight, -1, 96)
+	b := g.AddTensor("b", dtype.BF16, graph.Weight, -1, 96)
+	y := g.AddTensor("y", dtype.BF16, graph.Output, -1, 128, 96)
+	g.AddOp(graph.Op{Name: "norm", Kind: graph.Norm, Fn: "groupnorm", Layer: -1, Rows: 128, Cols: 96, Window: 64, DType: dtype.BF16,
+		In: []graph.TensorID{x, w, b}, Out: []graph.TensorID{y}})
+	if err := g.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range chips() {
+		tr, _, err := Compile(g, plan.Plan{Batch: 2, Seq: 1, DType: dtype.BF16, Fuse: true}, c, Options{})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if len(tr.Launches) != 2 {
+			t.Errorf("%s: %d launches, want 2", name, len(tr.Launches))
+		}
+		seen := cover(tr)
+		for id := range tr.Tensors {
+			want := map[string]uint16{"x": 2, "y": 1}[tr.Tensors[id].Name]
+			counts := seen.loads[int32(id)]
+			if tr.Tensors[id].Name == "y" {
+				counts = seen.stores[int32(id)]
+			}
+			if at, n := first(counts, func(n uint16) bool { return want > 0 && n != want }); at >= 0 {
+				t.Errorf("%s: element %d of %s is moved %d times, want %d", name, at, tr.Tensors[id].Name, n, want)
+			}
+		}
+	}
 }
 
 // total is the work of all launches.

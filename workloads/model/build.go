@@ -15,7 +15,8 @@ import (
 const maxPlan = 1 << 31
 
 // Build makes the graph of a model for one phase. Of the plan it reads Phase,
-// Batch, Seq (text models), DType, KVDType and Layers.
+// Batch, Seq (text models; of speech the tokens of the decoder), DType, KVDType
+// and Layers.
 //
 // Weights of linear layers are stored in DType; embeddings, norms, routers,
 // output projections and activations in DType too, unless it is narrower than
@@ -25,7 +26,7 @@ const maxPlan = 1 << 31
 // activations.
 //
 // Tokens of the graph: prefill, forward and train Batch*Seq, decode Batch, image
-// models Batch. The error says what about the model or plan is wrong; a context
+// and recommendation models Batch. The error says what about the model or plan is wrong; a context
 // beyond the model's longest is a warning of the graph.
 func Build(m *Model, p plan.Plan) (*graph.Graph, error) {
 	var errs []error
@@ -63,6 +64,18 @@ func Build(m *Model, p plan.Plan) (*graph.Graph, error) {
 	case m.ViT != nil:
 		b.origin = "vit"
 		b.vit(m.ViT)
+	case m.Speech != nil:
+		b.origin = "speech"
+		b.speech(m.Speech)
+	case m.UNet != nil:
+		b.origin = "unet"
+		b.unet(m.UNet)
+	case m.DiT != nil:
+		b.origin = "dit"
+		b.dit(m.DiT)
+	case m.DLRM != nil:
+		b.origin = "dlrm"
+		b.dlrm(m.DLRM)
 	default:
 		b.origin = "resnet"
 		b.resnet(m.ResNet)
@@ -78,12 +91,22 @@ func Build(m *Model, p plan.Plan) (*graph.Graph, error) {
 }
 
 func (m *Model) checkPlan(p plan.Plan) error {
-	text := m.Decoder != nil || m.Encoder != nil
+	text := m.Decoder != nil || m.Encoder != nil || m.Speech != nil
+	trains := m.Encoder != nil || m.ViT != nil || m.ResNet != nil || m.Decoder != nil && m.Decoder.KVRank == 0
+	allowed := "forward, train"
+	switch {
+	case m.Decoder != nil:
+		allowed = "prefill, decode, forward"
+	case !trains:
+		allowed = "forward"
+	}
 	switch {
 	case p.Phase > plan.Train:
 		return fmt.Errorf("unknown phase %d", p.Phase)
 	case m.Decoder == nil && (p.Phase == plan.Prefill || p.Phase == plan.Decode):
-		return fmt.Errorf("phase %s needs a decoder; allowed for this model: forward, train", p.Phase)
+		return fmt.Errorf("phase %s needs a decoder; allowed for this model: %s", p.Phase, allowed)
+	case p.Phase == plan.Train && !trains:
+		return fmt.Errorf("phase train of such a network is not modelled; allowed for this model: %s", allowed)
 	case p.Batch < 1 || p.Batch > maxPlan:
 		return fmt.Errorf("batch %d; allowed is 1 to %d", p.Batch, maxPlan)
 	case text && (p.Seq < 1 || p.Seq > maxPlan):
@@ -228,8 +251,20 @@ func (b *builder) norm(name, fn string, x graph.TensorID, rows, cols int64) grap
 	if fn == "layernorm" {
 		in = append(in, b.weight(name+".bias", cols))
 	}
+	return b.normalize(name, fn, rows, cols, 0, in)
+}
+
+// normalize adds a norm with operands of its own; window as in graph.Op.
+func (b *builder) normalize(name, fn string, rows, cols, window int64, in []graph.TensorID) graph.TensorID {
 	y := b.out(name, rows, cols)
-	b.op(graph.Op{Name: name, Kind: graph.Norm, Fn: fn, Rows: rows, Cols: cols, In: in, Out: ids(y)})
+	b.op(graph.Op{Name: name, Kind: graph.Norm, Fn: fn, Rows: rows, Cols: cols, Window: window, In: in, Out: ids(y)})
+	return y
+}
+
+// concat adds rows of operands side by side.
+func (b *builder) concat(name string, rows, cols int64, in ...graph.TensorID) graph.TensorID {
+	y := b.out(name, rows, cols)
+	b.op(graph.Op{Name: name, Kind: graph.Permute, Fn: "concat", Rows: rows, Cols: cols, In: in, Out: ids(y)})
 	return y
 }
 

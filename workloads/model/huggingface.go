@@ -13,18 +13,20 @@ import (
 // architectures are the classes of Hugging Face Transformers that can be
 // imported, each with the function that reads its configuration.
 var architectures = map[string]func(h *huggingFace) *Model{
-	"LlamaForCausalLM":             (*huggingFace).llama,
-	"MistralForCausalLM":           (*huggingFace).mistral,
-	"MixtralForCausalLM":           (*huggingFace).mixtral,
-	"Qwen2ForCausalLM":             (*huggingFace).qwen2,
-	"Qwen3ForCausalLM":             (*huggingFace).qwen3,
-	"GPT2LMHeadModel":              (*huggingFace).gpt2,
-	"OPTForCausalLM":               (*huggingFace).opt,
-	"GPTNeoXForCausalLM":           (*huggingFace).gptNeoX,
-	"BertModel":                    (*huggingFace).bertModel,
-	"BertForMaskedLM":              (*huggingFace).bertMaskedLM,
-	"ViTForImageClassification":    (*huggingFace).vit,
-	"ResNetForImageClassification": (*huggingFace).resnet,
+	"LlamaForCausalLM":                (*huggingFace).llama,
+	"MistralForCausalLM":              (*huggingFace).mistral,
+	"MixtralForCausalLM":              (*huggingFace).mixtral,
+	"Qwen2ForCausalLM":                (*huggingFace).qwen2,
+	"Qwen3ForCausalLM":                (*huggingFace).qwen3,
+	"DeepseekV3ForCausalLM":           (*huggingFace).deepseekV3,
+	"WhisperForConditionalGeneration": (*huggingFace).whisper,
+	"GPT2LMHeadModel":                 (*huggingFace).gpt2,
+	"OPTForCausalLM":                  (*huggingFace).opt,
+	"GPTNeoXForCausalLM":              (*huggingFace).gptNeoX,
+	"BertModel":                       (*huggingFace).bertModel,
+	"BertForMaskedLM":                 (*huggingFace).bertMaskedLM,
+	"ViTForImageClassification":       (*huggingFace).vit,
+	"ResNetForImageClassification":    (*huggingFace).resnet,
 }
 
 // Architectures lists the values of "architectures" in a config.json that can be
@@ -301,6 +303,70 @@ func (h *huggingFace) qwen3() *Model {
 	bias := h.truth("attention_bias", false)
 	d.QKVBias, d.OutBias, d.QKNorm = bias, bias, true
 	return m
+}
+
+// deepseekV3: scores by sigmoid and groups of experts are counted as a softmax
+// over all of them; the block that predicts a second token is left out.
+func (h *huggingFace) deepseekV3() *Model {
+	d := &Decoder{
+		Blocks: Blocks{
+			Layers:  int(h.whole("num_hidden_layers", "layers", mostLayers)),
+			Hidden:  h.whole("hidden_size", "hidden", mostHidden),
+			Heads:   h.whole("num_attention_heads", "heads", mostHeads),
+			HeadDim: h.whole("qk_nope_head_dim", "head_dim", mostHeads),
+			Inter:   h.whole("moe_intermediate_size", "inter", mostInter),
+		},
+		KVHeads:       h.wholeOr("num_key_value_heads", "kv_heads", mostHeads, -1),
+		Vocab:         h.whole("vocab_size", "vocab", mostVocab),
+		MaxPositions:  h.whole("max_position_embeddings", "max_positions", mostPositions),
+		Norm:          "rmsnorm",
+		Activation:    h.activation("hidden_act", "silu", "silu", "gelu"),
+		Gated:         true,
+		Positions:     "rope",
+		Tied:          h.truth("tie_word_embeddings", false),
+		Experts:       h.whole("n_routed_experts", "experts", mostHeads),
+		TopK:          h.whole("num_experts_per_tok", "top_k", mostHeads),
+		SharedExperts: h.wholeOr("n_shared_experts", "shared_experts", 1000, -1),
+		RouterBias:    true,
+		DenseLayers:   int(h.wholeOr("first_k_dense_replace", "dense_layers", mostLayers, -1)),
+		KVRank:        h.whole("kv_lora_rank", "kv_rank", mostHidden),
+		QRank:         h.wholeOr("q_lora_rank", "q_rank", mostHidden, -1),
+		RopeDim:       h.whole("qk_rope_head_dim", "rope_dim", mostHeads),
+		ValueDim:      h.whole("v_head_dim", "value_dim", mostHeads),
+	}
+	if inter := h.whole("intermediate_size", "dense_inter", mostInter); d.DenseLayers > 0 {
+		d.DenseInter = inter
+	}
+	h.must("attention_bias", false, "latent attention with biases is not modelled")
+	if n := h.wholeOr("moe_layer_freq", "moe_layer_freq", mostLayers, 1); n != 1 {
+		h.bad("moe_layer_freq", fmt.Sprintf("experts in each %d blocks are not modelled", n), "allowed is 1", "")
+	}
+	return &Model{Decoder: d}
+}
+
+func (h *huggingFace) whisper() *Model {
+	h.activation("activation_function", "gelu", "gelu")
+	s := &Speech{
+		Blocks: Blocks{
+			Layers: int(h.whole("encoder_layers", "layers", mostLayers)),
+			Hidden: h.whole("d_model", "hidden", mostHidden),
+			Heads:  h.whole("encoder_attention_heads", "heads", mostHeads),
+			Inter:  h.whole("encoder_ffn_dim", "inter", mostInter),
+		},
+		Mels:         h.whole("num_mel_bins", "mels", 10_000),
+		Frames:       h.wholeOr("max_source_positions", "frames", mostHidden, 1500),
+		Vocab:        h.whole("vocab_size", "vocab", mostVocab),
+		MaxPositions: h.wholeOr("max_target_positions", "max_positions", mostPositions, 448),
+	}
+	if n := int(h.whole("decoder_layers", "decoder_layers", mostLayers)); n != s.Layers {
+		s.DecoderLayers = n
+	}
+	for _, same := range [...]size{{"decoder_attention_heads", s.Heads}, {"decoder_ffn_dim", s.Inter}} {
+		if got := h.whole(same.key, same.key, mostInter); got != same.value {
+			h.bad(same.key, fmt.Sprintf("%d, and %d of the encoder, which is not modelled", got, same.value), "allowed is that of the encoder", "")
+		}
+	}
+	return &Model{Speech: s}
 }
 
 func (h *huggingFace) gpt2() *Model {

@@ -6,9 +6,11 @@
 // network has, none fused, projections of queries, keys and values apart. What
 // is fused, converted or tiled is the compiler's choice.
 //
-// Modelled: decoders (grouped-query attention, rotary or learned positions,
-// mixtures of experts), BERT and ViT encoders, bottleneck ResNets; prefill,
-// decode, a full forward pass, and a training step with backward pass and Adam.
+// Modelled: decoders (grouped-query or latent attention, rotary or learned
+// positions, mixtures of experts), BERT and ViT encoders, bottleneck ResNets;
+// prefill, decode, a full forward pass, and a training step with backward pass
+// and Adam. Of Whisper, of the denoising networks of Stable Diffusion XL and DiT,
+// and of DLRM a forward pass; of latent attention everything but training.
 //
 // Not modelled: values; dropout; the sharing of work between chips; sequences of
 // different lengths in one batch; recomputation of activations in training;
@@ -20,6 +22,7 @@ package model
 
 import (
 	"fmt"
+	"strings"
 )
 
 // Model is a network's description. Exactly one of the sections is set.
@@ -32,7 +35,17 @@ type Model struct {
 	Encoder *Encoder          `yaml:"encoder,optional" doc:"A text encoder as BERT is."`
 	ViT     *ViT              `yaml:"vit,optional" doc:"A vision transformer."`
 	ResNet  *ResNet           `yaml:"resnet,optional" doc:"A residual network of bottleneck blocks."`
+	Speech  *Speech           `yaml:"speech,optional" doc:"An encoder of sound and a decoder of text as Whisper is."`
+	UNet    *UNet             `yaml:"unet,optional" doc:"A U-Net that removes noise, as that of Stable Diffusion XL."`
+	DiT     *DiT              `yaml:"dit,optional" doc:"A transformer that removes noise."`
+	DLRM    *DLRM             `yaml:"dlrm,optional" doc:"A recommendation model of embeddings and perceptrons."`
 	Sources map[string]string `yaml:"sources" doc:"Where the sizes come from: a name and a text for each source."`
+}
+
+// Sections lists the keys of a description of which there is exactly one, each
+// for a kind of network.
+func Sections() []string {
+	return []string{"decoder", "encoder", "vit", "resnet", "speech", "unet", "dit", "dlrm"}
 }
 
 // Blocks are the sizes that all transformers have.
@@ -67,6 +80,16 @@ type Decoder struct {
 
 	Experts int64 `yaml:"experts,optional" bound:"2..100000" doc:"Experts of each block; none if it is missing."`
 	TopK    int64 `yaml:"top_k,optional" bound:"1..100000" doc:"Experts that each token visits."`
+
+	SharedExperts int64 `yaml:"shared_experts,optional" bound:"1..1000" doc:"Experts besides, of the same width, that every token visits."`
+	RouterBias    bool  `yaml:"router_bias,optional" doc:"The experts' scores have a bias."`
+	DenseLayers   int   `yaml:"dense_layers,optional" bound:"1..10000" doc:"First blocks, which have no experts."`
+	DenseInter    int64 `yaml:"dense_inter,optional" bound:"1..10000000" doc:"Width inside the feed-forward part of these; inter if it is missing."`
+
+	KVRank   int64 `yaml:"kv_rank,optional" bound:"1..1000000" doc:"Width of the latent that keys and values are made of, which is what the cache holds; no latent attention if it is missing."`
+	QRank    int64 `yaml:"q_rank,optional" bound:"1..1000000" doc:"Width of the latent that queries are made of; they are projected at once if it is missing."`
+	RopeDim  int64 `yaml:"rope_dim,optional" bound:"2..100000" doc:"Rotated elements of a head besides head_dim, of latent attention; all heads share those of the keys."`
+	ValueDim int64 `yaml:"value_dim,optional" bound:"1..100000" doc:"Width of a head's values, of latent attention; head_dim if it is missing."`
 }
 
 // Encoder is a text encoder in the order of BERT: normalization after each
@@ -130,11 +153,27 @@ func (m *Model) check(bad report) {
 		sections++
 		r.check(bad)
 	}
+	if m.Speech != nil {
+		sections++
+		m.Speech.check(bad)
+	}
+	if m.UNet != nil {
+		sections++
+		m.UNet.check(bad)
+	}
+	if m.DiT != nil {
+		sections++
+		m.DiT.check(bad)
+	}
+	if m.DLRM != nil {
+		sections++
+		m.DLRM.check(bad)
+	}
 	if m.estimate() > maxParams {
 		bad("", "more parameters than can be counted", "allowed is up to 10^17")
 	}
 	if sections != 1 {
-		bad("", fmt.Sprintf("%d network sections", sections), "allowed is exactly one of decoder, encoder, vit, resnet")
+		bad("", fmt.Sprintf("%d network sections", sections), "allowed is exactly one of "+strings.Join(Sections(), ", "))
 	}
 }
 
@@ -177,6 +216,8 @@ func (d *Decoder) check(bad report) {
 	if d.Experts > 0 && d.MLPBias {
 		bad(p+"mlp_bias", "experts with a bias are not modelled", "allowed is false")
 	}
+	d.checkExperts(bad)
+	d.checkLatent(bad)
 	if d.Positions == "rope" && d.headDim()%2 != 0 {
 		bad(p+"head_dim", fmt.Sprintf("rotary positions on heads of width %d", d.headDim()), "allowed is an even number")
 	}
@@ -221,13 +262,29 @@ func (m *Model) estimate() float64 {
 	}
 	switch {
 	case m.Decoder != nil:
-		return blocks(&m.Decoder.Blocks, m.Decoder.Vocab+m.Decoder.positionRows(), m.Decoder.Experts)
+		d := m.Decoder
+		return blocks(&d.Blocks, d.Vocab+d.positionRows(), d.Experts+d.SharedExperts) +
+			float64(float64(d.Layers)*float64(d.Hidden)*float64(3*d.DenseInter+d.QRank+d.KVRank+d.RopeDim)) +
+			float64(float64(d.Layers)*float64(d.Heads)*float64(d.headDim()+d.RopeDim+d.valueDim())*float64(d.Hidden+d.QRank+d.KVRank))
 	case m.Encoder != nil:
 		return blocks(&m.Encoder.Blocks, m.Encoder.Vocab+m.Encoder.MaxPositions, 1)
 	case m.ViT != nil:
 		v := m.ViT
 		return blocks(&v.Blocks, v.Classes, 1) + float64(float64(v.Hidden)*float64(v.Patch)*float64(v.Patch)*float64(v.Channels)) +
 			float64(float64(v.Hidden)*float64(v.Image)*float64(v.Image))
+	case m.Speech != nil:
+		s := m.Speech
+		both := s.Blocks
+		both.Layers = m.Layers()
+		return 3 * blocks(&both, s.Vocab+s.Frames+s.MaxPositions+3*(s.Mels+s.Hidden), 1)
+	case m.DiT != nil:
+		d := m.DiT
+		return 3*blocks(&d.Blocks, d.Classes+d.Frequencies+d.Hidden, 1) + float64(float64(d.Hidden)*float64(d.Latent)*float64(d.Latent)) +
+			float64(float64(d.Hidden)*float64(d.Patch)*float64(d.Patch)*float64(d.Channels+d.OutChannels))
+	case m.UNet != nil:
+		return m.UNet.estimate()
+	case m.DLRM != nil:
+		return m.DLRM.estimate()
 	}
 	return 0
 }
@@ -256,7 +313,8 @@ func (d *Decoder) positionRows() int64 {
 	return d.MaxPositions
 }
 
-// Layers is the number of repeated blocks; 0 for a network without.
+// Layers is the number of repeated blocks; 0 for a network without. Of encoder and
+// decoder it is that of the longer one.
 func (m *Model) Layers() int {
 	switch {
 	case m.Decoder != nil:
@@ -265,6 +323,10 @@ func (m *Model) Layers() int {
 		return m.Encoder.Layers
 	case m.ViT != nil:
 		return m.ViT.Layers
+	case m.Speech != nil:
+		return max(m.Speech.Layers, m.Speech.decoderLayers())
+	case m.DiT != nil:
+		return m.DiT.Layers
 	}
 	return 0
 }
@@ -282,6 +344,14 @@ func (m *Model) Params() int64 {
 		return m.ViT.params()
 	case m.ResNet != nil:
 		return m.ResNet.params()
+	case m.Speech != nil:
+		return m.Speech.params()
+	case m.UNet != nil:
+		return m.UNet.params()
+	case m.DiT != nil:
+		return m.DiT.params()
+	case m.DLRM != nil:
+		return m.DLRM.params()
 	}
 	return 0
 }
@@ -316,19 +386,28 @@ func norm(fn string, width int64) int64 {
 func (d *Decoder) params(experts int64) int64 {
 	hd := d.headDim()
 	q, kv := d.Heads*hd, d.kvHeads()*hd
-	block := 2*norm(d.Norm, d.Hidden) +
-		linear(d.Hidden, q, d.QKVBias) + 2*linear(d.Hidden, kv, d.QKVBias) + linear(q, d.Hidden, d.OutBias)
+	block := 2 * norm(d.Norm, d.Hidden)
+	if d.KVRank > 0 {
+		block += d.latentParams()
+	} else {
+		block += linear(d.Hidden, q, d.QKVBias) + 2*linear(d.Hidden, kv, d.QKVBias) + linear(q, d.Hidden, d.OutBias)
+	}
 	if d.QKNorm {
 		block += 2 * norm(d.Norm, hd)
 	}
-	mlp := linear(d.Hidden, d.Inter, d.MLPBias) + linear(d.Inter, d.Hidden, d.MLPBias)
-	if d.Gated {
-		mlp += linear(d.Hidden, d.Inter, d.MLPBias)
+	part := func(inter int64) int64 {
+		n := linear(d.Hidden, inter, d.MLPBias) + linear(inter, d.Hidden, d.MLPBias)
+		if d.Gated {
+			n += linear(d.Hidden, inter, d.MLPBias)
+		}
+		return n
 	}
+	mlp, dense := part(d.Inter), int64(0)
 	if d.Experts > 0 {
-		mlp = experts*mlp + linear(d.Hidden, d.Experts, false)
+		mlp = (experts+d.SharedExperts)*mlp + linear(d.Hidden, d.Experts, d.RouterBias)
+		dense = int64(d.DenseLayers)
 	}
-	n := int64(d.Layers)*(block+mlp) + norm(d.Norm, d.Hidden) + d.Vocab*d.Hidden + d.positionRows()*d.Hidden
+	n := int64(d.Layers)*block + (int64(d.Layers)-dense)*mlp + dense*part(d.denseInter()) + norm(d.Norm, d.Hidden) + d.Vocab*d.Hidden + d.positionRows()*d.Hidden
 	if !d.Tied {
 		n += d.Vocab * d.Hidden
 	}

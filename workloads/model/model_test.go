@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -40,7 +42,12 @@ func build(t testing.TB, m *Model, p plan.Plan) *graph.Graph {
 
 // phases lists the phases that a model has.
 func phases(m *Model) []plan.Phase {
-	if m.Decoder != nil {
+	switch {
+	case m.Decoder != nil && m.Decoder.KVRank > 0:
+		return []plan.Phase{plan.Prefill, plan.Decode, plan.Forward}
+	case m.Speech != nil || m.UNet != nil || m.DiT != nil || m.DLRM != nil:
+		return []plan.Phase{plan.Forward}
+	case m.Decoder != nil:
 		return []plan.Phase{plan.Prefill, plan.Decode, plan.Forward, plan.Train}
 	}
 	return []plan.Phase{plan.Forward, plan.Train}
@@ -71,6 +78,12 @@ func TestParams(t *testing.T) {
 		{"bert-large", 335_141_888, 0, "huggingface.co/google-bert/bert-large-uncased as BertModel: 335M"},
 		{"vit-b-16", 86_567_656, 0, "docs.pytorch.org/vision, vit_b_16: num_params 86567656"},
 		{"resnet-50", 25_557_032, 0, "docs.pytorch.org/vision, resnet50: num_params 25557032"},
+		{"deepseek-v3", 671_026_419_200, 37_552_297_472, "arXiv 2412.19437, abstract: 671B, of which 37B for each token"},
+		{"whisper-large-v3", 1_543_490_560, 0, "huggingface.co/openai/whisper-large-v3: 1.54B"},
+		{"sdxl-unet", 2_567_463_684, 0, "arXiv 2307.01952, table 1: 2.6B; its checkpoint: 2,567,463,684"},
+		{"dit-xl-2", 675_129_632, 0, "arXiv 2212.09748, table 4: 675M"},
+		{"dlrm-dcnv2", 26_151_671_809, 0, "github.com/mlcommons/inference, recommendation/dlrm_v2/pytorch: 97.31 GB of fp32, counted in GiB"},
+		{"dlrm-kaggle", 540_677_217, 0, "arXiv 1906.00091, section 5.1: approximately 540M"},
 	}
 	var names []string
 	for _, tt := range tests {
@@ -98,15 +111,19 @@ func TestParams(t *testing.T) {
 func TestMultiplyAdds(t *testing.T) {
 	tests := []struct {
 		name   string
-		giga   float64
+		runs   int64
+		giga   float64 // of all runs
+		within float64
 		source string
 	}{
-		{"resnet-50", 4.09, "docs.pytorch.org/vision, resnet50: GFLOPS 4.09"},
-		{"vit-b-16", 17.56, "docs.pytorch.org/vision, vit_b_16: GFLOPS 17.56"},
+		{"resnet-50", 1, 4.09, 0.005, "docs.pytorch.org/vision, resnet50: GFLOPS 4.09"},
+		{"vit-b-16", 1, 17.56, 0.005, "docs.pytorch.org/vision, vit_b_16: GFLOPS 17.56"},
+		{"dit-xl-2", 1, 118.64, 0.03, "arXiv 2212.09748, table 4: 118.64 Gflops"},
+		{"sdxl-unet", 100, 338_000, 500, "Li et al., DistriFusion, arXiv 2402.19481: 338 T MACs for 50 steps at 1024 x 1024, with and without text"},
 	}
 	for _, tt := range tests {
-		g := build(t, load(t, tt.name), plan.Plan{Phase: plan.Forward, Batch: 1})
-		if got := float64(g.Flops()) / 2e9; got < tt.giga-0.005 || got > tt.giga+0.005 {
+		g := build(t, load(t, tt.name), plan.Plan{Phase: plan.Forward, Batch: tt.runs})
+		if got := float64(g.Flops()) / 2e9; got < tt.giga-tt.within || got > tt.giga+tt.within {
 			t.Errorf("%s: %.4f G multiply-adds, want %.2f (%s)", tt.name, got, tt.giga, tt.source)
 		}
 	}
@@ -205,6 +222,9 @@ func TestTrain(t *testing.T) {
 	}
 	for _, name := range Names() {
 		m := load(t, name)
+		if !slices.Contains(phases(m), plan.Train) {
+			continue
+		}
 		layers := min(2, m.Layers())
 		forward, first := sum(build(t, m, plan.Plan{Phase: plan.Forward, Batch: 2, Seq: 48, Layers: layers}))
 		train, _ := sum(build(t, m, plan.Plan{Phase: plan.Train, Batch: 2, Seq: 48, Layers: layers}))
@@ -344,6 +364,10 @@ func TestPlanErrors(t *testing.T) {
 		{"gpt2", func(p *plan.Plan) { p.Batch, p.Seq = 1<<31, 1<<31 }, "too large"},
 		{"bert-large", func(p *plan.Plan) {}, "bert-large: phase prefill needs a decoder; allowed for this model: forward, train"},
 		{"vit-b-16", func(p *plan.Plan) { p.Phase = plan.Decode }, "phase decode needs a decoder; allowed for this model: forward, train"},
+		{"deepseek-v3", func(p *plan.Plan) { p.Phase = plan.Train }, "phase train of such a network is not modelled; allowed for this model: prefill, decode, forward"},
+		{"sdxl-unet", func(p *plan.Plan) { p.Phase = plan.Train }, "phase train of such a network is not modelled; allowed for this model: forward"},
+		{"whisper-large-v3", func(p *plan.Plan) {}, "phase prefill needs a decoder; allowed for this model: forward"},
+		{"dit-xl-2", func(p *plan.Plan) { p.Phase, p.Layers = plan.Forward, 29 }, "layers 29, but the model has 28"},
 		{"resnet-50", func(p *plan.Plan) { p.Phase, p.Layers = plan.Forward, 3 }, "layers 3, but the model has no repeated layers; allowed is 0"},
 	}
 	for _, tt := range tests {
@@ -369,6 +393,72 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
+// TestLatent holds the work of latent attention against its formula: queries and
+// keys of 192 elements and values of 128 in prefill, all of the latent and its
+// rotated part in decode, and a cache of 576 elements for each token of a layer.
+func TestLatent(t *testing.T) {
+	m := load(t, "deepseek-v3")
+	d := m.Decoder
+	const batch, seq = 3, 100
+	up := d.Heads * d.KVRank * (d.HeadDim + d.ValueDim)
+	per := d.Hidden*(d.QRank+d.KVRank+d.RopeDim) + d.QRank*d.Heads*(d.HeadDim+d.RopeDim) + up + d.Heads*d.ValueDim*d.Hidden
+	per *= int64(d.Layers)
+	per += 3 * d.Hidden * (3*d.DenseInter + 58*9*d.Inter)
+	per += 58 * d.Hidden * d.Experts
+	head := d.Vocab * d.Hidden
+	for phase, want := range map[plan.Phase]int64{
+		plan.Prefill: 2*per*batch*seq + 2*head*batch + 2*61*batch*128*(192+128)*seq*(seq+1)/2,
+		plan.Decode:  2*(per+head)*batch + 2*61*batch*128*(576+512)*(seq+1),
+	} {
+		g := build(t, m, plan.Plan{Phase: phase, Batch: batch, Seq: seq})
+		if got := g.Flops(); got != want {
+			t.Errorf("%s: %d flops, want %d", phase, got, want)
+		}
+		keys := int64(seq)
+		if phase == plan.Decode {
+			keys++
+		}
+		if got, want := g.Footprint().KV, 61*batch*keys*576*2; got != want {
+			t.Errorf("%s: cache of %d bytes, want %d", phase, got, want)
+		}
+		for i := range g.Ops {
+			o := &g.Ops[i]
+			if phase != plan.Decode || o.Kind != graph.Attention {
+				continue
+			}
+			// The cache once, and queries in its space.
+			if got, want := o.ReadBytes(g), 2*batch*576*(keys+d.Heads); got != want {
+				t.Fatalf("%s reads %d bytes, want %d", o.Name, got, want)
+			}
+		}
+	}
+}
+
+// TestBags checks what the look-ups of a recommendation model read: of large
+// tables the rows asked for, of small ones at most all of them.
+func TestBags(t *testing.T) {
+	m := load(t, "dlrm-dcnv2")
+	g := build(t, m, plan.Plan{Phase: plan.Forward, Batch: 1000})
+	o := &g.Ops[0]
+	rows, lookups := int64(0), int64(0)
+	for i, n := range m.DLRM.Lookups {
+		rows += min(1000*n, m.DLRM.Tables[i])
+		lookups += 1000 * n
+	}
+	if lookups != 214_000 || o.Rows != lookups {
+		t.Errorf("%d look-ups, the operator has %d, want 214000", lookups, o.Rows)
+	}
+	if got, want := o.ReadBytes(g), rows*128*2+lookups*4; got != want {
+		t.Errorf("reads %d bytes, want %d", got, want)
+	}
+	if got, want := o.WriteBytes(g), int64(1000*26*128*2); got != want {
+		t.Errorf("writes %d bytes, want %d", got, want)
+	}
+	if g.Unit != "sample" || g.Tokens != 1000 {
+		t.Errorf("%d %ss, want 1000 samples", g.Tokens, g.Unit)
+	}
+}
+
 // TestHandMade checks that a model that no file was checked for is checked.
 func TestHandMade(t *testing.T) {
 	for name, m := range map[string]*Model{
@@ -378,6 +468,10 @@ func TestHandMade(t *testing.T) {
 		"encoder":      {Encoder: &Encoder{}},
 		"vit":          {ViT: &ViT{}},
 		"resnet":       {ResNet: &ResNet{}},
+		"speech":       {Speech: &Speech{}},
+		"unet":         {UNet: &UNet{}},
+		"dit":          {DiT: &DiT{}},
+		"dlrm":         {DLRM: &DLRM{}},
 		"norm":         {Decoder: &Decoder{Blocks: Blocks{Layers: 1, Hidden: 8, Heads: 2, Inter: 8}, Vocab: 8, MaxPositions: 8}},
 		"small image":  {ResNet: &ResNet{Image: 1, Channels: 3, Stem: 8, Stages: []int64{1}, Widths: []int64{8}, Reduction: 100, Classes: 2}},
 	} {
@@ -429,6 +523,14 @@ func decoders(t *rapid.T) *Model {
 	} else {
 		d.MLPBias = rapid.Bool().Draw(t, "mlp_bias")
 	}
+	if d.Experts > 0 && rapid.Bool().Draw(t, "shared") {
+		d.SharedExperts, d.RouterBias = n("shared_experts", 1, 2), true
+	}
+	if rapid.Bool().Draw(t, "latent") {
+		d.KVHeads, d.Window, d.Positions = 0, 0, "rope"
+		d.QKVBias, d.OutBias, d.QKNorm = false, false, false
+		d.KVRank, d.QRank, d.RopeDim, d.ValueDim = n("kv_rank", 1, 16), n("q_rank", 0, 16), 2*n("half_rope", 1, 4), n("value_dim", 0, 16)
+	}
 	return &Model{Name: "drawn", Decoder: d}
 }
 
@@ -436,13 +538,37 @@ func decoders(t *rapid.T) *Model {
 func encoders(t *rapid.T) *Model {
 	n := func(name string, low, high int64) int64 { return rapid.Int64Range(low, high).Draw(t, name) }
 	blocks := Blocks{Layers: int(n("layers", 3, 5)), Hidden: n("hidden", 1, 64), Heads: n("heads", 1, 4), HeadDim: n("head_dim", 1, 16), Inter: n("inter", 1, 64)}
-	switch n("kind", 0, 2) {
+	switch n("kind", 0, 6) {
 	case 0:
 		return &Model{Name: "drawn", Encoder: &Encoder{Blocks: blocks, Vocab: n("vocab", 1, 100), MaxPositions: n("positions", 1, 100),
 			TokenTypes: n("types", 1, 3), Head: rapid.SampledFrom([]string{"none", "pooler", "mlm"}).Draw(t, "head")}}
 	case 1:
 		patch := n("patch", 1, 5)
 		return &Model{Name: "drawn", ViT: &ViT{Blocks: blocks, Image: patch * n("side", 1, 5), Patch: patch, Channels: n("channels", 1, 4), Classes: n("classes", 1, 20)}}
+	case 2:
+		return &Model{Name: "drawn", Speech: &Speech{Blocks: blocks, Mels: n("mels", 1, 8), Frames: n("frames", 1, 30), Vocab: n("vocab", 1, 100), MaxPositions: n("positions", 1, 100)}}
+	case 3:
+		patch := n("patch", 1, 3)
+		return &Model{Name: "drawn", DiT: &DiT{Blocks: blocks, Latent: patch * n("side", 1, 5), Patch: patch, Channels: n("channels", 1, 4), OutChannels: n("out", 1, 8),
+			Classes: n("classes", 1, 20), Frequencies: n("frequencies", 1, 16)}}
+	case 4:
+		u := &UNet{Channels: n("channels", 1, 4), Blocks: n("blocks", 1, 2), HeadDim: 8, Text: n("text", 1, 8), TextWidth: n("text_width", 1, 16),
+			TimeWidth: n("time_width", 1, 16), AddedWidth: n("added_width", 1, 16)}
+		for range n("levels", 1, 3) {
+			u.Widths, u.Depths = append(u.Widths, 32*n("width", 1, 2)), append(u.Depths, n("depth", 0, 2))
+		}
+		u.Latent = n("latent", 1, 3) << (len(u.Widths) - 1)
+		return &Model{Name: "drawn", UNet: u}
+	case 5:
+		d := &DLRM{Dense: n("dense", 1, 13), Width: n("width", 1, 16), Interact: "dot", Top: []int64{n("top", 1, 16), 1}}
+		d.Bottom = []int64{n("bottom", 1, 16), d.Width}
+		for range n("tables", 1, 4) {
+			d.Tables, d.Lookups = append(d.Tables, n("rows", 1, 100)), append(d.Lookups, n("lookups", 1, 5))
+		}
+		if rapid.Bool().Draw(t, "cross") {
+			d.Interact, d.CrossRank, d.CrossDeep = "cross", n("cross_rank", 1, 8), n("cross_layers", 1, 3)
+		}
+		return &Model{Name: "drawn", DLRM: d}
 	}
 	r := &ResNet{Image: n("image", 1, 64), Channels: n("channels", 1, 4), Stem: n("stem", 1, 16), Reduction: n("reduction", 1, 4),
 		StrideIn3: rapid.Bool().Draw(t, "stride"), DownFirst: rapid.Bool().Draw(t, "down"), Classes: n("classes", 1, 20)}
@@ -537,7 +663,7 @@ func TestLoadErrors(t *testing.T) {
 	}
 	big := write("big.yaml", strings.Repeat("# a comment\n", 100_000))
 	tests := []struct{ name, want string }{
-		{"llama-3.1-8", "allowed: bert-large, gpt2, "},
+		{"llama-3.1-8", "allowed: bert-large, deepseek-v3, "},
 		{"llama-3.1-8", "did you mean llama-3.1-8b"},
 		{"Llama_2_70B", "did you mean llama-2-70b"},
 		{"", `unknown model ""`},
@@ -616,6 +742,21 @@ func TestParseErrors(t *testing.T) {
 		if _, err := Parse("x.yaml", []byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got error %v\nwant one with %s", err, want)
 		}
+	}
+}
+
+// TestSections holds the list of sections against the keys of Model.
+func TestSections(t *testing.T) {
+	var keys []string
+	v := reflect.TypeFor[Model]()
+	for i := range v.NumField() {
+		if f := v.Field(i); f.Type.Kind() == reflect.Pointer {
+			key, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+			keys = append(keys, key)
+		}
+	}
+	if diff := cmp.Diff(keys, Sections()); diff != "" {
+		t.Errorf("sections (-keys +listed):\n%s", diff)
 	}
 }
 

@@ -19,6 +19,11 @@ type block struct {
 	qkNorm, rope, causal, cache, postNorm bool
 	parallel                              bool
 	window, experts, topK                 int64
+
+	kvRank, qRank, ropeDim, valueDim int64 // of latent attention
+	sharedExperts                    int64
+	routerBias, absorbed             bool
+	plainKeys                        bool // keys have no bias, whatever qkvBias says
 }
 
 // block adds one block that reads the residual stream x and returns the next.
@@ -51,9 +56,12 @@ func (b *builder) feedForward(d *block, x graph.TensorID) graph.TensorID {
 // attention adds the projections, what is done to queries and keys, the cache,
 // attention itself and the output projection.
 func (b *builder) attention(d *block, x graph.TensorID) graph.TensorID {
+	if d.kvRank > 0 {
+		return b.latentAttention(d, x)
+	}
 	qDim, kvDim := d.heads*d.headDim, d.kvHeads*d.headDim
 	q := b.linear("attn.q", x, d.tokens, d.hidden, qDim, d.qkvBias)
-	k := b.linear("attn.k", x, d.tokens, d.hidden, kvDim, d.qkvBias)
+	k := b.linear("attn.k", x, d.tokens, d.hidden, kvDim, d.qkvBias && !d.plainKeys)
 	v := b.linear("attn.v", x, d.tokens, d.hidden, kvDim, d.qkvBias)
 	if d.qkNorm {
 		q = b.norm("attn.q_norm", d.norm, q, d.tokens*d.heads, d.headDim)
@@ -83,24 +91,27 @@ func (b *builder) attention(d *block, x graph.TensorID) graph.TensorID {
 }
 
 // mlp adds a dense feed-forward part.
-func (b *builder) mlp(d *block, x graph.TensorID) graph.TensorID {
+func (b *builder) mlp(d *block, x graph.TensorID) graph.TensorID { return b.perceptron("mlp", d, x) }
+
+// perceptron adds a feed-forward part of a name.
+func (b *builder) perceptron(name string, d *block, x graph.TensorID) graph.TensorID {
 	var y graph.TensorID
 	if d.gated {
-		gate := b.linear("mlp.gate", x, d.tokens, d.hidden, d.inter, d.mlpBias)
-		up := b.linear("mlp.up", x, d.tokens, d.hidden, d.inter, d.mlpBias)
-		y = b.elementwise("mlp.act", d.activation+"_mul", d.tokens, d.inter, gate, up)
+		gate := b.linear(name+".gate", x, d.tokens, d.hidden, d.inter, d.mlpBias)
+		up := b.linear(name+".up", x, d.tokens, d.hidden, d.inter, d.mlpBias)
+		y = b.elementwise(name+".act", d.activation+"_mul", d.tokens, d.inter, gate, up)
 	} else {
-		y = b.linear("mlp.up", x, d.tokens, d.hidden, d.inter, d.mlpBias)
-		y = b.elementwise("mlp.act", d.activation, d.tokens, d.inter, y)
+		y = b.linear(name+".up", x, d.tokens, d.hidden, d.inter, d.mlpBias)
+		y = b.elementwise(name+".act", d.activation, d.tokens, d.inter, y)
 	}
-	return b.linear("mlp.down", y, d.tokens, d.inter, d.hidden, d.mlpBias)
+	return b.linear(name+".down", y, d.tokens, d.inter, d.hidden, d.mlpBias)
 }
 
 // moe adds a mixture of experts; without router, the experts' scores are an input.
 func (b *builder) moe(d *block, x graph.TensorID, router bool) graph.TensorID {
 	var scores graph.TensorID
 	if router {
-		scores = b.wideLinear("moe.router", x, d.tokens, d.hidden, d.experts, false)
+		scores = b.wideLinear("moe.router", x, d.tokens, d.hidden, d.experts, d.routerBias)
 	} else {
 		scores = b.tensor("moe.router.out", b.actType, graph.Input, d.tokens, d.experts)
 	}
@@ -123,6 +134,12 @@ func (b *builder) moe(d *block, x graph.TensorID, router bool) graph.TensorID {
 	y = b.grouped("moe.down", y, rows, d.inter, d.hidden, d.experts)
 	z := b.out("moe.combine", d.tokens, d.hidden)
 	b.op(graph.Op{Name: "moe.combine", Kind: graph.Permute, Fn: "combine", Rows: rows, Cols: d.hidden, In: ids(y, weights, chosen), Out: ids(z)})
+	if d.sharedExperts > 0 {
+		shared := *d
+		shared.inter *= d.sharedExperts
+		y = b.perceptron("moe.shared", &shared, x)
+		z = b.elementwise("moe.add", "add", d.tokens, d.hidden, z, y)
+	}
 	return z
 }
 
@@ -144,6 +161,8 @@ func (b *builder) decoder(m *Decoder) {
 		rope: m.Positions == "rope", causal: true, parallel: m.Parallel,
 		cache:  b.p.Phase == plan.Prefill || b.p.Phase == plan.Decode,
 		window: m.Window, experts: m.Experts, topK: m.TopK,
+		kvRank: m.KVRank, qRank: m.QRank, ropeDim: m.RopeDim, valueDim: m.valueDim(),
+		sharedExperts: m.SharedExperts, routerBias: m.RouterBias, absorbed: b.p.Phase == plan.Decode,
 	}
 	if b.p.Phase == plan.Decode {
 		d.seqQ, d.seqKV = 1, b.p.Seq+1
@@ -161,9 +180,15 @@ func (b *builder) decoder(m *Decoder) {
 		positions := b.weight("embed.position.weight", m.positionRows(), m.Hidden)
 		x = b.addPositions(b.gather("embed.position", positions, "positions", d.seqQ, m.Hidden), x, d)
 	}
+	dense := *d
+	dense.experts, dense.inter = 0, m.denseInter()
 	for i := range b.g.Layers {
 		b.enter(i)
-		x = b.block(d, x)
+		if i < m.DenseLayers {
+			x = b.block(&dense, x)
+		} else {
+			x = b.block(d, x)
+		}
 	}
 	b.leave()
 	x = b.norm("final.norm", m.Norm, x, d.tokens, m.Hidden)
