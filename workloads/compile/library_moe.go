@@ -120,12 +120,16 @@ var trtllmGen = func() profile {
 }()
 
 // trtllmMoEBlock is trtllmMoE with DeepGEMM's products of fp8 with scales of
-// blocks.
+// blocks. The kernel that converts routed rows (scale_1x128_kernel with
+// problem_m_offsets) also finds the expert and the place of each group: its
+// slots are calibrated, 6 ps for each element on H100 at every size, width and
+// number of experts.
 var trtllmMoEBlock = func() profile {
 	p := trtllmMoE
 	p.name = "trtllm-moe-block"
 	p.async.tiles = deepgemm.async.tiles
 	p.async.promote, p.sync.promote = deepgemm.async.promote, deepgemm.sync.promote
+	p.stream.groupSlots = 180
 	return p
 }()
 
