@@ -247,3 +247,26 @@ func TestTuned(t *testing.T) {
 		t.Errorf("tiles of %d columns for 64 rows where 4 were expected, of %d where nothing was; cublas %d", few, even, cublas)
 	}
 }
+
+// A gate that chooses more experts than a kernel compares for selects by digits.
+func TestSelect(t *testing.T) {
+	work := func(profile string, topk int64) (n int64) { // of a tile program
+		g := &graph.Graph{Name: "op", Tokens: 1, Unit: "op"}
+		scores := g.AddTensor("scores", dtype.BF16, graph.Input, -1, 4096, 512)
+		weights, chosen := g.AddTensor("weights", dtype.FP32, graph.Output, -1, 4096, topk), g.AddTensor("chosen", dtype.Int32, graph.Output, -1, 4096, topk)
+		g.AddOp(graph.Op{Name: "route", Kind: graph.Route, Layer: -1, Rows: 4096, Cols: 512, Window: topk, DType: dtype.FP32,
+			In: []graph.TensorID{scores}, Out: []graph.TensorID{weights, chosen}})
+		for _, s := range lowerWith(t, g, asyncChip(), profile).Programs[0].Parts[0].Code {
+			for _, in := range s.Body {
+				if in.Kind == trace.Vector {
+					n += in.Count
+				}
+			}
+		}
+		return n
+	}
+	few, many := work("trtllm-moe", 16), work("trtllm-moe", 22)
+	if plain := work("cublas", 22); many < 20*few || plain > 2*few {
+		t.Errorf("%d operations for 16 of 512, %d for 22, %d without a selection by digits", few, many, plain)
+	}
+}
