@@ -91,7 +91,6 @@ type Gate struct {
 
 // Routing describes how a harness draws the experts of tokens.
 type Routing struct {
-	Runs      int64  `yaml:"runs,optional" bound:"1..100" doc:"Routings that the reported mean is over."`
 	Remainder string `yaml:"remainder,optional" enum:"least,most" doc:"Of a power law: the experts that get what rounding leaves, the least loaded (the default) or the most."`
 	Choices   string `yaml:"choices,optional" enum:"local,all" doc:"Of the tokens that visit a rank, the choices that it computes: those of its own experts (the default), or all of them, on its own experts."`
 }

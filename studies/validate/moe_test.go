@@ -51,7 +51,7 @@ func TestPowerLaw(t *testing.T) {
 		tokens := rapid.Int64Range(1, 4000).Draw(t, "tokens")
 		alpha := rapid.SampledFrom([]float64{0.5, 1.01, 1.2, 3}).Draw(t, "alpha")
 		pile := rapid.Bool().Draw(t, "pile")
-		rows := powerLaw(tokens, experts, topk, ep, alpha, 5, pile)
+		rows := powerLaw(tokens, experts, topk, ep, alpha, pile)
 		if int64(len(rows)) != local {
 			t.Fatalf("%d experts, want %d", len(rows), local)
 		}
@@ -67,7 +67,7 @@ func TestPowerLaw(t *testing.T) {
 		if sum*ep < tokens*topk {
 			t.Fatalf("the most loaded rank has %d rows of %d choices on %d ranks", sum, tokens*topk, ep)
 		}
-		if !slices.Equal(rows, powerLaw(tokens, experts, topk, ep, alpha, 5, pile)) {
+		if !slices.Equal(rows, powerLaw(tokens, experts, topk, ep, alpha, pile)) {
 			t.Fatal("another outcome for the same input")
 		}
 	})
@@ -100,15 +100,42 @@ func TestPowerLawSpread(t *testing.T) {
 		}
 		return n
 	}
-	if n := active(powerLaw(4, 512, 22, 1, 1.01, 5, false)); n != 88 {
+	if n := active(powerLaw(4, 512, 22, 1, 1.01, false)); n != 88 {
 		t.Errorf("%d experts for 88 choices", n)
 	}
-	if n := active(powerLaw(4, 512, 22, 1, 1.01, 5, true)); n >= 88 {
+	if n := active(powerLaw(4, 512, 22, 1, 1.01, true)); n >= 88 {
 		t.Errorf("%d experts for 88 choices of which many pile up", n)
 	}
-	rows := powerLaw(1024, 64, 4, 1, 1.2, 5, false)
+	// What rounding leaves of a short operation fills one rank, or spreads.
+	if one, spread := total(powerLaw(1, 384, 8, 8, 1.01, true)), total(powerLaw(1, 384, 8, 8, 1.01, false)); one != 8 || spread >= 6 {
+		t.Errorf("%d of 8 choices on one rank of eight, %d where they spread", one, spread)
+	}
+	rows := powerLaw(1024, 64, 4, 1, 1.2, false)
 	if most := slices.Max(rows); most < 3*1024*4/64 {
 		t.Errorf("the most loaded expert has %d rows, the mean is %d", most, 1024*4/64)
+	}
+}
+
+// Choices of an expert beyond one for each token go to the first rank's others.
+func TestLoaded(t *testing.T) {
+	for _, tt := range []struct {
+		loads []float64
+		ep    int64
+		want  []int64
+	}{
+		{[]float64{1, 1, 1, 1}, 2, []int64{4, 4}},
+		{[]float64{1, 1, 2, 4}, 2, []int64{4, 8}}, // the second rank becomes the first
+		{[]float64{1, 0, 0, 7}, 2, []int64{6, 8}}, // of 14 choices, six for the other expert of its rank
+		{[]float64{1, 0, 0, 7}, 4, []int64{8}},    // no other expert: they leave the rank
+	} {
+		total := 0.0
+		for _, x := range tt.loads {
+			total += x
+		}
+		rows := loaded(tt.loads, total, []int{0, 1, 2, 3}, 8, 2, tt.ep, true)
+		if d := cmp.Diff(tt.want, rows); d != "" {
+			t.Errorf("%v on %d ranks (-want +got):\n%s", tt.loads, tt.ep, d)
+		}
 	}
 }
 

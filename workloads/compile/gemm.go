@@ -823,14 +823,22 @@ func (w *gemmWriter) parts() {
 }
 
 // room writes the tile programs that a grid has for rows that may come and do
-// not: they read how many there are and end.
+// not: they read how many there are and end. Of Window rows in Cols groups, a
+// tile for each or, if that is fewer, as many tiles as they fill with one short
+// of a tile of padding in each group (getMaxNumCtasInBatchDim of trtllmGenKernels).
 func (w *gemmWriter) room() {
 	c, d := w.c, w.c.o.MatMul
-	if !c.m.prof.gemm(w.path).roomy || d == nil || d.Groups == 0 || c.o.Window <= d.M {
+	if !c.m.prof.gemm(w.path).roomy || d == nil || d.Groups == 0 || c.o.Window == 0 {
 		return
 	}
-	n := ceilDiv(c.o.Window-d.M, w.x.rowTile()) * ceilDiv(w.g.runs[0].n, w.x.colTile())
-	c.part([4]int64{n, 1, 1, 1}, once(barrier(0)))
+	tile := w.x.rowTile()
+	n := min(c.o.Window, (c.o.Window+max(c.o.Cols, d.Groups)*(tile-1))/tile)
+	for i := range w.g.runs {
+		n -= w.g.runs[i].count * ceilDiv(w.g.runs[i].m, tile)
+	}
+	if n > 0 {
+		c.part([4]int64{n * ceilDiv(w.g.runs[0].n, w.x.colTile()), 1, 1, 1}, once(barrier(0)))
+	}
 }
 
 // partRows is the rows of one set of partial sums: those of whole tiles.

@@ -124,21 +124,37 @@ func TestWiden(t *testing.T) {
 	}
 }
 
-// Tile programs for rows that do not come are there, and end at once.
+// Tile programs for rows that do not come are there, and end at once: as many as
+// all rows fill with a short tile in each group of all ranks, but no more than
+// rows.
 func TestRoom(t *testing.T) {
-	for _, tt := range []struct {
-		profile string
-		room    int64
-		want    bool
-	}{{"trtllm-gen", 4096, true}, {"trtllm-gen", 512, false}, {"trtllm-gen", 0, false}, {"trtllm-moe", 4096, false}} {
-		p := &lowerWith(t, grouped(dtype.BF16, dtype.BF16, 1024, 512, tt.room), asyncChip(), tt.profile).Programs[0]
+	idle := func(profile string, groups, room int64) (bands int64) {
+		g := grouped(dtype.BF16, dtype.BF16, 1024, 512, room)
+		g.Ops[0].Cols = groups
+		p := &lowerWith(t, g, asyncChip(), profile).Programs[0]
 		last := &p.Parts[len(p.Parts)-1]
-		idle := len(last.Code) == 1 && len(last.Code[0].Body) == 1 && last.Code[0].Body[0].Kind == trace.Barrier
-		if idle != tt.want {
-			t.Errorf("%s with room for %d rows: idle tile programs %v", tt.profile, tt.room, idle)
+		if len(last.Code) != 1 || len(last.Code[0].Body) != 1 || last.Code[0].Body[0].Kind != trace.Barrier {
+			return 0
 		}
-		if idle && last.Tiles()%(1024/128) != 0 {
+		if last.Tiles()%(1024/128) != 0 {
 			t.Errorf("%d idle tile programs across 8 tiles of columns", last.Tiles())
+		}
+		return last.Tiles() / (1024 / 128)
+	}
+	const tile = 64 // of 64 rows in each of eight groups
+	for _, tt := range []struct {
+		profile      string
+		groups, room int64
+		want         int64
+	}{
+		{"trtllm-gen", 8, 512, 7}, // 8 tiles of rows, and of 8 * 63 of padding 7
+		{"trtllm-gen", 64, 4096, (4096+64*(tile-1))/tile - 8},
+		{"trtllm-gen", 4096, 2048, 2048 - 8},
+		{"trtllm-gen", 8, 0, 0},
+		{"trtllm-moe", 64, 4096, 0},
+	} {
+		if n := idle(tt.profile, tt.groups, tt.room); n != tt.want {
+			t.Errorf("%s with room for %d rows in %d groups: %d idle tiles, want %d", tt.profile, tt.room, tt.groups, n, tt.want)
 		}
 	}
 }
@@ -245,5 +261,28 @@ func TestTuned(t *testing.T) {
 	few, even, cublas := width("trtllm-moe", 4), width("trtllm-moe", 0), width("cublas", 4)
 	if few != 16 || even < 32 || cublas != width("cublas", 0) {
 		t.Errorf("tiles of %d columns for 64 rows where 4 were expected, of %d where nothing was; cublas %d", few, even, cublas)
+	}
+}
+
+// A gate that chooses more experts than a kernel compares for selects by digits.
+func TestSelect(t *testing.T) {
+	work := func(profile string, topk int64) (n int64) { // of a tile program
+		g := &graph.Graph{Name: "op", Tokens: 1, Unit: "op"}
+		scores := g.AddTensor("scores", dtype.BF16, graph.Input, -1, 4096, 512)
+		weights, chosen := g.AddTensor("weights", dtype.FP32, graph.Output, -1, 4096, topk), g.AddTensor("chosen", dtype.Int32, graph.Output, -1, 4096, topk)
+		g.AddOp(graph.Op{Name: "route", Kind: graph.Route, Layer: -1, Rows: 4096, Cols: 512, Window: topk, DType: dtype.FP32,
+			In: []graph.TensorID{scores}, Out: []graph.TensorID{weights, chosen}})
+		for _, s := range lowerWith(t, g, asyncChip(), profile).Programs[0].Parts[0].Code {
+			for _, in := range s.Body {
+				if in.Kind == trace.Vector {
+					n += in.Count
+				}
+			}
+		}
+		return n
+	}
+	few, many := work("trtllm-moe", 16), work("trtllm-moe", 22)
+	if plain := work("cublas", 22); many < 20*few || plain > 2*few {
+		t.Errorf("%d operations for 16 of 512, %d for 22, %d without a selection by digits", few, many, plain)
 	}
 }

@@ -169,6 +169,8 @@ type streamRules struct {
 	perThread   int64 // elements of a row a thread keeps
 	stepChunks  int64 // chunks that a tile program of an optimizer step takes, one after the other
 	groupSlots  int64 // instructions of a thread for each element of a conversion by groups, where the matrix unit does not scale; 0: its arithmetic
+	chosen      int64 // experts for each token, at most, that a gate chooses by a pass of comparisons for each; 0: any number
+	selectSlots int64 // instructions of a thread for each score of a gate that chooses more: a radix select
 	groupRow    bool  // each tile program of a conversion by groups takes a row
 	setup       int64 // clocks of set-up and tear-down of a tile program
 	caches      cacheRules

@@ -81,7 +81,14 @@ func (c *coder) pointwise() error {
 	if o.Kind == graph.Norm && o.Fn == "groupnorm" {
 		return c.groupNorm(s)
 	}
-	if slots := c.m.prof.stream.groupSlots; o.Kind == graph.Quantize && o.Fn == "groups" && slots > 0 && !c.t.scales() {
+	slots := int64(0) // of a thread for each element, in place of its arithmetic
+	switch r := &c.m.prof.stream; {
+	case o.Kind == graph.Quantize && o.Fn == "groups" && !c.t.scales():
+		slots = r.groupSlots
+	case o.Kind == graph.Route && o.Fn == "" && r.chosen > 0 && o.Window > r.chosen:
+		slots = r.selectSlots
+	}
+	if slots > 0 {
 		// In operations, of which the unit does more for each slot.
 		w := streamWriter{c: c, s: s}
 		lanes := 32 * max(1, c.t.chip.Cores.Schedulers.Value)

@@ -174,7 +174,7 @@ type Op struct {
 	MatMul     *MatMulDims
 	Attention  *AttentionDims
 	Conv       *ConvDims
-	Rows, Cols int64 // of the pointwise kinds; MatMul with Groups: Rows is those expected in each group, or 0
+	Rows, Cols int64 // of the pointwise kinds; MatMul with Groups: Rows is those expected in each group, Cols the groups on all ranks, or 0
 
 	// Window: Pool: inputs per output. Route: experts chosen for each token.
 	// Norm: rows of a sample, of "groupnorm". Permute "upsample": outputs per input.
