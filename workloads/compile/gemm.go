@@ -457,12 +457,12 @@ func (r *gemmRules) tilesOf(t *target, single bool) [][2]int64 {
 	switch {
 	case r.hopper != nil && t.async && t.matrixRate(dtype.TF32) > 0:
 		return r.hopper
+	case r.maxwell != nil && t.matrixRate(dtype.FP16) == 0:
+		return r.maxwell
 	case single:
 		return r.tiles
 	case r.ampere != nil && t.matrixRate(dtype.TF32) > 0:
 		return r.ampere
-	case r.maxwell != nil && t.matrixRate(dtype.FP16) == 0:
-		return r.maxwell
 	case r.batched != nil:
 		return r.batched
 	}
