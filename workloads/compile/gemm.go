@@ -361,6 +361,9 @@ func (c *coder) search(g *gemm, path matrixPath) (gemmTile, error) {
 	var top field
 	least := int64(math.MaxInt64) // scratchpad that the smallest candidate needs
 	splits := rules.splits
+	if rules.widened != nil && (g.unpackA > 0 || g.unpackB > 0) {
+		splits = rules.widened
+	}
 	if !e.single() || g.glu {
 		splits = []int64{1}
 	}

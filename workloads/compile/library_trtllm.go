@@ -20,6 +20,7 @@ var trtllmPlugin = func() profile {
 	s.depth, s.depthK = nil, []int64{64}
 	s.minStages, s.maxStages = 3, 6
 	s.splits = []int64{1}
+	s.widened = []int64{1, 2}
 	s.swap = false
 	s.tuned = true
 	s.setup = 2500

@@ -56,6 +56,7 @@ type gemmRules struct {
 	minStages  int
 	maxStages  int
 	splits     []int64    // ways to cut K
+	widened    []int64    // the same, where an operand is stored narrower than it is multiplied; nil: as others
 	sparse     int64      // K is cut only where there are so many cores for each tile; 0: wherever it helps
 	inPlace    bool       // partial sums may be added in the shared cache, not by a second kernel
 	streamK    bool       // the tiles of a last, partial wave may be cut along K
