@@ -340,6 +340,9 @@ func (c *coder) search(g *gemm, path matrixPath) (gemmTile, error) {
 	if few := &c.m.prof.few; path == syncPath && g.dt == few.format && g.rows() <= few.rows {
 		rules = &few.gemmRules
 	}
+	if w := &c.m.prof.widened; path == syncPath && w.tiles != nil && g.unpackB > 0 {
+		rules = w
+	}
 	if even := c.even(g); rules.evenly && even != nil {
 		g = even
 	}
@@ -361,9 +364,6 @@ func (c *coder) search(g *gemm, path matrixPath) (gemmTile, error) {
 	var top field
 	least := int64(math.MaxInt64) // scratchpad that the smallest candidate needs
 	splits := rules.splits
-	if rules.widened != nil && (g.unpackA > 0 || g.unpackB > 0) {
-		splits = rules.widened
-	}
 	if !e.single() || g.glu {
 		splits = []int64{1}
 	}
@@ -1001,7 +1001,7 @@ func (w *gemmWriter) part(r *run, sm, sn segment, split, base int64) {
 func (c *coder) threadReads(g *gemm, x *gemmTile, path matrixPath, a, b int64) int64 {
 	r := c.m.prof.gemm(path)
 	n := int64(0)
-	if r.warpRows > 0 {
+	if r.warpRows > 0 && (r.warpMost == 0 || max(x.rows, x.cols) <= r.warpMost) {
 		_, counted := c.t.unitCost(path, x.rows, x.cols, x.depth, g.dt)
 		rows, cols := ceilDiv(x.rows, r.warpRows), ceilDiv(x.cols, r.warpCols)
 		n += max(0, g.dt.Bytes((cols*x.rows+rows*x.cols)*x.depth)-int64(counted))

@@ -22,6 +22,7 @@ type profile struct {
 	few        fewRules  // where there are few rows
 	attention  attentionRules
 	syncAttn   attentionRules
+	widened    gemmRules       // products with weights that threads widen, on machines whose threads carry operands; without tiles, as others
 	decode     []decodeRules   // kernels for few queries, by preference; without one, those above
 	sumsAttn   *attentionRules // where accumulators have a memory of their own, if other kernels run there
 	stream     streamRules
@@ -56,7 +57,6 @@ type gemmRules struct {
 	minStages  int
 	maxStages  int
 	splits     []int64    // ways to cut K
-	widened    []int64    // the same, where an operand is stored narrower than it is multiplied; nil: as others
 	sparse     int64      // K is cut only where there are so many cores for each tile; 0: wherever it helps
 	inPlace    bool       // partial sums may be added in the shared cache, not by a second kernel
 	streamK    bool       // the tiles of a last, partial wave may be cut along K
@@ -88,6 +88,7 @@ type gemmRules struct {
 	stepSums int64 // sums of a thread that go there at once, a wait before and after; 0: all of them
 
 	warpRows, warpCols int64 // of the part of a tile that one warp computes, which it reads by itself; 0: as the machine has it
+	warpMost           int64 // longest side of such tiles; those beyond are as the machine has it; 0: all
 	lineBytes          int64 // of the lines that threads' copies look up, one a clock of the scratchpad; 0: copies by an engine
 	groupRows          int64 // rows of a tile that each 128 threads take; 0: threads follow from sums
 	threadSums         int64 // sums that a thread keeps before a tile gets more threads
