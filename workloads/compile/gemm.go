@@ -211,6 +211,9 @@ func (c *coder) epilogue(g *gemm, first int, cols int64) {
 	if out.dt != dtype.FP32 && out.dt != g.dt.Accumulator() {
 		g.vector[0]++ // conversion of the sum
 	}
+	if !g.dt.IsFloat() && out.dt.IsFloat() && c.t.systolic == nil {
+		g.special[0]++ // a sum of integers becomes a number, where functions are computed
+	}
 }
 
 // operandsOf is the number of inputs of a fused operator besides the result it
