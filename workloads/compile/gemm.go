@@ -458,12 +458,13 @@ func (g *gemm) tuned() *gemm {
 }
 
 // tilesOf are the tiles that are tried for a single product, or for many side
-// by side.
+// by side. Chips with a matrix unit that takes fp16 or tf32 are younger than
+// Pascal.
 func (r *gemmRules) tilesOf(t *target, single bool) [][2]int64 {
 	switch {
 	case r.hopper != nil && t.async && t.matrixRate(dtype.TF32) > 0:
 		return r.hopper
-	case r.maxwell != nil && t.matrixRate(dtype.FP16) == 0:
+	case r.maxwell != nil && t.matrixRate(dtype.FP16) == 0 && t.matrixRate(dtype.TF32) == 0:
 		return r.maxwell
 	case single:
 		return r.tiles

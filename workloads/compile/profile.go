@@ -48,7 +48,7 @@ type gemmRules struct {
 	tiles      [][2]int64 // rows and columns of a tile of the result
 	batched    [][2]int64 // the same, of many products side by side; nil: those of one
 	hopper     [][2]int64 // on machines whose matrix unit reads the scratchpad, of all products
-	maxwell    [][2]int64 // the same, on chips without a matrix unit
+	maxwell    [][2]int64 // the same, on chips without a matrix unit, of all products
 	ampere     [][2]int64 // the same, on the generation whose synchronous matrix unit takes tf32
 	kernels    [][4]int64 // rows, columns, bytes of K of an iteration and stages, in place of tiles, depth and as many stages as fit: of single products, on machines whose threads start copies
 	depth      []int64    // bytes of K that one iteration takes
