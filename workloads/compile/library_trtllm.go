@@ -6,11 +6,13 @@ import "maru/arch/dtype"
 // machines whose threads carry operands through registers: kernels of CUTLASS 2,
 // tuned over a short list of tiles (cutlass_heuristic.cpp), 64 of K at a time and
 // three to six stages. They are tuned for powers of two of rows, and a product
-// takes what is best for the next of these (gemmPluginProfiler.cpp). Weights that
-// are widened to 16 bits are so by the threads that multiply them. No product is
-// cut along K, nor transposed. Up to four rows in int8 are multiplied by dot
-// products (int8SQ.cu), the threads of a tile program side by side along K.
-// Everything else is as with cublas.
+// takes what is best for the next of these (gemmPluginProfiler.cpp). Warps take
+// 64 x 32 of tiles up to 128. Weights that are widened to 16 bits are so by the
+// threads that multiply them, in tiles up to 128 wide; these products may be cut
+// along K in two (SPLIT_K_LIMIT allows more, of which their times show nothing),
+// those in int8 are not. Neither is transposed. Up to four rows in int8 are
+// multiplied by dot products (int8SQ.cu), the threads of a tile program side by
+// side along K. Everything else is as with cublas.
 var trtllmPlugin = func() profile {
 	p := cublas
 	p.name = "trtllm-plugin"
