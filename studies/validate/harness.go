@@ -63,6 +63,7 @@ func (h *Harness) called() bool { return h.Launch == "eager" || h.Launch == "que
 type Host struct {
 	Call  config.Figure[unit.Duration] `yaml:"call" bound:">=0" doc:"eager: from the start of the time to the start of the first kernel, and from the end of the last to the end of the time; queued: that of the first operator's call."`
 	Issue config.Figure[unit.Duration] `yaml:"issue,optional" bound:">=0" doc:"From one call to the next while the chip is behind; that of a call if it is missing."`
+	Whole config.Figure[unit.Duration] `yaml:"whole,optional" bound:">=0" doc:"From the start of the time to where the host asks for its end, of one call: the least that is read, however short the kernels; that of a call if it is missing."`
 }
 
 // Clock is what latencies were read from.
@@ -134,6 +135,9 @@ func ParseHarness(file string, data []byte) (*Harness, error) {
 		bad("launch", h.Launch+" calls without the time of the host", "allowed: host besides")
 	case !h.called() && h.Host.Call.IsSet():
 		bad("host", "the host takes no part in launch: "+h.Launch, "allowed: with launch: eager, launch: queued")
+	}
+	if w := &h.Host.Whole; w.IsSet() && w.Value < h.Host.Call.Value {
+		bad("host.whole", "the host ends before it has called", "allowed: host.call and more")
 	}
 	if (h.Cache.State == "rotate") != (h.Cache.Copies > 0) {
 		bad("cache", "copies go with state: rotate, and only with it", "")

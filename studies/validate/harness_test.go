@@ -105,6 +105,7 @@ func TestHarnessErrors(t *testing.T) {
 		{head + "launch: graph\ncache: {state: lukewarm}\n", `h.yaml:4:16: cache.state: unknown value "lukewarm"`},
 		{head + "launch: eager\ncache: {state: warm}\n", "h.yaml:3:9: launch: eager calls without the time of the host"},
 		{head + "launch: queued\ncache: {state: warm}\n", "h.yaml:3:9: launch: queued calls without the time of the host"},
+		{head + "launch: eager\nhost: {call: 3 us, whole: 2 us}\ncache: {state: warm}\n", "host.whole: the host ends before it has called"},
 		{head + "launch: none\nhost: {call: 3 us}\ncache: {state: warm}\n", "host: the host takes no part in launch: none"},
 		{head + "launch: none\ncache: {state: rotate}\n", "cache: copies go with state: rotate"},
 		{head + "launch: none\ncache: {state: warm, copies: 3}\n", "cache: copies go with state: rotate"},
@@ -203,6 +204,9 @@ func TestRead(t *testing.T) {
 		// Gaps and kernels take 13 us of the chip, the two calls 2 + 2 and 20 + 6 us of the host.
 		{"queued, chip behind", with(Harness{Launch: "queued"}, "call", 2*us), 13},
 		{"queued, host behind", with(with(Harness{Launch: "queued"}, "call", 20*us), "issue", 6*us), 26},
+		// The chip is done with b at 34 us; the host asks at 26 + 10 us, or + 3 us.
+		{"eager, end", with(with(with(Harness{Launch: "eager"}, "call", 20*us), "issue", 6*us), "whole", 30*us), 36},
+		{"eager, end under the last kernel", with(with(with(Harness{Launch: "eager"}, "call", 20*us), "issue", 6*us), "whole", 23*us), 34},
 	} {
 		p := tt.h.read(b, g, &arch.Chip{}, func(op string) bool { return op != "before.x" })
 		if p.us != tt.want || p.bound != 8 {
@@ -240,6 +244,8 @@ func with(h Harness, key string, ps int64) Harness {
 		h.Host.Call = *f
 	case "issue":
 		h.Host.Issue = *f
+	case "whole":
+		h.Host.Whole = *f
 	}
 	return h
 }

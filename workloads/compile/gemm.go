@@ -213,6 +213,9 @@ func (c *coder) epilogue(g *gemm, first int, cols int64) {
 	if out.dt != dtype.FP32 && out.dt != g.dt.Accumulator() {
 		g.vector[0]++ // conversion of the sum
 	}
+	if !g.dt.IsFloat() && out.dt.IsFloat() && c.t.systolic == nil {
+		g.special[0]++ // a sum of integers becomes a number, where functions are computed
+	}
 }
 
 // operandsOf is the number of inputs of a fused operator besides the result it
@@ -342,6 +345,9 @@ func (c *coder) search(g *gemm, path matrixPath) (gemmTile, error) {
 	if few := &c.m.prof.few; path == syncPath && g.dt == few.format && g.rows() <= few.rows {
 		rules = &few.gemmRules
 	}
+	if w := &c.m.prof.widened; path == syncPath && w.tiles != nil && g.unpackB > 0 {
+		rules = w
+	}
 	if even := c.even(g); rules.evenly && even != nil {
 		g = even
 	}
@@ -454,17 +460,18 @@ func (g *gemm) tuned() *gemm {
 }
 
 // tilesOf are the tiles that are tried for a single product, or for many side
-// by side.
+// by side. Chips with a matrix unit that takes fp16 or tf32 are younger than
+// Pascal.
 func (r *gemmRules) tilesOf(t *target, single bool) [][2]int64 {
 	switch {
 	case r.hopper != nil && t.async && t.matrixRate(dtype.TF32) > 0:
 		return r.hopper
+	case r.maxwell != nil && t.matrixRate(dtype.FP16) == 0 && t.matrixRate(dtype.TF32) == 0:
+		return r.maxwell
 	case single:
 		return r.tiles
 	case r.ampere != nil && t.matrixRate(dtype.TF32) > 0:
 		return r.ampere
-	case r.maxwell != nil && t.matrixRate(dtype.FP16) == 0:
-		return r.maxwell
 	case r.batched != nil:
 		return r.batched
 	}
@@ -1008,7 +1015,7 @@ func (w *gemmWriter) part(r *run, sm, sn segment, split, base int64) {
 func (c *coder) threadReads(g *gemm, x *gemmTile, path matrixPath, a, b int64) int64 {
 	r := c.m.prof.gemm(path)
 	n := int64(0)
-	if r.warpRows > 0 {
+	if r.warpRows > 0 && (r.warpMost == 0 || max(x.rows, x.cols) <= r.warpMost) {
 		_, counted := c.t.unitCost(path, x.rows, x.cols, x.depth, g.dt)
 		rows, cols := ceilDiv(x.rows, r.warpRows), ceilDiv(x.cols, r.warpCols)
 		n += max(0, g.dt.Bytes((cols*x.rows+rows*x.cols)*x.depth)-int64(counted))

@@ -106,9 +106,11 @@ var cublas = profile{
 		maxRegs:     255,
 	},
 	// sgemm: tiles of 32 x 32 (one of its warps each for a quarter of K) to 128 x
-	// 128, eight of K, double buffered. Of a batch, small tiles are not tried; and
-	// on Ampere and Ada one size is all there is, however small the products, as
-	// their times show, which go with whole tiles of 128 x 128.
+	// 128, eight of K, double buffered. Of a batch, small tiles are not tried; on
+	// Ampere and Ada one size is all there is, however small the products, as
+	// their times show, which go with whole tiles of 128 x 128; and kernels of
+	// Maxwell have 64 columns at least, of single products as well: 17 columns
+	// take as long on P100 as 64.
 	vector: gemmRules{
 		tiles: [][2]int64{
 			{32, 32}, {32, 64}, {64, 32}, {64, 64}, {32, 128}, {128, 32}, {64, 128}, {128, 64}, {128, 128},

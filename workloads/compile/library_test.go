@@ -60,6 +60,81 @@ func TestPluginTiles(t *testing.T) {
 	}
 }
 
+// Weights that are widened have tiles up to 128 wide, and may be cut along K, in
+// two.
+func TestWidenedPlugin(t *testing.T) {
+	for spec, want := range map[string]int64{"gemm:m=64,n=128,k=65536": 2, "gemm:m=4096,n=4096,k=4096": 1} {
+		g := op(t, spec, dtype.BF16)
+		for i := range g.Tensors {
+			if x := &g.Tensors[i]; x.Role == graph.Weight {
+				x.DType = dtype.Int8
+			}
+		}
+		tr, _, err := Compile(g, plan.Plan{DType: dtype.BF16, Profile: "trtllm-plugin"}, syncChip(), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := tr.Programs[0].Parts[0].Grid[3]; got != want {
+			t.Errorf("%s: cut in %d along K, want %d", spec, got, want)
+		}
+		if rows, cols, _ := shape(t, &tr.Programs[0]); max(rows, cols) > 128 {
+			t.Errorf("%s: tile %d x %d", spec, rows, cols)
+		}
+	}
+}
+
+// Warps of the int8 plugin read operands again in tiles up to 128, and not in
+// larger ones.
+func TestPluginWarps(t *testing.T) {
+	slow := syncChip() // larger tiles read less
+	slow.Cores.Scratchpad.Bandwidth = fig(unit.BytesPerClock(32))
+	seen := map[bool]bool{}
+	for _, chip := range []*arch.Chip{syncChip(), slow} {
+		p := &with(t, chip, "trtllm-plugin", "gemm:m=8192,n=8192,k=4096", dtype.Int8).Programs[0]
+		rows, cols, _ := shape(t, p)
+		small, reads := max(rows, cols) <= 128, false
+		seen[small] = true
+		for _, in := range p.Parts[0].Code[0].Body {
+			reads = reads || in.Kind == trace.Scratch
+		}
+		if reads != small {
+			t.Errorf("tile %d x %d, reads besides: %v", rows, cols, reads)
+		}
+	}
+	if len(seen) != 2 {
+		t.Errorf("tiles of one kind alone: %v", seen)
+	}
+}
+
+// Sums of integers take the special unit where the result is a floating-point
+// number, and only there.
+func TestIntegerSums(t *testing.T) {
+	for _, tt := range []struct {
+		math, out dtype.Type
+		want      bool
+	}{{dtype.Int8, dtype.BF16, true}, {dtype.Int8, dtype.Int32, false}, {dtype.BF16, dtype.BF16, false}} {
+		g := op(t, "gemm:m=256,n=256,k=256", tt.math)
+		for i := range g.Tensors {
+			if x := &g.Tensors[i]; x.Role == graph.Output {
+				x.DType = tt.out
+			}
+		}
+		tr, _, err := Compile(g, plan.Plan{DType: tt.math}, syncChip(), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := false
+		for _, s := range tr.Programs[0].Parts[0].Code {
+			for _, in := range s.Body {
+				got = got || in.Kind == trace.Special
+			}
+		}
+		if got != tt.want {
+			t.Errorf("%v to %v: conversion %v", tt.math, tt.out, got)
+		}
+	}
+}
+
 // Of a batch in fp32, a chip with synchronous tf32 has one size of tile, one
 // without a matrix unit tiles of at least 64 x 128, and others smaller ones.
 func TestBatchedTiles(t *testing.T) {
@@ -78,6 +153,9 @@ func TestBatchedTiles(t *testing.T) {
 		if got := tile(chip); got != want {
 			t.Errorf("tile %s, want %s", got, want)
 		}
+	}
+	if p := with(t, maxwell, "", "gemm:m=17,n=16384,k=4096", dtype.FP32).Programs[0]; !strings.HasPrefix(p.Name, "gemm_fp32_64x128x8") && !strings.HasPrefix(p.Name, "gemm_fp32_128x128x8") {
+		t.Errorf("a single product without a matrix unit has %s", p.Name)
 	}
 }
 

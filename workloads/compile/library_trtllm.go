@@ -6,11 +6,13 @@ import "maru/arch/dtype"
 // machines whose threads carry operands through registers: kernels of CUTLASS 2,
 // tuned over a short list of tiles (cutlass_heuristic.cpp), 64 of K at a time and
 // three to six stages. They are tuned for powers of two of rows, and a product
-// takes what is best for the next of these (gemmPluginProfiler.cpp). Weights that
-// are widened to 16 bits are so by the threads that multiply them. No product is
-// cut along K, nor transposed. Up to four rows in int8 are multiplied by dot
-// products (int8SQ.cu), the threads of a tile program side by side along K.
-// Everything else is as with cublas.
+// takes what is best for the next of these (gemmPluginProfiler.cpp). Warps take
+// 64 x 32 of tiles up to 128. Weights that are widened to 16 bits are so by the
+// threads that multiply them, in tiles up to 128 wide; these products may be cut
+// along K in two (SPLIT_K_LIMIT allows more, of which their times show nothing),
+// those in int8 are not. Neither is transposed. Up to four rows in int8 are
+// multiplied by dot products (int8SQ.cu), the threads of a tile program side by
+// side along K. Everything else is as with cublas.
 var trtllmPlugin = func() profile {
 	p := cublas
 	p.name = "trtllm-plugin"
@@ -23,6 +25,10 @@ var trtllmPlugin = func() profile {
 	s.swap = false
 	s.tuned = true
 	s.setup = 2500
+	s.warpRows, s.warpCols, s.warpMost = 64, 32, 128
+	p.widened = p.sync
+	p.widened.tiles = [][2]int64{{16, 128}, {32, 128}, {64, 128}, {128, 128}}
+	p.widened.splits = []int64{1, 2}
 	p.few = fewRules{rows: 4, format: dtype.Int8, gemmRules: p.sync}
 	p.few.tiles = [][2]int64{{16, 8}}
 	p.few.depthK = []int64{2048}
@@ -38,10 +44,11 @@ var trtllmPlugin = func() profile {
 // without a swizzle, with conflicts of eight ways when they are written; and where
 // one group of threads multiplies, its latencies show, as nobody else's products
 // run behind them: products with a K of 128, and those of few tiles and a long K.
+// Set-up: the shortest products, 4.3 to 4.7 us with the conversion.
 var trtllmBlock = func() profile {
 	p := deepgemm
 	p.name = "trtllm-deepgemm"
-	p.async.setup = 2500
+	p.async.setup = 4000
 	p.async.waits = 3
 	p.stream.groupSlots = 56
 	p.async.staging = 18

@@ -22,6 +22,7 @@ type profile struct {
 	few        fewRules  // where there are few rows
 	attention  attentionRules
 	syncAttn   attentionRules
+	widened    gemmRules       // products with weights that threads widen, on machines whose threads carry operands; without tiles, as others
 	decode     []decodeRules   // kernels for few queries, by preference; without one, those above
 	sumsAttn   *attentionRules // where accumulators have a memory of their own, if other kernels run there
 	stream     streamRules
@@ -47,7 +48,7 @@ type gemmRules struct {
 	tiles      [][2]int64 // rows and columns of a tile of the result
 	batched    [][2]int64 // the same, of many products side by side; nil: those of one
 	hopper     [][2]int64 // on machines whose matrix unit reads the scratchpad, of all products
-	maxwell    [][2]int64 // the same, on chips without a matrix unit
+	maxwell    [][2]int64 // the same, on chips without a matrix unit, of all products
 	ampere     [][2]int64 // the same, on the generation whose synchronous matrix unit takes tf32
 	kernels    [][4]int64 // rows, columns, bytes of K of an iteration and stages, in place of tiles, depth and as many stages as fit: of single products, on machines whose threads start copies
 	depth      []int64    // bytes of K that one iteration takes
@@ -87,6 +88,7 @@ type gemmRules struct {
 	stepSums int64 // sums of a thread that go there at once, a wait before and after; 0: all of them
 
 	warpRows, warpCols int64 // of the part of a tile that one warp computes, which it reads by itself; 0: as the machine has it
+	warpMost           int64 // longest side of such tiles; those beyond are as the machine has it; 0: all
 	lineBytes          int64 // of the lines that threads' copies look up, one a clock of the scratchpad; 0: copies by an engine
 	groupRows          int64 // rows of a tile that each 128 threads take; 0: threads follow from sums
 	threadSums         int64 // sums that a thread keeps before a tile gets more threads
