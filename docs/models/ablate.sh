@@ -4,7 +4,7 @@
 #   sh docs/models/ablate.sh DATA [FOLD]
 #
 # DATA is a folder with tables of measurements, FOLD a part of their rows from 1 to 5, 5 unless given. MARU names the
-# program, bin/maru unless given.
+# program, bin/maru unless given. Run it in the root of the repository.
 set -eu
 
 data=${1:?a folder with tables of measurements}
@@ -50,10 +50,12 @@ ablate() {
 		*) flags="$flags $f" ;;
 		esac
 	done
-	echo "$name|$file|$systems|$formats|$with|$without|$flags" | awk -F'|' '{
+	echo "$name|$file|$systems|$formats|$with|$without|$flags" | awk -F'|' '
+	function spaced(s) { gsub(",", ", ", s); return s }
+	{
 		split($5, a, " "); split($6, b, " ")
 		printf "| %s | `%s` | %s, %s%s | %d | %s → %s | %d | %s → %s |\n",
-			$1, substr($7, 2), $2, $3, $4 == "-" ? "" : ", " $4, a[1], a[2], b[2], a[3], a[4], b[4]
+			$1, substr($7, 2), $2, spaced($3), $4 == "-" ? "" : ", " spaced($4), a[1], a[2], b[2], a[3], a[4], b[4]
 	}'
 }
 
@@ -62,12 +64,12 @@ echo "|---|---|---|---|---|---|---|"
 ablate "power cap" gemm h100_sxm,gb200,a100_sxm bf16 --set power.cap="100 kW"
 ablate "power above the cap for a short time" gemm h100_sxm,gb200,a100_sxm bf16 --set power.excursion=1
 ablate "voltage that falls with the clock" gemm h100_sxm,gb200,a100_sxm bf16 --set power.voltage.floor=0.99
-ablate "partitions of the shared cache" gemm h100_sxm bf16,fp8 --set memory.l2.partitions=1 --set memory.l2.latency="211 ns" --set memory.l2.far_latency="211 ns"
+ablate "partitions of the shared cache" gemm h100_sxm bf16,fp8 --chip docs/models/one-partition.yaml
 ablate "shared cache that kernels leave data in" gemm h100_sxm bf16,fp8 --set memory.l2.capacity="2 MiB"
 ablate "far partitions' latency" attention_decode h100_sxm - --set memory.l2.far_latency="142 ns"
-ablate "cost of short runs in main memory" attention_decode h100_sxm,a100_sxm - --set memory.dram.run_overhead="0.001 B"
-ablate "sustained share of main memory" attention_decode h100_sxm,gb200,a100_sxm - --set memory.dram.sustained=1
-ablate "loaded latency" moe h100_sxm - --set memory.dram.loaded_latency="346 ns"
+ablate "cost of short runs in main memory" gemm h100_sxm,gb200,a100_sxm bf16 --set memory.dram.run_overhead="1 B"
+ablate "sustained share of main memory" gemm h100_sxm,gb200,a100_sxm bf16 --set memory.dram.sustained=1
+ablate "loaded latency" gemm h100_sxm bf16,fp8 --set memory.dram.loaded_latency="346 ns"
 ablate "limit of bytes in flight" moe h100_sxm - --set cores.in_flight="1 GiB"
 ablate "limit of the shared cache's bandwidth" gemm h100_sxm bf16,fp8 --set memory.l2.bandwidth="100000 B/clk"
 ablate "sustained share of the matrix unit" gemm h100_sxm bf16,fp8 --set cores.matrix.sustained=1

@@ -167,7 +167,8 @@ func TestAblations(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs some dozen commands")
 	}
-	data, err := os.ReadFile(filepath.Join(repository, "docs/models/ablate.sh"))
+	t.Chdir(repository)
+	data, err := os.ReadFile("docs/models/ablate.sh")
 	if err != nil {
 		t.Fatal(err)
 	}
