@@ -205,9 +205,10 @@ func words(line string) ([]string, error) {
 // with "..." for lines left out at its end. With -update it is written anew.
 func TestDocuments(t *testing.T) {
 	if testing.Short() {
-		t.Skip("runs a dozen commands")
+		t.Skip("runs some dozen commands")
 	}
-	for _, name := range []string{"README.md", "docs/chips.md", "docs/calibrate.md"} {
+	models, _ := modelPages(t)
+	for _, name := range append([]string{"README.md", "docs/chips.md", "docs/calibrate.md"}, models...) {
 		t.Run(name, func(t *testing.T) { document(t, name) })
 	}
 }
