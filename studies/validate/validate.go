@@ -359,6 +359,7 @@ func (t *task) run() {
 		}
 		row.fill(p, err)
 	}
+	t.job, t.reads = job{}, nil // a graph for each of many thousand rows is much to keep
 }
 
 // fill enters the outcome of a row's task.

@@ -317,6 +317,17 @@ func TestAblation(t *testing.T) {
 	}
 }
 
+// Where keys and values lie at the same addresses, decode attention reads them as
+// if they did not, whatever the number of heads.
+func TestOneCache(t *testing.T) {
+	rep := report(t, map[string]string{"attention_decode": `source,system,dtype,kv_dtype,batch,heads,kv_heads,head_dim,seq_q,seq_kv,causal,window,latency_us
+aic:a100_sxm/attention/trtllm/1.0.0,a100_sxm,bf16,bf16,8,32,8,128,1,2048,1,0,40
+`}, Options{})
+	if rep.Count(OK) != 1 {
+		t.Error(rep.Reasons(Failed))
+	}
+}
+
 func TestStats(t *testing.T) {
 	row := func(target, predicted float64) *Row { return &Row{Target: target, Predicted: predicted} }
 	got := statsOf([]*Row{row(100, 105), row(100, 50), row(10, 20), row(10, 11.5)})

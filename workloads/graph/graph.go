@@ -131,8 +131,8 @@ type MatMulDims struct {
 // AttentionDims describe one attention operator. With Causal, query i of SeqQ
 // sees keys up to SeqKV-SeqQ+i. Window > 0 limits sight to that many last keys.
 // ValueDim is the width of V and of the output, HeadDim that of Q and K. If V is
-// the tensor of K, the values are the first ValueDim elements of the keys, as in
-// the cache of latent attention (DeepSeek-V2, arXiv 2405.04434, section 2.1).
+// the tensor of K and narrower, the values are the first ValueDim elements of the
+// keys, as in the cache of latent attention (DeepSeek-V2, arXiv 2405.04434, section 2.1).
 type AttentionDims struct {
 	Batch, Heads, KVHeads, HeadDim, ValueDim int64
 	SeqQ, SeqKV                              int64

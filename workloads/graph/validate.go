@@ -552,8 +552,12 @@ func (v *validator) bag(o *Op) {
 	}
 }
 
-// Shared reports whether attention takes its values from the tensor of the keys.
-func (o *Op) Shared() bool { return o.Kind == Attention && len(o.In) > 2 && o.In[1] == o.In[2] }
+// Shared reports whether attention takes a part of each key as its value: K and V
+// are one tensor, and values are not as wide as keys. Where they are as wide, they
+// only lie at the same addresses, and are loaded like others.
+func (o *Op) Shared() bool {
+	return o.Kind == Attention && len(o.In) > 2 && o.In[1] == o.In[2] && o.Attention.ValueDim != o.Attention.HeadDim
+}
 
 // broadcast checks that each operand is as large as the result or divides it, or
 // is a parameter of a norm.
