@@ -310,8 +310,8 @@ func powerLaw(tokens, experts, topk, ep int64, alpha float64, pile bool) []int64
 			sums[d] += float64(n)
 			visits[d] += float64(min(n, 1))
 		}
-		meanSum += sums[d] / drawings
-		meanVisits += visits[d] / drawings
+		meanSum += float64(sums[d] / drawings)
+		meanVisits += float64(visits[d] / drawings)
 	}
 	best, least := 0, math.Inf(1)
 	for d := range all {

@@ -329,7 +329,7 @@ func threadTile(sums int64) (across, down float64) {
 	const group, most, least = 128, 256, 64 // threads, and sums of one
 	threads := min(most, group*ceilDiv(sums, group*least))
 	across, down = 1, 1
-	for each := max(1, sums/threads); across*down*2 <= float64(each); {
+	for each := max(1, sums/threads); float64(across*down)*2 <= float64(each); {
 		if across <= down && across < 16 {
 			across *= 2
 		} else {

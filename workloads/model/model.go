@@ -279,7 +279,7 @@ func (m *Model) estimate() float64 {
 		return 3 * blocks(&both, s.Vocab+s.Frames+s.MaxPositions+3*(s.Mels+s.Hidden), 1)
 	case m.DiT != nil:
 		d := m.DiT
-		return 3*blocks(&d.Blocks, d.Classes+d.Frequencies+d.Hidden, 1) + float64(float64(d.Hidden)*float64(d.Latent)*float64(d.Latent)) +
+		return float64(3*blocks(&d.Blocks, d.Classes+d.Frequencies+d.Hidden, 1)) + float64(float64(d.Hidden)*float64(d.Latent)*float64(d.Latent)) +
 			float64(float64(d.Hidden)*float64(d.Patch)*float64(d.Patch)*float64(d.Channels+d.OutChannels))
 	case m.UNet != nil:
 		return m.UNet.estimate()
