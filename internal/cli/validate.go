@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -86,9 +85,6 @@ error is above --max-mape.`,
 // progressEvery is how often progress is drawn anew.
 const progressEvery = 100 * time.Millisecond
 
-// gcPercent is the growth of the heap between collections.
-const gcPercent = 400
-
 // validate runs the verb.
 func (e *env) validate(f *validateFlags) error {
 	switch info, err := os.Stat(f.data); {
@@ -126,8 +122,6 @@ func (e *env) validate(f *validateFlags) error {
 	if f.library != "" && !slices.Contains(compile.Profiles(), f.library) {
 		return fmt.Errorf("--library: unknown profile %q; allowed: %s", f.library, strings.Join(compile.Profiles(), ", "))
 	}
-	// Many short simulations: their garbage is worth collecting less often.
-	defer debug.SetGCPercent(debug.SetGCPercent(gcPercent))
 	rep, err := validate.Run(os.DirFS(f.data), opt)
 	if err != nil {
 		return err

@@ -66,7 +66,6 @@ type kernel struct {
 	groups   []*group
 	due      []int32 // groups whose residents changed since the last settle
 	settling bool    // an event to settle is pending at this time
-	err      error
 
 	part  int // next tile program: part and index in it
 	tile  int64
@@ -152,7 +151,7 @@ func (k *kernel) run(m *model, c *cache, layouts []layout, prog *trace.Program, 
 	k.l2, k.dram, k.queueing = scales{1, 1}, scales{1, 1}, false
 	k.total, k.crowd = demand{}, 1
 	k.writes.since, k.writes.rate, k.writes.ticket = 0, 0, event.Ticket{}
-	k.settling, k.err = false, nil
+	k.settling = false
 	k.slots = occ * m.cores
 	k.pace, k.shift, k.extra = pace{}, 0, [limits]float64{}
 	k.follow(rec)
@@ -810,9 +809,12 @@ func (k *kernel) share(now event.Time) {
 	k.writes.plan(k)
 	queueing := k.total.queued > 0 && (l2.once < 1 || dram.once < 1)
 	k.l2.once, k.dram.once = l2.once, dram.once
-	full := k.writes.bytes > writeWindow*k.m.dramPS
-	if queueing || k.queueing || full {
-		k.serve(full)
+	held := 1.0 // share of their rate that stores reach while main memory is full of them
+	if full := writeWindow * k.m.dramPS; k.writes.bytes > full {
+		held = full / k.writes.bytes
+	}
+	if queueing || k.queueing || held < 1 {
+		k.serve(held < 1)
 	}
 	k.queueing = queueing
 	if differ(l2.loop, k.l2.loop) || differ(dram.loop, k.dram.loop) || differ(crowd, k.crowd) {
@@ -849,8 +851,8 @@ func (k *kernel) share(now event.Time) {
 				if s.dram > 0 && d < 1 {
 					rate, by = rate*d, byDRAM
 				}
-				if full := writeWindow * k.m.dramPS; s.spill > 0 && k.writes.bytes > full {
-					rate, by = rate*full/k.writes.bytes, byDRAM
+				if s.spill > 0 && held < 1 {
+					rate, by = rate*held, byDRAM
 				}
 			}
 			r.rate, r.by = rate, by

@@ -135,7 +135,9 @@ func Replay(chip *arch.Chip, tr *trace.Trace, opt Options) (*result.Result, erro
 			room = l2.Shared()
 		}
 		r.cache = newCache(int64(room), r.layouts, r.grain)
-		r.before = r.cache.clone()
+		if r.record || opt.Steps {
+			r.before = r.cache.clone()
+		}
 	}
 	var runs []*measured
 	for p := 0; p < passes; p++ {

@@ -123,14 +123,14 @@ func (m *model) runCost(n int64) float64 { return 1 + m.run/float64(max(1, n)) }
 
 func ceilDiv(a, b int64) int64 { return (a + b - 1) / b }
 
-// warpTile is the square of the output that one warp of a synchronous matrix
+// WarpTile is the side of the square of the output that one warp of a synchronous matrix
 // kernel works on; it sets how often an operand is read from the scratchpad.
-const warpTile = 64
+const WarpTile = 64
 
-// formRows is the rows of the smallest form of an instruction that reads its
+// FormRows is the rows of the smallest form of an instruction that reads its
 // operands from the scratchpad (NVIDIA PTX ISA, wgmma and tcgen05.mma): where an
 // instruction takes more, a tile of so many reads no others.
-const formRows = 64
+const FormRows = 64
 
 // matmul is the time in ps that one core's matrix unit is busy with an
 // instruction, the bytes it reads from the scratchpad, and the multiply-adds
@@ -168,12 +168,12 @@ func (m *model) matmul(in *trace.Instr) (ps, bytes, flops float64, err error) {
 		if mx.SyncShare.IsSet() {
 			clk /= float64(mx.SyncShare.Value)
 		}
-		bytes = float64(ceilDiv(np, warpTile)*mp*kp+ceilDiv(mp, warpTile)*np*kp) * width
+		bytes = float64(ceilDiv(np, WarpTile)*mp*kp+ceilDiv(mp, WarpTile)*np*kp) * width
 	} else {
 		if mx.Sustained.IsSet() {
 			clk /= float64(mx.Sustained.Value)
 		}
-		form := min(tm, formRows)
+		form := min(tm, FormRows)
 		a := float64(ceilDiv(np, m.tileN)*ceilDiv(in.M, form)*form*kp) * width
 		if in.FromReg {
 			a = 0

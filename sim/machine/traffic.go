@@ -265,8 +265,7 @@ func (k *kernel) gather(s *trace.Step, tiles [][4]int64, n int64, sum *traffic) 
 			}
 			k.stripes = append(k.stripes, st)
 		}
-		end := len(k.stripes)
-		k.instrs = append(k.instrs, sweep{in, first, end})
+		k.instrs = append(k.instrs, sweep{in, first, len(k.stripes)})
 	}
 }
 
@@ -312,9 +311,10 @@ func (k *kernel) like(s *trace.Step, tiles [][4]int64, n int64, mean traffic) tr
 			if asked == 0 {
 				continue
 			}
-			k.ask(w.in, own(w.in, asked*st.n), &sum)
+			total := own(w.in, asked*st.n)
+			k.ask(w.in, total, &sum)
 			if w.in.Kind == trace.Load {
-				sum.fetch += float64(asked*st.n) / float64(max(1, w.in.Share))
+				sum.fetch += total / float64(max(1, w.in.Share))
 				k.covers(w.in, l, r0, r1, c0, c1)
 			}
 		}

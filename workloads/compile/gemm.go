@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"maru/arch/dtype"
+	"maru/sim/machine"
 	"maru/workloads/graph"
 	"maru/workloads/trace"
 )
@@ -308,20 +309,12 @@ func (t *target) unitCost(path matrixPath, rows, cols, depth int64, dt dtype.Typ
 	r, n, k := roundUp(rows, t.instrM), roundUp(cols, 8), roundUp(depth, step)
 	clocks = 2 * float64(r*n) * float64(k) / t.matrixRate(dt)
 	if path == syncPath {
-		bytes = float64((ceilDiv(n, warpTile)*r+ceilDiv(r, warpTile)*n)*k) * width
+		bytes = float64((ceilDiv(n, machine.WarpTile)*r+ceilDiv(r, machine.WarpTile)*n)*k) * width
 	} else {
-		bytes = float64((ceilDiv(n, t.instrN)*roundUp(rows, min(t.instrM, formRows))+ceilDiv(r, t.instrM)*n)*k) * width
+		bytes = float64((ceilDiv(n, t.instrN)*roundUp(rows, min(t.instrM, machine.FormRows))+ceilDiv(r, t.instrM)*n)*k) * width
 	}
 	return clocks, bytes
 }
-
-// formRows is the rows of the smallest form of an instruction that reads its
-// operands from the scratchpad (wgmma, tcgen05.mma of half the rows).
-const formRows = 64
-
-// warpTile is the side of the part of a tile that one warp computes: the
-// operands it reads are shared by no other.
-const warpTile = 64
 
 // threadTile is the sides of the part of a tile of sums that a thread computes
 // on the vector unit: 8 x 8 in a tile of 128 x 128, 8 x 4 in one of 64 x 64.
