@@ -7,25 +7,29 @@ import (
 	"github.com/spf13/cobra"
 
 	"maru/arch"
+	"maru/arch/system"
 	"maru/internal/config"
 	"maru/workloads/model"
 )
 
 func schemaVerb(e *env) *cobra.Command {
-	kinds := []string{"chip", "model"}
+	kinds := []string{"chip", "model", "system"}
 	return &cobra.Command{
-		Use:   "schema chip|model",
-		Short: "Print the JSON Schema of chip or model files",
+		Use:   "schema chip|model|system",
+		Short: "Print the JSON Schema of chip, model or system files",
 		Long: `Schema prints the JSON Schema (draft 2020-12) of the YAML files that describe
-chips or models, with the meaning of each key. Editors use it to complete and to
+chips, models or systems, with the meaning of each key. Editors use it to complete and to
 check such files while they are written.`,
 		Example:   `  maru schema chip`,
 		ValidArgs: kinds,
 		Args:      oneOf("kind", kinds),
 		RunE: func(_ *cobra.Command, args []string) error {
 			schema := arch.Schema()
-			if args[0] == "model" {
+			switch args[0] {
+			case "model":
 				schema = config.Schema(model.Model{}, "Maru model", false)
+			case "system":
+				schema = system.Schema()
 			}
 			_, err := e.out.Write(schema)
 			return err

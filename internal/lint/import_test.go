@@ -18,12 +18,14 @@ var floors = map[string]int{
 	"configs":         0,
 
 	"arch":                  1,
+	"arch/system":           1,
 	"workloads/graph":       1,
 	"workloads/plan":        1,
 	"workloads/trace":       1,
 	"sim/result":            1,
 	"sim/result/resulttest": 1,
 
+	"sim/fabric":      2,
 	"workloads/model": 2,
 	"sim/bound":       2,
 	"sim/machine":     2,
@@ -31,6 +33,8 @@ var floors = map[string]int{
 
 	"workloads/compile":  3,
 	"workloads/parallel": 3,
+
+	"workloads/parallel/collective": 3,
 
 	"studies/...": 4,
 
@@ -42,6 +46,7 @@ var floors = map[string]int{
 // beside lists imports of a package on the same floor, with the reason. They
 // have an order, so no two packages import each other.
 var beside = map[[2]string]string{
+	{"arch/system", "arch"}:                 "a system is made of chips",
 	{"workloads/trace", "workloads/graph"}:  "a tensor of a trace has the role it has in the graph",
 	{"sim/result/resulttest", "sim/result"}: "makes results for tests",
 	{"reports/...", "reports/human"}:        "all reports write quantities alike",

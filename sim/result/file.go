@@ -19,7 +19,9 @@ const (
 // equal bytes: keys are in the order of the types, absent lists are written as
 // [], and short objects stay on one line. It fails on values
 // that JSON cannot hold (NaN, infinities) and on write errors.
-func Write(w io.Writer, r *Result) error {
+func Write(w io.Writer, r *Result) error { return write(w, r) }
+
+func write(w io.Writer, r any) error {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
