@@ -226,8 +226,8 @@ func (b *builder) passes() int {
 }
 
 // orders are the rings that are used at once, each with a part of the data. Between nodes, there is one for each adapter:
-// the ring enters and leaves a node at other chips (NCCL search, src/graph/search.cc). In a node whose chips are wired in
-// pairs, rings go in all steps that reach every chip; along axes they go both ways; through a switch, one fills the links.
+// the ring enters and leaves a node at other chips (NCCL search, src/graph/search.cc). Along axes they go both ways;
+// through a switch, one fills the links; for chips that are wired in pairs see ring.
 func (b *builder) orders() [][]int {
 	if len(b.nodes) > 1 {
 		k := len(b.nodes[0])
@@ -249,14 +249,8 @@ func (b *builder) orders() [][]int {
 	}
 	var steps []int
 	switch b.net.Slice.System.ScaleUp.Topology {
-	case system.Switch, system.FatTree:
+	case system.Switch, system.FatTree, system.Full:
 		steps = []int{1}
-	case system.Full:
-		for s := 1; s < b.n; s++ {
-			if gcd(s, b.n) == 1 {
-				steps = append(steps, s)
-			}
-		}
 	default:
 		steps = []int{1, b.n - 1}
 	}
@@ -272,20 +266,17 @@ func (b *builder) orders() [][]int {
 	return out
 }
 
-func gcd(a, b int) int {
-	for b != 0 {
-		a, b = b, a%b
-	}
-	return a
-}
-
 // ring: n-1 steps in which each rank sends a chunk of 1/n to its neighbour, which adds to it or passes it on; twice for an
 // all-reduce (Patarasuk and Yuan 2009). A rank sends all chunks but one in each pass. A broadcast passes slices along. The
 // last step copies a chunk to where it belongs.
+//
+// In a node whose chips are wired in pairs there are rings enough for each chip to use all of its links alike (Tillson
+// 1980; for four chips, each pair of links is part of two of three rings), so what it sends is spread over the others.
 func (b *builder) ring(p protocol) []fabric.Phase {
 	ph := fabric.Phase{Name: "ring"}
 	orders := b.orders()
 	whole := span{0, b.req.Bytes}
+	wired := len(b.nodes) == 1 && b.net.Slice.System.ScaleUp.Topology == system.Full
 	for j, order := range orders {
 		data := whole.part(j, len(orders))
 		var sum, least event.Time
@@ -310,7 +301,14 @@ func (b *builder) ring(p protocol) []fabric.Phase {
 			if b.req.Kind != ReduceScatter {
 				bytes += data.bytes() - data.part((i+1)%b.n, b.n).bytes()
 			}
-			ph.Flows = append(ph.Flows, fabric.Flow{Src: src, Dst: dst, Bytes: bytes})
+			if !wired {
+				ph.Flows = append(ph.Flows, fabric.Flow{Src: src, Dst: dst, Bytes: bytes})
+				continue
+			}
+			for k := 1; k < b.n; k++ {
+				part := span{0, bytes}.part(k-1, b.n-1).bytes()
+				ph.Flows = append(ph.Flows, fabric.Flow{Src: src, Dst: order[(i+k)%b.n], Bytes: part})
+			}
 		}
 		ph.Latency = max(ph.Latency, event.Time(b.passes())*(sum-least))
 	}
