@@ -19,7 +19,7 @@ type System struct {
 	Name     string            `yaml:"name" doc:"Name used on the command line."`
 	Title    string            `yaml:"title" doc:"Full name."`
 	Vendor   string            `yaml:"vendor" doc:"Maker."`
-	Measured []string          `yaml:"measured,optional" doc:"SYSTEM:TOPOLOGY as measurement tables name these chips and links."`
+	Measured []string          `yaml:"measured,optional" doc:"SYSTEM:TOPOLOGY as measurement tables name these chips and links; * stands for any links."`
 	Notes    []string          `yaml:"notes,optional" doc:"What a reader should know about these figures."`
 	Sources  map[string]string `yaml:"sources,optional" doc:"Short keys for the sources that figures name."`
 	Chip     string            `yaml:"chip" doc:"The chip: a name of \"maru list chips\", or a file relative to this one."`

@@ -171,7 +171,7 @@ func sniff(name string, data []byte) string {
 	if err != nil {
 		return "chip"
 	}
-	for _, section := range []string{"scale_up", "scale_out", "library"} {
+	for _, section := range []string{"chip", "scale_up", "scale_out", "library"} {
 		if doc.Has(section) {
 			return "system"
 		}

@@ -17,13 +17,14 @@ var floors = map[string]int{
 	"internal/lint":   0,
 	"configs":         0,
 
-	"arch":                  1,
-	"arch/system":           1,
-	"workloads/graph":       1,
-	"workloads/plan":        1,
-	"workloads/trace":       1,
-	"sim/result":            1,
-	"sim/result/resulttest": 1,
+	"arch":                   1,
+	"arch/system":            1,
+	"arch/system/systemtest": 1,
+	"workloads/graph":        1,
+	"workloads/plan":         1,
+	"workloads/trace":        1,
+	"sim/result":             1,
+	"sim/result/resulttest":  1,
 
 	"sim/fabric":      2,
 	"workloads/model": 2,
@@ -46,11 +47,12 @@ var floors = map[string]int{
 // beside lists imports of a package on the same floor, with the reason. They
 // have an order, so no two packages import each other.
 var beside = map[[2]string]string{
-	{"arch/system", "arch"}:                 "a system is made of chips",
-	{"workloads/trace", "workloads/graph"}:  "a tensor of a trace has the role it has in the graph",
-	{"sim/result/resulttest", "sim/result"}: "makes results for tests",
-	{"reports/...", "reports/human"}:        "all reports write quantities alike",
-	{"studies/...", "studies/run"}:          "a study is many runs",
+	{"arch/system", "arch"}:                   "a system is made of chips",
+	{"arch/system/systemtest", "arch/system"}: "makes systems for tests",
+	{"workloads/trace", "workloads/graph"}:    "a tensor of a trace has the role it has in the graph",
+	{"sim/result/resulttest", "sim/result"}:   "makes results for tests",
+	{"reports/...", "reports/human"}:          "all reports write quantities alike",
+	{"studies/...", "studies/run"}:            "a study is many runs",
 }
 
 // find returns the floor of a package and the entry of floors it falls under.

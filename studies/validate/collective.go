@@ -42,6 +42,9 @@ func measured(text string) string {
 func (s *systems) net(chip, topology string, ranks, nodes int) (*fabric.Net, error) {
 	name := s.names[measured(chip+":"+topology)]
 	if name == "" {
+		name = s.names[measured(chip+":*")] // however its links are called
+	}
+	if name == "" {
 		return nil, nil
 	}
 	key := fmt.Sprintf("%s %d %d", name, ranks, nodes)

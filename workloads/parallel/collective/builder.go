@@ -293,14 +293,7 @@ func (b *builder) ring(p protocol) []fabric.Phase {
 				}
 				continue
 			}
-			// A rank keeps its own sum back while sums go round, and its neighbour's while results do.
-			bytes := int64(0)
-			if b.req.Kind != AllGather {
-				bytes += data.bytes() - data.part(i, b.n).bytes()
-			}
-			if b.req.Kind != ReduceScatter {
-				bytes += data.bytes() - data.part((i+1)%b.n, b.n).bytes()
-			}
+			bytes := b.sends(data, i, b.n)
 			if !wired {
 				ph.Flows = append(ph.Flows, fabric.Flow{Src: src, Dst: dst, Bytes: bytes})
 				continue
@@ -318,6 +311,19 @@ func (b *builder) ring(p protocol) []fabric.Phase {
 	}
 	ph.Local = p.copied(whole.part(0, b.n).bytes())
 	return []fabric.Phase{ph}
+}
+
+// sends is the bytes that member i of a ring of n sends to the next: it keeps its own sum back while sums go round, and
+// its neighbour's while results do.
+func (b *builder) sends(data span, i, n int) int64 {
+	bytes := int64(0)
+	if b.req.Kind != AllGather {
+		bytes += data.bytes() - data.part(i, n).bytes()
+	}
+	if b.req.Kind != ReduceScatter {
+		bytes += data.bytes() - data.part((i+1)%n, n).bytes()
+	}
+	return bytes
 }
 
 // Pipelines cut data into slices: a channel's buffer has slots for steps of them, and a slice is long enough for its

@@ -1,51 +1,50 @@
 package collective
 
 import (
+	"maru/arch/system"
 	"maru/sim/event"
 	"maru/sim/fabric"
 )
 
 // hierarchical: chips of a node reduce and scatter among themselves; those with the same place in all nodes carry out the
 // collective on their part, over an adapter each; then nodes gather. Slices of the data are in all three at once. Within
-// and between nodes, chunks go round rings.
+// nodes, chunks go along the axes of a torus or round a ring, between nodes round rings.
 func (b *builder) hierarchical(p protocol) []fabric.Phase {
 	k, m := len(b.nodes[0]), len(b.nodes)
 	whole := span{0, b.req.Bytes}
 	var inner, outer fabric.Phase
-	passes := b.passes()
-	// round adds a ring on which each member sends all parts of some data but one, in each pass.
-	round := func(ph *fabric.Phase, chips []int, data span) {
-		n := len(chips)
-		var sum event.Time
-		for i, src := range chips {
-			dst := chips[(i+1)%n]
-			sum = max(sum, b.hop(p, src, dst))
-			bytes := int64(0)
-			if b.req.Kind != AllGather {
-				bytes += data.bytes() - data.part(i, n).bytes()
-			}
-			if b.req.Kind != ReduceScatter {
-				bytes += data.bytes() - data.part((i+1)%n, n).bytes()
-			}
-			ph.Flows = append(ph.Flows, fabric.Flow{Src: src, Dst: dst, Bytes: bytes})
-		}
-		ph.Latency = max(ph.Latency, event.Time(passes*(n-1))*sum)
-	}
 	for _, node := range b.nodes {
-		round(&inner, node, whole)
-	}
-	for i := range k {
-		var peers []int
-		for _, node := range b.nodes {
-			peers = append(peers, node[i])
+		one := *b
+		one.ranks, one.n, one.nodes = node, k, [][]int{node}
+		way := one.ring
+		if one.can(system.TorusAlgorithm) == nil {
+			way = one.torus
 		}
-		round(&outer, peers, whole.part(i, k))
+		var latency event.Time
+		for _, ph := range way(p) {
+			inner.Flows = append(inner.Flows, ph.Flows...)
+			latency += ph.Latency
+		}
+		inner.Latency = max(inner.Latency, latency)
 	}
-	if k == 1 {
-		inner.Flows = nil
+	passes := b.passes()
+	for i := range k {
+		peers := make([]int, m)
+		data := whole.part(i, k)
+		var slowest event.Time
+		for j, node := range b.nodes {
+			peers[j] = node[i]
+		}
+		for j, src := range peers {
+			dst := peers[(j+1)%m]
+			slowest = max(slowest, b.hop(p, src, dst))
+			bytes := b.sends(data, j, m)
+			outer.Flows = append(outer.Flows, fabric.Flow{Src: src, Dst: dst, Bytes: bytes})
+		}
+		outer.Latency = max(outer.Latency, event.Time(passes*(m-1))*slowest)
 	}
 	// In a pipeline of slices, the first passes through what is not the bottleneck alone.
-	times := [2]event.Time{}
+	var times [2]event.Time
 	for i, ph := range []*fabric.Phase{&inner, &outer} {
 		ph.Limit, ph.Share = p.limit, float64(p.f.Share.Value)
 		times[i] = b.net.Prepare(&fabric.Job{Phases: []fabric.Phase{*ph}}).Stages[0].Transfer
