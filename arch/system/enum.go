@@ -49,13 +49,14 @@ const (
 	Halving                         // recursive halving and doubling
 	Direct                          // all pairs at once
 	InSwitch                        // the switch adds and multicasts
+	OneShot                         // everybody sends all data to everybody and adds it up alone
 )
 
 var (
 	topologyNames  = []string{"switch", "full", "ring", "torus", "mesh", "fat-tree", "dragonfly"}
 	wrapNames      = []string{"always", "whole", "multiple"}
 	choiceNames    = []string{"fastest", "table"}
-	algorithmNames = []string{"ring", "tree", "hierarchical", "torus", "halving", "direct", "in-switch"}
+	algorithmNames = []string{"ring", "tree", "hierarchical", "torus", "halving", "direct", "in-switch", "one-shot"}
 )
 
 // nameError says that a text is not one of the names that are allowed.

@@ -147,8 +147,8 @@ func Run(folder fs.FS, opt Options) (*Report, error) {
 	if err := v.read(folder); err != nil {
 		return nil, err
 	}
-	if chips.bad != nil {
-		return nil, chips.bad
+	if err := cmp.Or(chips.bad, systems.bad); err != nil {
+		return nil, err
 	}
 	v.predict()
 	rep := &Report{Tables: v.tables, Unknown: chips.unknown(), MinUS: opt.MinUS, Fold: opt.Fold}

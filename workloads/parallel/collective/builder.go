@@ -78,7 +78,7 @@ func (b *builder) protocols(a system.Algorithm) []protocol {
 	if b.req.Protocol != "" {
 		return []protocol{b.protocol(b.req.Protocol)}
 	}
-	if a == system.InSwitch {
+	if a == system.InSwitch || a == system.OneShot {
 		return []protocol{b.protocol("simple")}
 	}
 	if b.req.Kind == AllToAll || b.req.Kind == Send {
@@ -142,6 +142,13 @@ func (b *builder) can(a system.Algorithm) error {
 		if b.n*b.n > maxPairs {
 			return fmt.Errorf("%d chips are more pairs than are simulated", b.n)
 		}
+	case system.OneShot:
+		if k != AllReduce {
+			return errors.New("it carries out allreduce")
+		}
+		if b.n*b.n > maxPairs {
+			return fmt.Errorf("%d chips are more pairs than are simulated", b.n)
+		}
 	case system.InSwitch:
 		switch {
 		case up.Reduce == nil:
@@ -177,9 +184,13 @@ func (b *builder) job(a system.Algorithm, p protocol) fabric.Job {
 		phases = b.direct(p)
 	case system.InSwitch:
 		phases = b.inSwitch(p)
+	case system.OneShot:
+		phases = b.oneShot()
 	}
 	for i := range phases {
-		phases[i].Limit = p.limit
+		if a != system.OneShot { // which runs on all cores
+			phases[i].Limit = p.limit
+		}
 		if phases[i].Share == 0 {
 			phases[i].Share = float64(p.f.Share.Value)
 		}
@@ -515,6 +526,27 @@ func (b *builder) direct(p protocol) []fabric.Phase {
 	}
 	out[len(out)-1].Local = p.copied(whole.part(0, b.n).bytes())
 	return out
+}
+
+// oneShot: each rank tells all others that its data is there, reads that of all others, and adds it up (the one-shot
+// kernels of inference engines, such as customAllReduceKernels of TensorRT-LLM): a flag takes one way over a link, a read
+// two. The flag costs a step of the low-latency protocol, where the library has one.
+func (b *builder) oneShot() []fabric.Phase {
+	ph := fabric.Phase{Name: "one-shot", Share: 1}
+	for _, src := range b.ranks {
+		for _, dst := range b.ranks {
+			if src != dst {
+				ph.Flows = append(ph.Flows, fabric.Flow{Src: src, Dst: dst, Bytes: b.req.Bytes})
+				ph.Latency = max(ph.Latency, 3*b.net.Latency(src, dst))
+			}
+		}
+	}
+	flag := b.lib.Bulk.Hop.Value
+	if b.lib.Low != nil {
+		flag = b.lib.Low.Hop.Value
+	}
+	ph.Latency += event.Time(flag)
+	return []fabric.Phase{ph}
 }
 
 // inSwitch: a rank reads the sum of its part from the switch, which reads it from all ranks, and writes the sum to the

@@ -69,6 +69,7 @@ func TestByHand(t *testing.T) {
 		{up("switch", "[4]"), "", collective.AllReduce, "halving", 4000, 6}, // 2000 + 1000, twice
 		{up("switch", "[4]"), "", collective.AllGather, "halving", 4000, 3},
 		{up("switch", "[4]"), "", collective.AllReduce, "direct", 4000, 6}, // 3 x 1000, twice
+		{up("switch", "[4]"), "", collective.AllReduce, "one-shot", 4000, 12}, // all of it to three others
 		{up("switch", "[4]"), "", collective.AllToAll, "", 4000, 3},
 		{up("switch", "[4]"), "", collective.Send, "", 4000, 4},
 		// A ring passes slices on: 4000 bytes, no shorter slices, over three links one after the other.
@@ -160,6 +161,9 @@ func TestVolumes(t *testing.T) {
 		want := (ranks - 1) * bytes
 		if kind == collective.AllReduce {
 			want *= 2
+		}
+		if p.Algorithm == system.OneShot {
+			want = ranks * (ranks - 1) * bytes
 		}
 		if p.Algorithm == system.InSwitch {
 			want = map[collective.Kind]int64{collective.AllReduce: ranks*bytes + bytes, collective.AllGather: bytes, collective.ReduceScatter: ranks * bytes}[kind]
@@ -352,7 +356,7 @@ func TestErrors(t *testing.T) {
 		{collective.Request{Kind: collective.AllReduce, Bytes: 1, Ranks: []int{0, 6}}, "allreduce: no chip 6; allowed: 0 to 5"},
 		{collective.Request{Kind: collective.AllReduce, Bytes: 1, Ranks: []int{0, 1, 0}}, "allreduce: chip 0 takes part twice"},
 		{collective.Request{Kind: collective.Send, Bytes: 1, Ranks: []int{0, 1, 2}}, "send among 3 chips; a source and a destination take part"},
-		{collective.Request{Kind: collective.AllReduce, Bytes: 1, Algorithm: "rnig"}, `unknown algorithm "rnig"; allowed: ring, tree, hierarchical, torus, halving, direct, in-switch; did you mean ring`},
+		{collective.Request{Kind: collective.AllReduce, Bytes: 1, Algorithm: "rnig"}, `unknown algorithm "rnig"; allowed: ring, tree, hierarchical, torus, halving, direct, in-switch, one-shot; did you mean ring`},
 		{collective.Request{Kind: collective.AllReduce, Bytes: 1, Protocol: "ll12"}, `unknown protocol "ll12"; allowed: ll, ll128, simple; did you mean ll128`},
 		{collective.Request{Kind: collective.AllReduce, Bytes: 1, Protocol: "ll"}, "the library test has no protocol ll"},
 		{collective.Request{Kind: collective.AllReduce, Bytes: 1, Algorithm: "halving"}, "allreduce by halving: 6 chips are no power of two"},
