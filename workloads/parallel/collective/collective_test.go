@@ -68,7 +68,7 @@ func TestByHand(t *testing.T) {
 		{up("switch", "[4]"), "", collective.ReduceScatter, "ring", 4000, 3},
 		{up("switch", "[4]"), "", collective.AllReduce, "halving", 4000, 6}, // 2000 + 1000, twice
 		{up("switch", "[4]"), "", collective.AllGather, "halving", 4000, 3},
-		{up("switch", "[4]"), "", collective.AllReduce, "direct", 4000, 6}, // 3 x 1000, twice
+		{up("switch", "[4]"), "", collective.AllReduce, "direct", 4000, 6},    // 3 x 1000, twice
 		{up("switch", "[4]"), "", collective.AllReduce, "one-shot", 4000, 12}, // all of it to three others
 		{up("switch", "[4]"), "", collective.AllToAll, "", 4000, 3},
 		{up("switch", "[4]"), "", collective.Send, "", 4000, 4},
