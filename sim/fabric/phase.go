@@ -2,6 +2,7 @@ package fabric
 
 import (
 	"math"
+	"slices"
 
 	"maru/sim/event"
 )
@@ -54,6 +55,7 @@ func (n *Net) Prepare(job *Job) *Program {
 	p := &Program{Stages: make([]Stage, 0, len(job.Phases))}
 	sum := make([]int64, len(n.links))
 	sent, got := make([]int64, n.Chips()), make([]int64, n.Chips())
+	var links, chips []int32 // that carry or move something
 	var buf [64]int32
 	for i := range job.Phases {
 		ph := &job.Phases[i]
@@ -68,30 +70,36 @@ func (n *Net) Prepare(job *Job) *Program {
 			}
 			largest = max(largest, f.Bytes)
 			for _, l := range n.Path(f.Src, f.Dst, buf[:0]) {
+				if sum[l] == 0 {
+					links = append(links, l)
+				}
 				sum[l] += f.Bytes
 			}
 			if f.Src != Switch {
+				chips = append(chips, int32(f.Src))
 				sent[f.Src] += f.Bytes
 			}
 			if f.Dst != Switch {
+				chips = append(chips, int32(f.Dst))
 				got[f.Dst] += f.Bytes
 			}
 		}
+		slices.Sort(links)
 		st := Stage{Name: ph.Name}
 		longest := 0.0
-		for l, bytes := range sum {
-			if bytes > 0 {
-				longest = max(longest, float64(bytes)/(n.links[l].Rate*share))
-				st.Loads = append(st.Loads, Load{Link: int32(l), Bytes: bytes})
-				sum[l] = 0
-			}
+		st.Loads = make([]Load, 0, len(links))
+		for _, l := range links {
+			longest = max(longest, float64(sum[l])/(n.links[l].Rate*share))
+			st.Loads = append(st.Loads, Load{Link: l, Bytes: sum[l]})
+			sum[l] = 0
 		}
-		for c := range sent {
+		for _, c := range chips {
 			if ph.Limit > 0 {
 				longest = max(longest, float64(max(sent[c], got[c]))/ph.Limit)
 			}
 			sent[c], got[c] = 0, 0
 		}
+		links, chips = links[:0], chips[:0]
 		st.Transfer = Picoseconds(longest)
 		st.Alone = ph.Latency + ph.Local + st.Transfer
 		if seconds := float64(st.Alone) / 1e12; seconds > 0 {
