@@ -116,6 +116,14 @@ func TestSlice(t *testing.T) {
 	}
 }
 
+// Two members have one link between them, not one for each way round.
+func TestPair(t *testing.T) {
+	s := systemtest.Slice(t, "{topology: torus, shape: [2, 4], link: "+systemtest.Free+"}", "", 8)
+	if want := []system.Axis{{Size: 2}, {Size: 4, Wrap: true}}; !cmp.Equal(s.Up, want) {
+		t.Errorf("axes %+v, want %+v", s.Up, want)
+	}
+}
+
 func TestErrors(t *testing.T) {
 	const good = `name: x
 title: X
