@@ -75,11 +75,13 @@ type Matrix struct {
 
 // Systolic is the shape of the arrays in one core.
 type Systolic struct {
-	Rows     config.Figure[int64] `yaml:"rows" bound:">=1" doc:"Rows of one array."`
-	Cols     config.Figure[int64] `yaml:"cols" bound:">=1" doc:"Columns of one array."`
-	Count    config.Figure[int64] `yaml:"count" bound:">=1" doc:"Arrays in one core."`
-	Dataflow Dataflow             `yaml:"dataflow" doc:"What stays in the array: ws (weights), os (outputs), is (inputs)."`
-	Fold     Fold                 `yaml:"fold" doc:"serial: each fold fills and drains alone; overlapped: the next operand loads behind the current one."`
+	Rows     config.Figure[int64]       `yaml:"rows" bound:">=1" doc:"Rows of one array."`
+	Cols     config.Figure[int64]       `yaml:"cols" bound:">=1" doc:"Columns of one array."`
+	Count    config.Figure[int64]       `yaml:"count" bound:">=1" doc:"Arrays in one core."`
+	Dataflow Dataflow                   `yaml:"dataflow" doc:"What stays in the array: ws (weights), os (outputs), is (inputs)."`
+	Fold     Fold                       `yaml:"fold" doc:"serial: each fold fills and drains alone; overlapped: the next operand loads behind the current one."`
+	Load     config.Figure[int64]       `yaml:"load,optional" bound:">=1" doc:"Rows of the operand that stays which an array takes in per clock; 1 unless given."`
+	Fill     config.Figure[unit.Cycles] `yaml:"fill,optional" bound:">=0" doc:"Clocks of fill and drain of overlapped folds, paid once; two passes along the rows and one along the columns (the one and the other for os) unless given, as operands pass from element to element."`
 }
 
 // Vector is the vector unit of one core.

@@ -17,6 +17,7 @@ import (
 	"maru/arch/dtype"
 	"maru/internal/config"
 	"maru/sim/bound"
+	"maru/sim/cycle"
 	"maru/sim/machine"
 	"maru/sim/result"
 	"maru/workloads/compile"
@@ -120,6 +121,7 @@ func (in *Input) plan(chip *arch.Chip) (p plan.Plan, err error) {
 			return p, err
 		}
 	}
+	p.Wide = wide(chip, p.DType)
 	p.KVDType = p.DType
 	if p.DType.Bits() < 16 && !p.DType.IsFloat() {
 		p.KVDType = dtype.FP16
@@ -204,11 +206,32 @@ type Options struct {
 	Jobs  int  // simulations at once; 0 is 1
 }
 
+// wide is the format of what stays wide in a run in a narrow format: one of 16
+// bits in which the chip multiplies, or, if there is none, the narrow one.
+func wide(chip *arch.Chip, dt dtype.Type) dtype.Type {
+	for _, w := range [...]dtype.Type{dtype.BF16, dtype.FP16} {
+		if chip.Supports(w) {
+			return w
+		}
+	}
+	if len(chip.MatrixTypes()) == 0 {
+		return dtype.BF16
+	}
+	return dt
+}
+
 // Simulate replays a trace on a chip described by doc and completes the
 // result. Equal chips and traces give equal results.
 func Simulate(chip *arch.Chip, doc *config.Doc, tr *trace.Trace, opt Options) (*result.Result, error) {
 	if err := tr.Validate(); err != nil {
 		return nil, err
+	}
+	if chip.Discipline == arch.Static {
+		if wrong, _, err := cycle.Check(chip, tr); err != nil {
+			return nil, err
+		} else if len(wrong) > 0 {
+			return nil, fmt.Errorf("the schedule of the trace does not hold on %s: %w; compile the model for this chip", chip.Name, wrong[0])
+		}
 	}
 	clocks := make([]float64, len(tr.Launches))
 	records := &machine.Records{}

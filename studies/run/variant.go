@@ -11,6 +11,7 @@ import (
 	"maru/internal/config"
 	"maru/sim/machine"
 	"maru/sim/result"
+	"maru/workloads/compile"
 	"maru/workloads/trace"
 )
 
@@ -163,7 +164,14 @@ func variants(res *result.Result, clocks []float64, records *machine.Records, ch
 	}
 	times := make([]float64, len(chips))
 	err := parallel(len(chips), opt.Jobs, func(i int) error {
-		r, err := machine.Replay(chips[i], tr, machine.Options{Exact: opt.Exact, NoCap: opt.NoCap, Clocks: slices.Clone(clocks), Records: records})
+		own := tr
+		if chips[i].Discipline == arch.Static { // compiled anew, as each chip has clocks of its own
+			var err error
+			if own, err = compile.Reschedule(chips[i], tr); err != nil {
+				return err
+			}
+		}
+		r, err := machine.Replay(chips[i], own, machine.Options{Exact: opt.Exact, NoCap: opt.NoCap, Clocks: slices.Clone(clocks), Records: records})
 		if err != nil {
 			return err
 		}
@@ -194,12 +202,22 @@ func variants(res *result.Result, clocks []float64, records *machine.Records, ch
 	return nil
 }
 
+// compiledFor are figures that a program was compiled to fit: with less of them
+// it would be another one.
+var compiledFor = []string{
+	"cores.scratchpad.capacity", "cores.scratchpad.per_group", "cores.registers", "cores.threads", "cores.groups",
+	"memory.shared.capacity", "memory.dram.capacity", "memory.external.capacity",
+}
+
 // estimates is the chip with every estimated figure at its fast or its slow
 // end; nil if it has none or the ends contradict each other.
 func estimates(doc *config.Doc, chip *arch.Chip, fast bool) *arch.Chip {
 	d := doc.Clone()
 	any := false
 	for _, f := range chip.Estimates() {
+		if slices.Contains(compiledFor, f.Path) {
+			continue
+		}
 		v := f.High
 		if growsTime(f.Path) == fast {
 			v = f.Low
