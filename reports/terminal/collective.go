@@ -17,7 +17,7 @@ func Collective(w io.Writer, r *result.Collective, o Options) error {
 	for _, op := range r.Ops {
 		p.line("")
 		p.line("%s of %s in %s among %d chips", p.paint(bold, op.Op), human.Bytes(op.Bytes), op.DType, op.Ranks)
-		p.fact("latency", "%s", human.Time(op.LatencyPS))
+		p.fact("latency", "%s   %.2fx of the bound, %s", human.Time(op.LatencyPS), op.LatencyUS/op.BoundUS, human.US(op.BoundUS))
 		if alone := op.AloneUS; op.LatencyUS > alone {
 			p.fact("", "%s alone, %s more for links that are shared", human.US(alone), human.Percent(op.LatencyUS/alone-1))
 		}

@@ -49,6 +49,7 @@ type CollectiveOp struct {
 	LatencyUS float64 `json:"latency_us"`
 	LatencyPS int64   `json:"latency_ps"`
 	AloneUS   float64 `json:"alone_us"`         // with nothing besides
+	BoundUS   float64 `json:"bound_us"`         // what a chip has to send or get over the peak of its links
 	SentBytes int64   `json:"sent_bytes"`       // by all ranks together
 	AlgBps    float64 `json:"alg_bytes_per_s"`  // bytes over latency
 	BusBps    float64 `json:"bus_bytes_per_s"`  // the same times the factor of nccl-tests
@@ -118,6 +119,9 @@ func (r *Collective) Validate() error {
 		var alone int64
 		for _, p := range op.Phases {
 			alone += p.TimePS
+		}
+		if op.LatencyUS < op.BoundUS {
+			return fmt.Errorf("result: collective %d takes %g us, less than its bound (%g us)", i, op.LatencyUS, op.BoundUS)
 		}
 		if op.LatencyPS < alone {
 			return fmt.Errorf("result: collective %d takes %d ps, less than alone (%d ps)", i, op.LatencyPS, alone)

@@ -153,10 +153,14 @@ func Run(in Input) (*result.Collective, error) {
 		if err != nil {
 			return nil, err
 		}
+		bound, err := collective.Bound(net, req)
+		if err != nil {
+			return nil, err
+		}
 		program := net.Prepare(&plan.Job)
 		op := result.CollectiveOp{
 			Op: req.Kind.String(), Bytes: req.Bytes, DType: in.DType, Ranks: len(plan.Ranks), Algorithm: plan.Algorithm.String(),
-			Protocol: plan.Protocol, Channels: plan.Channels, AloneUS: micro(program.Alone()), SentBytes: plan.Sent(), CostUS: micro(plan.Cost),
+			Protocol: plan.Protocol, Channels: plan.Channels, AloneUS: micro(program.Alone()), BoundUS: micro(bound), SentBytes: plan.Sent(), CostUS: micro(plan.Cost),
 		}
 		for _, o := range plan.Others {
 			op.Others = append(op.Others, result.Way{Algorithm: o.Algorithm.String(), Protocol: o.Protocol, CostUS: micro(o.Cost)})

@@ -143,9 +143,15 @@ func (v *validation) collective(_ *Harness, _ *chip, r *record) (job, error) {
 	case h.Launch == "none":
 		us -= float64(c.Launch.Stream.Value) / 1e6 // a profiler does not count the gap ahead of a kernel
 	}
+	bound, err := collective.Bound(net, req)
+	if err != nil {
+		return job{}, err
+	}
 	return job{
-		key:  fmt.Sprintf("%s:%d", r.row.File, r.row.Line),
-		read: func(*run.Brief) prediction { return prediction{us: us, bytes: float64(bytes)} },
+		key: fmt.Sprintf("%s:%d", r.row.File, r.row.Line),
+		read: func(*run.Brief) prediction {
+			return prediction{us: us, bound: float64(bound) / 1e6, bytes: float64(bytes)}
+		},
 	}, nil
 }
 

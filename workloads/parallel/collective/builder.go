@@ -372,7 +372,7 @@ func (b *builder) tree(p protocol) []fabric.Phase {
 		}
 	}
 	k := len(units[0])
-	if len(units) > 1 && k > 1 {
+	if len(units) > 1 && k > 1 && b.req.Kind == AllReduce {
 		turns = min(k, b.net.Ports())
 	}
 	whole := span{0, b.req.Bytes}
@@ -392,9 +392,14 @@ func (b *builder) tree(p protocol) []fabric.Phase {
 			deep := make([]int, len(units))
 			var longest event.Time
 			for _, u := range topDown(len(units), second == 1) {
-				if up2 := parent(u, len(units), second == 1); up2 >= 0 {
-					up[u] = up[up2] + edge(member(u, 0), member(up2, 0))
-					deep[u] = deep[up2] + 1
+				above := parent(u, len(units), second == 1)
+				switch {
+				case b.req.Kind == Broadcast && u == 0:
+					// The source, which is the root of the first tree only, has all of the data.
+				case b.req.Kind == Broadcast && above < 0:
+					up[u], deep[u] = edge(member(u, 0), b.ranks[0]), 1
+				case above >= 0:
+					up[u], deep[u] = up[above]+edge(member(u, 0), member(above, 0)), deep[above]+1
 				}
 				t := up[u]
 				for i := 1; i < k; i++ {

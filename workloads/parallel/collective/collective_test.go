@@ -123,7 +123,7 @@ func TestSteps(t *testing.T) {
 		{collective.AllToAll, "", 2},
 		{collective.Send, "", 2},
 		{collective.AllReduce, "tree", 7}, // leaves are 3 below the root: 3 up, 3 down, and what it ends with
-		{collective.Broadcast, "tree", 4},
+		{collective.Broadcast, "tree", 5}, // the source to the root of the second tree, and 3 below
 	} {
 		s, err := systemtest.Parse(t, "{topology: switch, shape: [8], link: "+systemtest.Link("1000000 GB/s", "0 us")+"}", "", systemtest.Library("1 us")).Slice(0, nil)
 		if err != nil {
@@ -191,6 +191,45 @@ func TestVolumes(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Nothing is faster than the bound, on any system, in any way.
+func TestBound(t *testing.T) {
+	for _, name := range system.Names() {
+		s, _, err := system.Load(name, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, chips := range []int{2, 4, 8, 16, 64} {
+			slice, err := s.Slice(chips, nil)
+			if err != nil {
+				continue // not a number of chips that the system is cut into
+			}
+			n := fabric.New(slice)
+			for _, kind := range collective.Kinds() {
+				k, _ := collective.ParseKind(kind)
+				for _, algorithm := range append(collective.Algorithms(), "") {
+					req := collective.Request{Kind: k, Bytes: 64 << 20, Algorithm: algorithm, Format: "fp16"}
+					p, err := collective.New(n, req)
+					if err != nil {
+						continue
+					}
+					bound, err := collective.Bound(n, req)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if took := n.Prepare(&p.Job).Alone(); took < bound {
+						t.Errorf("%s, %d chips, %v by %v: %v, the bound is %v", name, chips, kind, p.Algorithm, took, bound)
+					}
+				}
+			}
+		}
+	}
+	// By hand: an all-gather of 4000 bytes on four chips; 3000 bytes over 1 GB/s.
+	bound, err := collective.Bound(net(t, up("switch", "[4]"), "", "0 us"), collective.Request{Kind: collective.AllGather, Bytes: 4000})
+	if err != nil || bound != 3*us {
+		t.Errorf("bound %v, %v; want 3 us", bound, err)
+	}
 }
 
 // An all-reduce on a k-ary torus takes 2(n-1)/n of the data over the links of a chip, within 3 %.
