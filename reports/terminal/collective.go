@@ -29,7 +29,7 @@ func Collective(w io.Writer, r *result.Collective, o Options) error {
 			work += ph.TransferPS
 			wait += ph.TimePS - ph.TransferPS
 		}
-		p.fact("time", "%s of transfers · %s of latency and copies · %d phases", human.Time(work), human.Time(wait), len(op.Phases))
+		p.fact("time", "%s of transfers · %s of latency and copies · %s", human.Time(work), human.Time(wait), phases(len(op.Phases)))
 	}
 	for _, op := range r.Ops {
 		if len(op.Others) == 0 {
@@ -57,7 +57,19 @@ func Collective(w io.Writer, r *result.Collective, o Options) error {
 		p.line("  %-44s %10s  %s", fit(l.Name, 44), human.Bytes(l.Bytes), human.Percent(l.Utilization))
 	}
 	p.line("")
-	p.line("%d of the %d figures that describe the system are estimates.", r.Estimated, r.Figures)
+	if r.Estimated == 0 {
+		p.line("None of the %d figures that describe the system is an estimate.", r.Figures)
+	} else {
+		p.line("%d of the %d figures that describe the system are estimates; with them the latency lies", r.Estimated, r.Figures)
+		p.line("between %s and %s.", human.US(r.LowUS), human.US(r.HighUS))
+	}
 	_, err := w.Write(p.Bytes())
 	return err
+}
+
+func phases(n int) string {
+	if n == 1 {
+		return "1 phase"
+	}
+	return human.Count(int64(n)) + " phases"
 }

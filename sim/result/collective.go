@@ -33,6 +33,9 @@ type Collective struct {
 	Figures   int `json:"figures"`   // of the system
 	Estimated int `json:"estimated"` // of these
 
+	LowUS  float64 `json:"latency_low_us"`  // all estimates at their fast end
+	HighUS float64 `json:"latency_high_us"` // all at their slow end
+
 	Events int64 `json:"events_handled"`
 }
 

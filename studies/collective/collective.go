@@ -115,15 +115,51 @@ func ranks(text string) ([]int, error) {
 	return out, nil
 }
 
-// Run simulates the collectives, all of which start at time 0. The error is the user's to mend.
+// Run simulates the collectives, all of which start at time 0, as described and with all estimates of the system at their
+// fast and at their slow end. The error is the user's to mend.
 func Run(in Input) (*result.Collective, error) {
-	sys, doc, err := system.Load(in.System, in.Sets)
+	res, estimates, err := simulate(in)
 	if err != nil {
 		return nil, err
 	}
+	res.Estimated = len(estimates)
+	res.LowUS, res.HighUS = res.LatencyUS, res.LatencyUS
+	for _, fast := range []bool{true, false} {
+		end := in
+		end.Sets = slices.Clone(in.Sets)
+		for _, f := range estimates {
+			end.Sets = append(end.Sets, f.Path+"="+extreme(f, fast))
+		}
+		if len(estimates) == 0 {
+			break
+		}
+		other, _, err := simulate(end)
+		if err != nil {
+			return nil, fmt.Errorf("with estimates at the ends of their ranges: %w", err)
+		}
+		res.LowUS, res.HighUS = min(res.LowUS, other.LatencyUS), max(res.HighUS, other.LatencyUS)
+	}
+	return res, res.Validate()
+}
+
+// extreme is the fast or slow end of an estimate's range. Less is faster of times and oversubscription, more of all others.
+func extreme(f config.NamedFigure, fast bool) string {
+	key := f.Path[strings.LastIndexByte(f.Path, '.')+1:]
+	if slices.Contains([]string{"latency", "message", "launch", "hop", "network", "oversubscription"}, key) == fast {
+		return f.Low
+	}
+	return f.High
+}
+
+// simulate runs the collectives once. It returns the estimates of the system.
+func simulate(in Input) (*result.Collective, []config.NamedFigure, error) {
+	sys, doc, err := system.Load(in.System, in.Sets)
+	if err != nil {
+		return nil, nil, err
+	}
 	slice, err := sys.Slice(in.Chips, in.Shape)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if in.DType == "" {
 		in.DType = dtype.FP16.String()
@@ -146,16 +182,16 @@ func Run(in Input) (*result.Collective, error) {
 	for i, text := range strings.Split(in.Op, "+") {
 		req, err := Parse(text)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		req.Format, req.Algorithm, req.Protocol = in.DType, in.Algorithm, in.Protocol
 		plan, err := collective.New(net, req)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		bound, err := collective.Bound(net, req)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		program := net.Prepare(&plan.Job)
 		op := result.CollectiveOp{
@@ -179,7 +215,7 @@ func Run(in Input) (*result.Collective, error) {
 		eng.Start(program, done, int32(i), 0)
 	}
 	if err := sim.Run(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	res.Hash = hex.EncodeToString(hash.Sum(nil))
 	for i := range res.Ops {
@@ -190,7 +226,7 @@ func Run(in Input) (*result.Collective, error) {
 		op.AlgBps = float64(op.Bytes) / seconds
 		kind, err := collective.ParseKind(op.Op)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		op.BusBps = op.AlgBps * kind.BusFactor(op.Ranks)
 	}
@@ -198,13 +234,14 @@ func Run(in Input) (*result.Collective, error) {
 	res.Events = int64(sim.Handled())
 	loads(res, net, eng.Carried())
 	matrix(res, jobs)
+	var estimates []config.NamedFigure
 	for _, f := range sys.Figures() {
 		res.Figures++
 		if f.Estimate {
-			res.Estimated++
+			estimates = append(estimates, f)
 		}
 	}
-	return res, res.Validate()
+	return res, estimates, nil
 }
 
 func micro(t event.Time) float64 { return float64(t) / 1e6 }
