@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"maru/arch/dtype"
+	"maru/workloads/eager"
 	"maru/workloads/graph"
 	"maru/workloads/model"
 	"maru/workloads/plan"
@@ -79,7 +79,7 @@ func (v *validation) model(h *Harness, c *chip, r *record) (job, error) {
 		return job{}, err
 	}
 	if h.Unfused {
-		g = eager(g, phase == "train", fused)
+		g = eager.Lower(g, eager.Options{Dropout: phase == "train", Joined: fused})
 	}
 	p.Fuse = !h.Unfused || fused
 	return v.timed(h, c, &draft{g: g}, p, timed), nil
@@ -170,177 +170,4 @@ func network(name string, layers, hidden, heads, ffn, vocab, seq int64) *model.M
 		}}
 	}
 	return nil
-}
-
-// lowering rewrites a graph into the operators that an eager framework runs.
-type lowering struct {
-	g      *graph.Graph
-	op     graph.Op                             // being lowered
-	probs  map[graph.TensorID]graph.TensorID    // probabilities of attention, by its output
-	split  map[graph.TensorID][3]graph.TensorID // q, k and v by head, by its output
-	serial int                                  // of its steps: layers name theirs alike
-}
-
-// eager rewrites a graph into the operators that PyTorch runs without a
-// compiler, as Hugging Face's models are written: attention as two products of
-// batches with scaling, mask and softmax between and copies from and to the
-// order of heads; gelu by its formula, one kernel for each step (unless
-// something joins pointwise operators); dropout in training, on probabilities
-// and on results of blocks; a bias inside its product. Optimizer steps are left
-// out.
-func eager(g *graph.Graph, train, joined bool) *graph.Graph {
-	out := *g
-	out.Tensors = append([]graph.Tensor(nil), g.Tensors...)
-	out.Ops = nil
-	l := &lowering{g: &out, probs: map[graph.TensorID]graph.TensorID{}, split: map[graph.TensorID][3]graph.TensorID{}}
-	consumers := g.Consumers()
-	folded := map[graph.OpID]bool{}
-	for i := range g.Ops {
-		o := g.Ops[i]
-		if folded[o.ID] || o.Kind == graph.Optimizer {
-			continue
-		}
-		l.op, l.serial = o, 0
-		switch {
-		case o.Kind == graph.MatMul && o.Fn == "" && len(consumers[o.Out[0]]) == 1 && isBias(g, consumers[o.Out[0]][0], o.Out[0]):
-			b := g.Ops[consumers[o.Out[0]][0]]
-			folded[b.ID] = true
-			o.In = append(append([]graph.TensorID(nil), o.In...), b.In[1])
-			o.Out = b.Out
-			o.Fused = []graph.Fused{{Name: b.Name, Kind: b.Kind, Fn: b.Fn, Rows: b.Rows, Cols: b.Cols}}
-			l.g.AddOp(o)
-		case o.Kind == graph.Attention && o.Attention.Backward:
-			l.attentionBackward(train)
-		case o.Kind == graph.Attention:
-			l.attention(train)
-		case o.Kind == graph.Elementwise && o.Fn == "gelu" && !joined:
-			l.gelu()
-		case o.Kind == graph.Elementwise && o.Fn == "gelu_backward" && !joined:
-			l.geluBackward()
-		case train && o.Kind == graph.Elementwise && o.Fn == "add" && strings.HasSuffix(o.Name, ".residual"):
-			x := l.elementwise("dropout", "scale", o.Rows, o.Cols, o.In[0])
-			o.In = ids(x, o.In[1])
-			l.g.AddOp(o)
-		default:
-			l.g.AddOp(o)
-		}
-	}
-	return &out
-}
-
-func isBias(g *graph.Graph, id graph.OpID, product graph.TensorID) bool {
-	o := &g.Ops[id]
-	return o.Kind == graph.Elementwise && o.Fn == "bias" && o.In[0] == product
-}
-
-// tensor adds a result of a step of the operator being lowered.
-func (l *lowering) tensor(name string, shape ...int64) graph.TensorID {
-	l.serial++
-	return l.g.AddTensor(fmt.Sprintf("%s.%s.%d.out", l.op.Name, name, l.serial), l.op.DType, graph.Activation, l.op.Layer, shape...)
-}
-
-// add adds a step.
-func (l *lowering) add(name string, o graph.Op) graph.TensorID {
-	l.serial++
-	o.Name = fmt.Sprintf("%s.%s.%d", l.op.Name, name, l.serial)
-	o.Layer, o.DType, o.Origin = l.op.Layer, l.op.DType, l.op.Origin
-	l.g.AddOp(o)
-	return o.Out[0]
-}
-
-func (l *lowering) elementwise(name, fn string, rows, cols int64, in ...graph.TensorID) graph.TensorID {
-	y := l.tensor(name, rows, cols)
-	return l.add(name, graph.Op{Kind: graph.Elementwise, Fn: fn, Rows: rows, Cols: cols, In: in, Out: ids(y)})
-}
-
-// move copies a tensor into another order.
-func (l *lowering) move(name string, x graph.TensorID, to graph.TensorID) graph.TensorID {
-	t := l.g.Tensor(to)
-	return l.add(name, graph.Op{Kind: graph.Permute, Fn: "transpose", Rows: t.Rows(), Cols: t.Cols(), In: ids(x), Out: ids(to)})
-}
-
-// product adds a product of batches in one of the orders of operands (see
-// graph.MatMulDims).
-func (l *lowering) product(name, fn string, batch, m, n, k int64, a, b graph.TensorID) graph.TensorID {
-	y := l.tensor(name, batch, m, n)
-	return l.add(name, graph.Op{Kind: graph.MatMul, Fn: fn, In: ids(a, b), Out: ids(y), MatMul: &graph.MatMulDims{Batch: batch, M: m, N: n, K: k}})
-}
-
-func (l *lowering) attention(train bool) {
-	d := l.op.Attention
-	heads := d.Batch * d.Heads
-	in := l.op.In
-	q := l.move("heads.q", in[0], l.tensor("heads.q", heads, d.SeqQ, d.HeadDim))
-	k := l.move("heads.k", in[1], l.tensor("heads.k", heads, d.SeqKV, d.HeadDim))
-	v := l.move("heads.v", in[2], l.tensor("heads.v", heads, d.SeqKV, d.ValueDim))
-	scores := l.product("scores", "", heads, d.SeqQ, d.SeqKV, d.HeadDim, q, k)
-	rows := heads * d.SeqQ
-	scores = l.elementwise("scale", "div_scalar", rows, d.SeqKV, scores)
-	if d.Causal {
-		l.serial++
-		mask := l.g.AddTensor(fmt.Sprintf("%s.mask.%d", l.op.Name, l.serial), dtype.Bool, graph.Input, l.op.Layer, d.SeqQ, d.SeqKV)
-		scores = l.elementwise("mask", "add", rows, d.SeqKV, scores, mask)
-	}
-	probs := l.add("softmax", graph.Op{Kind: graph.Softmax, Rows: rows, Cols: d.SeqKV, In: ids(scores), Out: ids(l.tensor("softmax", rows, d.SeqKV))})
-	out := l.op.Out[0]
-	l.probs[out], l.split[out] = probs, [3]graph.TensorID{q, k, v}
-	if train {
-		probs = l.elementwise("dropout", "scale", rows, d.SeqKV, probs)
-	}
-	y := l.product("values", "dgrad", heads, d.SeqQ, d.ValueDim, d.SeqKV, probs, v)
-	l.move("tokens", y, out)
-}
-
-// attentionBackward reads Q, K, V, the output, its gradient and the row
-// statistics, of which an eager framework keeps the probabilities instead.
-func (l *lowering) attentionBackward(train bool) {
-	d := l.op.Attention
-	heads, rows := d.Batch*d.Heads, d.Batch*d.Heads*d.SeqQ
-	out := l.op.In[3]
-	probs, s := l.probs[out], l.split[out]
-	dy := l.move("heads.dy", l.op.In[4], l.tensor("heads.dy", heads, d.SeqQ, d.ValueDim))
-	dv := l.product("dv", "wgrad", heads, d.SeqKV, d.ValueDim, d.SeqQ, probs, dy)
-	dp := l.product("dp", "", heads, d.SeqQ, d.SeqKV, d.ValueDim, dy, s[2])
-	if train {
-		dp = l.elementwise("dropout", "scale", rows, d.SeqKV, dp)
-	}
-	ds := l.add("softmax", graph.Op{Kind: graph.Softmax, Fn: "backward", Rows: rows, Cols: d.SeqKV, In: ids(probs, dp), Out: ids(l.tensor("softmax", rows, d.SeqKV))})
-	if d.Causal {
-		ds = l.elementwise("mask", "scale", rows, d.SeqKV, ds)
-	}
-	ds = l.elementwise("scale", "div_scalar", rows, d.SeqKV, ds)
-	dq := l.product("dq", "dgrad", heads, d.SeqQ, d.HeadDim, d.SeqKV, ds, s[1])
-	dk := l.product("dk", "wgrad", heads, d.SeqKV, d.HeadDim, d.SeqQ, ds, s[0])
-	for i, x := range []graph.TensorID{dq, dk, dv} {
-		l.move("tokens", x, l.op.Out[i])
-	}
-}
-
-// gelu is x/2 * (1 + tanh(c*(x + d*x^3))) in eight kernels, as transformers'
-// NewGELUActivation has it.
-func (l *lowering) gelu() {
-	rows, cols, x := l.op.Rows, l.op.Cols, l.op.In[0]
-	step := func(fn string, in ...graph.TensorID) graph.TensorID {
-		return l.elementwise("gelu", fn, rows, cols, in...)
-	}
-	t := step("scale", x) // x^3
-	t = step("scale", t)  // d *
-	t = step("add", x, t) // x +
-	t = step("scale", t)  // c *
-	t = step("tanh", t)   //
-	t = step("scale", t)  // 1 +
-	half := step("scale", x)
-	l.add("gelu", graph.Op{Kind: graph.Elementwise, Fn: "mul", Rows: rows, Cols: cols, In: ids(half, t), Out: ids(l.op.Out[0])})
-}
-
-// geluBackward is the gradient of the eight kernels: one each, one more for
-// each of the two products, and one where the three ways to x meet.
-func (l *lowering) geluBackward() {
-	const kernels = 12
-	rows, cols := l.op.Rows, l.op.Cols
-	t, x := l.op.In[0], l.op.In[1]
-	for range kernels - 1 {
-		t = l.elementwise("gelu", "mul", rows, cols, t, x)
-	}
-	l.add("gelu", graph.Op{Kind: graph.Elementwise, Fn: "mul", Rows: rows, Cols: cols, In: ids(t, x), Out: ids(l.op.Out[0])})
 }

@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"maru/arch/dtype"
+	"maru/workloads/eager"
 	"maru/workloads/graph"
 	"maru/workloads/model"
 	"maru/workloads/plan"
@@ -150,7 +151,7 @@ func TestEager(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			e := eager(g, phase == plan.Train, joined)
+			e := eager.Lower(g, eager.Options{Dropout: phase == plan.Train, Joined: joined})
 			if err := e.Validate(); err != nil {
 				t.Fatalf("%s, joined %v: %v", phase, joined, err)
 			}

@@ -142,6 +142,7 @@ type builder struct {
 
 	seed   graph.TensorID // what the backward pass starts from
 	seeded bool
+	wanted []graph.TensorID // inputs whose gradients are outputs
 }
 
 // wide is the format of what stays wide when arithmetic is narrow.

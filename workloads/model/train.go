@@ -24,6 +24,9 @@ func (b *builder) backward() {
 		d.grad[i] = none
 		d.needs[i] = g.Tensors[i].Role == graph.Weight
 	}
+	for _, x := range b.wanted {
+		d.needs[x] = true
+	}
 	for i := range g.Ops {
 		for _, in := range g.Ops[i].In {
 			if d.needs[in] && g.Ops[i].Kind != graph.Reduce {
@@ -40,6 +43,11 @@ func (b *builder) backward() {
 		b.prefix = ""
 		b.layer = op.Layer
 		d.op(&op)
+	}
+	for _, x := range b.wanted {
+		if dx := d.grad[x]; dx != none && g.Tensors[dx].Role == graph.Activation {
+			g.Tensors[dx].Role = graph.Output
+		}
 	}
 	b.leave()
 }

@@ -22,6 +22,7 @@ type block struct {
 
 	kvRank, qRank, ropeDim, valueDim int64 // of latent attention
 	sharedExperts                    int64
+	localExperts                     int64 // of experts, those that the chip has; 0: all
 	routerBias, absorbed             bool
 	plainKeys                        bool // keys have no bias, whatever qkvBias says
 }
@@ -115,7 +116,10 @@ func (b *builder) moe(d *block, x graph.TensorID, router bool) graph.TensorID {
 	} else {
 		scores = b.tensor("moe.router.out", b.actType, graph.Input, d.tokens, d.experts)
 	}
-	rows := d.tokens * d.topK
+	rows, local := d.tokens*d.topK, d.localExperts
+	if local == 0 {
+		local = d.experts
+	}
 	weights := b.tensor("moe.route.weights", b.actType, graph.Activation, d.tokens, d.topK)
 	chosen := b.tensor("moe.route.chosen", dtype.Int32, graph.Activation, d.tokens, d.topK)
 	b.op(graph.Op{Name: "moe.route", Kind: graph.Route, Rows: d.tokens, Cols: d.experts, Window: d.topK,
@@ -124,14 +128,14 @@ func (b *builder) moe(d *block, x graph.TensorID, router bool) graph.TensorID {
 	b.op(graph.Op{Name: "moe.dispatch", Kind: graph.Permute, Fn: "dispatch", Rows: rows, Cols: d.hidden, In: ids(x, chosen), Out: ids(xs)})
 	var y graph.TensorID
 	if d.gated {
-		gate := b.grouped("moe.gate", xs, rows, d.hidden, d.inter, d.experts)
-		up := b.grouped("moe.up", xs, rows, d.hidden, d.inter, d.experts)
+		gate := b.grouped("moe.gate", xs, rows, d.hidden, d.inter, local)
+		up := b.grouped("moe.up", xs, rows, d.hidden, d.inter, local)
 		y = b.elementwise("moe.act", d.activation+"_mul", rows, d.inter, gate, up)
 	} else {
-		y = b.grouped("moe.up", xs, rows, d.hidden, d.inter, d.experts)
+		y = b.grouped("moe.up", xs, rows, d.hidden, d.inter, local)
 		y = b.elementwise("moe.act", d.activation, rows, d.inter, y)
 	}
-	y = b.grouped("moe.down", y, rows, d.inter, d.hidden, d.experts)
+	y = b.grouped("moe.down", y, rows, d.inter, d.hidden, local)
 	z := b.out("moe.combine", d.tokens, d.hidden)
 	b.op(graph.Op{Name: "moe.combine", Kind: graph.Permute, Fn: "combine", Rows: rows, Cols: d.hidden, In: ids(y, weights, chosen), Out: ids(z)})
 	if d.sharedExperts > 0 {
