@@ -26,6 +26,16 @@ type System struct {
 	ScaleUp  Tier              `yaml:"scale_up" doc:"What joins the chips of a node."`
 	ScaleOut *Tier             `yaml:"scale_out,optional" doc:"What joins nodes."`
 	Library  Library           `yaml:"library" doc:"The communication library that runs on the system."`
+	Training *Training         `yaml:"training,optional" doc:"What training frameworks do on the system, unless a plan says otherwise."`
+}
+
+// Training is what a framework does of which plans do not always speak. A plan's own words come first.
+type Training struct {
+	Attention string   `yaml:"attention" enum:"flash,standard" doc:"Kernels of attention: one, or products with a softmax between."`
+	Dropout   bool     `yaml:"dropout,optional" doc:"Models with learned positions drop activations and probabilities in training."`
+	Grads     string   `yaml:"grads" enum:"fp16,fp32" doc:"Format in which gradients are kept and summed; in fp16 each microbatch's are added by a kernel of its own, in fp32 by the product."`
+	Overlap   []string `yaml:"overlap" enum:"none,dp,pp,tp" doc:"Communication that computing hides: dp (sums of gradients), pp (transfers between stages), tp (of tensor parallelism), none."`
+	Source    string   `yaml:"source" doc:"Where this is known from."`
 }
 
 // Tier joins members, which are chips or nodes.

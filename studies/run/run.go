@@ -121,7 +121,7 @@ func (in *Input) plan(chip *arch.Chip) (p plan.Plan, err error) {
 			return p, err
 		}
 	}
-	p.Wide = wide(chip, p.DType)
+	p.Wide = Wide(chip, p.DType)
 	p.KVDType = p.DType
 	if p.DType.Bits() < 16 && !p.DType.IsFloat() {
 		p.KVDType = dtype.FP16
@@ -206,9 +206,9 @@ type Options struct {
 	Jobs  int  // simulations at once; 0 is 1
 }
 
-// wide is the format of what stays wide in a run in a narrow format: one of 16
+// Wide is the format of what stays wide in a run in a narrow format: one of 16
 // bits in which the chip multiplies, or, if there is none, the narrow one.
-func wide(chip *arch.Chip, dt dtype.Type) dtype.Type {
+func Wide(chip *arch.Chip, dt dtype.Type) dtype.Type {
 	for _, w := range [...]dtype.Type{dtype.BF16, dtype.FP16} {
 		if chip.Supports(w) {
 			return w

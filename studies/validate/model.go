@@ -61,12 +61,12 @@ func (v *validation) model(h *Harness, c *chip, r *record) (job, error) {
 	case phase == "inference" && op == "e2e":
 	case phase == "train" && op == "forward":
 		p.Phase = plan.Train // one simulation for the three rows of a step
-		timed = func(name string) bool { return !ofBackward(name) }
+		timed = func(name string) bool { return !graph.OfBackward(name) }
 	case phase == "train" && op == "e2e":
 		p.Phase = plan.Train
 	case phase == "train" && op == "backward":
 		p.Phase = plan.Train
-		timed = ofBackward
+		timed = graph.OfBackward
 	default:
 		return job{}, skip(fmt.Sprintf("no prediction of %s in phase %s", op, phase))
 	}
@@ -142,16 +142,6 @@ func (v *validation) share(h *Harness, c *chip, f format, op, phase string, batc
 	}
 	d.apart = true
 	return v.operation(h, c, d, plan.Plan{DType: f.math}), nil
-}
-
-// ofBackward tells whether an operator belongs to the backward pass.
-func ofBackward(op string) bool {
-	for _, s := range []string{".dgrad", ".wgrad", ".backward", ".accumulate"} {
-		if strings.Contains(op, s) {
-			return true
-		}
-	}
-	return false
 }
 
 // network is a model of the given sizes; nil if there is none of the name.

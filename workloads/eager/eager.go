@@ -15,6 +15,7 @@ type Options struct {
 	Dropout bool // in training, on probabilities and on results of blocks
 	Joined  bool // something joins pointwise operators
 	Softmax bool // scaling, mask and softmax are one kernel
+	Flash   bool // attention is one kernel
 	Apart   bool // a bias is not added by the product
 }
 
@@ -58,6 +59,8 @@ func Lower(g *graph.Graph, opt Options) *graph.Graph {
 			o.In = append(append([]graph.TensorID(nil), o.In...), b.In[1])
 			o.Out = b.Out
 			o.Fused = []graph.Fused{{Name: b.Name, Kind: b.Kind, Fn: b.Fn, Rows: b.Rows, Cols: b.Cols}}
+			l.g.AddOp(o)
+		case o.Kind == graph.Attention && opt.Flash:
 			l.g.AddOp(o)
 		case o.Kind == graph.Attention && o.Attention.Backward:
 			l.attentionBackward(train)

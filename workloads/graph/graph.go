@@ -32,6 +32,7 @@ package graph
 
 import (
 	"fmt"
+	"strings"
 
 	"maru/arch/dtype"
 )
@@ -222,4 +223,14 @@ type Graph struct {
 
 	// Warnings are doubts about the run that do not stop it.
 	Warnings []string
+}
+
+// OfBackward tells by its name whether an operator belongs to the backward pass.
+func OfBackward(op string) bool {
+	for _, s := range []string{".dgrad", ".wgrad", ".backward", ".accumulate"} {
+		if strings.Contains(op, s) {
+			return true
+		}
+	}
+	return false
 }

@@ -156,3 +156,9 @@ func Step(n int64, dt dtype.Type) *graph.Graph {
 	b.optimizer()
 	return b.g
 }
+
+// HeadWidth is the width of a head.
+func (d *Decoder) HeadWidth() int64 { return d.headDim() }
+
+// KeyHeads is the number of key/value heads.
+func (d *Decoder) KeyHeads() int64 { return d.kvHeads() }

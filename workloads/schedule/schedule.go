@@ -142,3 +142,14 @@ func zeroBubble(stage, stages, micro int) []Item {
 	}
 	return out
 }
+
+// Passes is the order of inference: forward passes alone.
+func Passes(stages, micro int) [][]Item {
+	out := make([][]Item, stages)
+	for s := range out {
+		for m := range micro {
+			out[s] = append(out[s], Item{Forward, 0, int32(m)})
+		}
+	}
+	return out
+}

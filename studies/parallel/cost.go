@@ -1,0 +1,136 @@
+package parallel
+
+import (
+	"fmt"
+	"strings"
+
+	"maru/arch"
+	"maru/arch/dtype"
+	"maru/sim/event"
+	"maru/studies/run"
+	"maru/workloads/eager"
+	"maru/workloads/graph"
+	"maru/workloads/model"
+	"maru/workloads/plan"
+)
+
+// cost is the time that one chip takes for a part.
+type cost struct {
+	forward, backward         event.Time
+	core, coreBack            event.Time // attention itself, of these
+	launches                  int
+	weights                   int64 // parameters of the part on the chip
+	kernels, handled, dropped int64
+}
+
+// parts simulates parts of a model on one chip, each once.
+type parts struct {
+	chip    *arch.Chip
+	model   *model.Model
+	plan    plan.Plan
+	split   model.Split
+	par     *plan.Parallel
+	dropout bool
+	known   map[string]*cost
+}
+
+// costOf returns the cost of a part, simulating it if it is new.
+func (p *parts) costOf(part model.Part) (*cost, error) {
+	key := part.String()
+	if c, ok := p.known[key]; ok {
+		return c, nil
+	}
+	g, err := model.Shard(p.model, part, p.plan, p.split)
+	if err != nil {
+		return nil, err
+	}
+	standard := p.par.Attention == "standard"
+	if p.plan.Phase == plan.Train && (standard || p.par.Unfused || p.dropout) {
+		g = eager.Lower(g, eager.Options{Dropout: p.dropout, Joined: true, Softmax: !p.par.Unfused, Flash: !standard, Apart: p.par.Unfused})
+	}
+	c, err := p.simulate(g)
+	if err != nil {
+		return nil, fmt.Errorf("%v: %w", part, err)
+	}
+	p.known[key] = c
+	return c, nil
+}
+
+func (p *parts) simulate(g *graph.Graph) (*cost, error) {
+	b, err := run.Short(p.chip, g, p.plan)
+	if err != nil {
+		return nil, err
+	}
+	c := &cost{}
+	for i := range b.Result.Ops {
+		op := &b.Result.Ops[i]
+		back := graph.OfBackward(op.Name)
+		t := event.Time(op.LatencyPS)
+		if back {
+			c.backward += t
+		} else {
+			c.forward += t
+		}
+		if strings.HasPrefix(op.Name, "attn.core") {
+			if back {
+				c.coreBack += t
+			} else {
+				c.core += t
+			}
+		}
+		c.launches += op.Count
+	}
+	c.handled, c.kernels = b.Result.Events.Handled, b.Result.Events.Kernels
+	for i := range g.Tensors {
+		if g.Tensors[i].Role == graph.Weight {
+			c.weights += g.Tensors[i].Elements()
+		}
+	}
+	return c, nil
+}
+
+// most is the number of parameters of which a step is simulated; more take in proportion, as every one is read and written
+// once.
+const most = 1 << 24
+
+// stream is the time of n elements in one kernel that reads and writes each once.
+func (p *parts) stream(name string, n int64, make func(n int64) *graph.Graph) (event.Time, error) {
+	if n == 0 {
+		return 0, nil
+	}
+	c, ok := p.known[name]
+	if !ok {
+		var err error
+		if c, err = p.simulate(make(most)); err != nil {
+			return 0, fmt.Errorf("%s: %w", name, err)
+		}
+		p.known[name] = c
+	}
+	return event.Time(float64(c.forward+c.backward) * (float64(n) / most)), nil
+}
+
+// step is the time of an optimizer step on n parameters.
+func (p *parts) step(n int64) (event.Time, error) {
+	return p.stream("optimizer", n, func(n int64) *graph.Graph { return model.Step(n, p.wide()) })
+}
+
+// accumulate is the time of a kernel that adds n gradients to those of other microbatches.
+func (p *parts) accumulate(n int64) (event.Time, error) {
+	return p.stream("accumulate", n, func(n int64) *graph.Graph {
+		g := &graph.Graph{Name: "accumulate", Unit: "step", Tokens: 1}
+		const cols = 1024
+		sum := func(name string, role graph.Role) graph.TensorID {
+			return g.AddTensor(name, p.wide(), role, -1, n/cols, cols)
+		}
+		g.AddOp(graph.Op{Name: "accumulate", Kind: graph.Elementwise, Fn: "add", Layer: -1, DType: p.wide(), Origin: "optimizer", Rows: n / cols, Cols: cols,
+			In: []graph.TensorID{sum("grad", graph.Input), sum("sum", graph.Input)}, Out: []graph.TensorID{sum("new", graph.Output)}})
+		return g
+	})
+}
+
+func (p *parts) wide() dtype.Type {
+	if p.plan.DType.Bits() >= 16 {
+		return p.plan.DType
+	}
+	return p.plan.Wide
+}

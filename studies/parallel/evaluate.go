@@ -1,0 +1,839 @@
+package parallel
+
+import (
+	"fmt"
+	"slices"
+
+	"maru/sim/event"
+	"maru/sim/fabric"
+	"maru/sim/pipeline"
+	"maru/sim/result"
+	"maru/studies/run"
+	"maru/workloads/model"
+	"maru/workloads/parallel/collective"
+	"maru/workloads/plan"
+	"maru/workloads/schedule"
+)
+
+// MemoryError says that a plan does not fit.
+type MemoryError struct {
+	Chip     string
+	Stage    int
+	Memory   result.PlanMemory
+	Plan     plan.Parallel
+	Capacity int64
+}
+
+func (e *MemoryError) Error() string {
+	gb := func(b int64) string { return fmt.Sprintf("%.1f GB", float64(b)/1e9) }
+	m := e.Memory
+	return fmt.Sprintf("out of memory: stage %d holds %s on each chip (weights %s, gradients %s, optimizer %s, activations %s, layer at work %s, key/value cache %s), a %s has %s; more of tp, pp or zero, recompute, or a smaller microbatch need less",
+		e.Stage, gb(m.Total), gb(m.Weights), gb(m.Grads), gb(m.Optimizer), gb(m.Activations), gb(m.Working), gb(m.KV), e.Chip, gb(e.Capacity))
+}
+
+// evaluation is the state of one run.
+type evaluation struct {
+	s     *Session
+	in    Input
+	p     plan.Plan
+	par   plan.Parallel
+	z     plan.Sizes
+	train bool
+	micro int
+
+	parts *parts
+	costs [model.Head + 1]*cost
+	lay   layout
+	net   *traffic // nil for one chip
+	node  *fabric.Net
+
+	layers []int64 // of each chunk
+	units  [][][]unit
+	state  []int64 // parameters of a chip, by stage
+	comm   []result.PlanComm
+}
+
+// unit is what a chunk's times are made of; the pipeline sees their sums.
+type unit struct {
+	forward, backward, again event.Time // computing: forward, backward, forward again
+	tensor, other            event.Time // communication that computing waits for, in both directions
+	pipeline.Chunk
+}
+
+const (
+	ofTensor = iota
+	ofPipeline
+	ofData
+	ofExpert
+	ofContext
+)
+
+// Run runs a plan.
+func (s *Session) Run(in Input) (*result.Parallel, error) {
+	e := &evaluation{s: s, in: in}
+	var err error
+	if e.p, e.par, e.z, err = s.resolve(in); err != nil {
+		return nil, err
+	}
+	e.train = e.z.Train
+	e.micro = int(e.z.Batch / (e.par.Data * e.par.Microbatch))
+	e.parts = s.parts(e.p, &e.par, e.train)
+	e.lay = newLayout(&e.par)
+	if e.z.Chips > 1 {
+		if e.node, err = s.net(int(e.z.Chips), in.Shape); err != nil {
+			return nil, err
+		}
+		e.net = &traffic{net: e.node, format: e.parts.wide().String()}
+	}
+	for _, kind := range []string{"tensor", "pipeline", "data", "expert", "context"} {
+		e.comm = append(e.comm, result.PlanComm{Kind: kind})
+	}
+	for _, part := range []model.Part{model.Embed, model.Attention, model.MLP, model.Glue, model.Head} {
+		if e.costs[part], err = e.parts.costOf(part); err != nil {
+			return nil, err
+		}
+	}
+	e.layers = e.par.LayersOf(e.z.Layers)
+	if err := e.times(); err != nil {
+		return nil, err
+	}
+	return e.simulate()
+}
+
+// layerParams is the number of parameters of a layer that a chip has.
+func (e *evaluation) layerParams() int64 {
+	return e.costs[model.Attention].weights + e.costs[model.MLP].weights + 2*e.costs[model.Glue].weights
+}
+
+// expertParams is how many of these are of experts, whose gradients fewer replicas share.
+func (e *evaluation) expertParams() int64 {
+	if d := e.s.model.Decoder; d.Experts > 0 {
+		n := int64(2)
+		if d.Gated {
+			n = 3
+		}
+		return n * d.Hidden * d.Inter / e.par.Tensor * (d.Experts / e.par.Expert)
+	}
+	return 0
+}
+
+// chunkParams is the number of parameters of a chunk that a chip has.
+func (e *evaluation) chunkParams(k int) int64 {
+	n := e.layers[k] * e.layerParams()
+	if k == 0 {
+		n += e.costs[model.Embed].weights
+	}
+	if k == len(e.layers)-1 {
+		n += e.costs[model.Head].weights
+		if k == 0 && e.s.model.Decoder.Tied {
+			n -= e.s.model.Decoder.Vocab * e.s.model.Decoder.Hidden / e.par.Tensor
+		}
+	}
+	return n
+}
+
+// each lists groups of chips: for every replica and stage those that f gives for it.
+func (e *evaluation) each(f func(d, s int) [][]int) (groups [][]int, of [][2]int) {
+	for d := range e.lay.d {
+		for s := range e.lay.p {
+			for _, g := range f(d, s) {
+				groups, of = append(groups, g), append(of, [2]int{d, s})
+			}
+		}
+	}
+	return groups, of
+}
+
+// within times a collective in groups of every replica and stage: replica x stage, the longest of each.
+func (e *evaluation) within(kind collective.Kind, bytes int64, f func(d, s int) [][]int) ([][]event.Time, error) {
+	out := make([][]event.Time, e.lay.d)
+	for d := range out {
+		out[d] = make([]event.Time, e.lay.p)
+	}
+	if e.net == nil || bytes == 0 {
+		return out, nil
+	}
+	groups, of := e.each(f)
+	times, err := e.net.groups(kind, bytes, groups)
+	if err != nil {
+		return nil, err
+	}
+	for i, t := range times {
+		d, s := of[i][0], of[i][1]
+		out[d][s] = max(out[d][s], t)
+	}
+	return out, nil
+}
+
+func (e *evaluation) tensorGroups(d, s int) (out [][]int) {
+	for c := range e.lay.c {
+		var g []int
+		for t := range e.lay.t {
+			g = append(g, e.lay.chip(t, c, d, s))
+		}
+		out = append(out, g)
+	}
+	return out
+}
+
+func (e *evaluation) contextGroups(d, s int) (out [][]int) {
+	for t := range e.lay.t {
+		var g []int
+		for c := range e.lay.c {
+			g = append(g, e.lay.chip(t, c, d, s))
+		}
+		out = append(out, g)
+	}
+	return out
+}
+
+// dataGroups are the chips that hold the same part of the model, one group for each tensor-parallel rank; share is how many
+// neighbouring replicas have different experts.
+func (e *evaluation) dataGroups(s, share int) (out [][]int) {
+	for t := range e.lay.t {
+		for x := range share {
+			var g []int
+			for d := x; d < e.lay.d; d += share {
+				for c := range e.lay.c {
+					g = append(g, e.lay.chip(t, c, d, s))
+				}
+			}
+			out = append(out, g)
+		}
+	}
+	return out
+}
+
+// longest is the time of a collective over replicas of one stage.
+func (e *evaluation) longest(kind collective.Kind, bytes int64, groups [][]int) (event.Time, error) {
+	if e.net == nil || bytes == 0 {
+		return 0, nil
+	}
+	times, err := e.net.groups(kind, bytes, groups)
+	if err != nil {
+		return 0, err
+	}
+	return slices.Max(times), nil
+}
+
+// beyond is what is left of communication beside computing.
+func beyond(comm, work event.Time) event.Time { return max(0, comm-work) }
+
+// times works out what each chunk of each stage of each replica takes.
+func (e *evaluation) times() error {
+	d, par := e.s.model.Decoder, &e.par
+	attn, mlp, glue := e.costs[model.Attention], e.costs[model.MLP], e.costs[model.Glue]
+	wide := int64(e.parts.wide().Bits() / 8)
+	tokens := e.p.Batch * e.p.Seq / par.Context
+	if e.p.Phase == plan.Decode {
+		tokens = e.p.Batch
+	}
+	act := tokens * d.Hidden * wide
+
+	// Tensor parallelism: a sum behind each block, or a gather ahead of it and a scattered sum behind it.
+	kinds := []collective.Kind{collective.AllReduce}
+	if par.Sequence {
+		kinds = []collective.Kind{collective.AllGather, collective.ReduceScatter}
+	}
+	var pair, gather [][]event.Time
+	for i, k := range kinds {
+		times, err := e.within(k, act, e.tensorGroups)
+		if err != nil {
+			return err
+		}
+		if i == 0 {
+			pair = times
+			continue
+		}
+		gather = pair
+		sum := make([][]event.Time, len(pair))
+		for r := range pair {
+			sum[r] = make([]event.Time, len(pair[r]))
+			for s := range pair[r] {
+				sum[r][s] = pair[r][s] + times[r][s]
+			}
+		}
+		pair = sum
+	}
+	var contextTime, contextBack [][]event.Time
+	var err error
+	keys := e.p.Batch * e.p.Seq * 2 * max(1, d.KeyHeads()/par.Tensor) * d.HeadWidth() * wide
+	if par.Context > 1 {
+		if contextTime, err = e.within(collective.AllGather, keys, e.contextGroups); err != nil {
+			return err
+		}
+		if contextBack, err = e.within(collective.ReduceScatter, keys, e.contextGroups); err != nil {
+			return err
+		}
+	}
+	var exchange [][]event.Time
+	if par.Expert > 1 {
+		groups := func(d0, s int) (out [][]int) {
+			if d0%int(par.Expert) != 0 {
+				return nil
+			}
+			for t := range e.lay.t {
+				for c := range e.lay.c {
+					var g []int
+					for x := range int(par.Expert) {
+						g = append(g, e.lay.chip(t, c, d0+x, s))
+					}
+					out = append(out, g)
+				}
+			}
+			return out
+		}
+		if exchange, err = e.within(collective.AllToAll, tokens*d.TopK*d.Hidden*wide, groups); err != nil {
+			return err
+		}
+		for r := range exchange {
+			exchange[r] = exchange[r-r%int(par.Expert)]
+		}
+	}
+	// Fully sharded weights are gathered for each pass of a layer, and gradients scattered behind each.
+	var shardGather, shardScatter event.Time
+	layerBytes := e.layerParams() * wide
+	if par.Zero == 3 {
+		if shardGather, err = e.longest(collective.AllGather, layerBytes, e.dataGroups(0, 1)); err != nil {
+			return err
+		}
+		if e.train {
+			if shardScatter, err = e.longest(collective.ReduceScatter, e.layerParams()*e.gradBytes(), e.dataGroups(0, 1)); err != nil {
+				return err
+			}
+		}
+	}
+	ahead, back, again, err := e.transfers(act)
+	if err != nil {
+		return err
+	}
+	accumulate := event.Time(0)
+	if par.Grads == "fp16" && e.micro > 1 && e.train {
+		if accumulate, err = e.parts.accumulate(e.layerParams()); err != nil {
+			return err
+		}
+	}
+	// A ring of context parallelism is Context/2 steps of attention.
+	ring := func(core event.Time) event.Time {
+		if par.Context > 2 {
+			return core * event.Time(par.Context-2) / 2
+		}
+		return 0
+	}
+	forward := attn.forward + ring(attn.core) + mlp.forward + 2*glue.forward
+	backward := attn.backward + ring(attn.coreBack) + mlp.backward + 2*glue.backward + accumulate
+	var recompute event.Time
+	switch {
+	case !e.train || par.Recompute == "none":
+	case par.Recompute == "full":
+		recompute = forward
+	case par.Attention == "standard":
+		recompute = attn.core + ring(attn.core)
+	}
+	hides := par.Hides("tp") && par.Sequence
+	stages, chunks := e.lay.p, int(par.Interleave)
+	e.units = make([][][]unit, e.lay.d)
+	for r := range e.units {
+		e.units[r] = make([][]unit, stages)
+		for s := range stages {
+			t := pair[r][s]
+			// A product that is cut into as many pieces as there are chips hides all pieces but one.
+			part := func(work event.Time) event.Time {
+				if hides {
+					return max(t/event.Time(par.Tensor), beyond(t, work))
+				}
+				return t
+			}
+			tf, tb := part(attn.forward)+part(mlp.forward), part(attn.backward)+part(mlp.backward)
+			if par.Sequence {
+				tb += beyond(gather[r][s], attn.backward/2) + beyond(gather[r][s], mlp.backward/2) // inputs again, for gradients of weights
+			}
+			var of, ob event.Time
+			if contextTime != nil {
+				of += beyond(contextTime[r][s], attn.core+ring(attn.core))
+				ob += beyond(contextTime[r][s]+contextBack[r][s], attn.coreBack+ring(attn.coreBack))
+			}
+			if exchange != nil {
+				of += 2 * exchange[r][s]
+				ob += 2 * exchange[r][s]
+			}
+			data := func(comm, work event.Time) event.Time {
+				if par.Hides("dp") || par.Zero == 3 {
+					return beyond(comm, work)
+				}
+				return comm
+			}
+			zf, zb := data(shardGather, forward+tf), data(shardGather+shardScatter, backward+recompute+tb)
+			for c := range chunks {
+				k := c*stages + s
+				n := event.Time(e.layers[k])
+				u := unit{forward: n * forward, backward: n * backward, again: n * recompute}
+				ftensor, btensor := n*tf, n*tb
+				if par.Recompute == "full" && e.train {
+					btensor += n * tf
+				}
+				other, bother := n*(of+zf), n*(ob+zb)
+				if n > 0 {
+					other, bother = other+shardGather, bother+shardScatter // the first gather and the last scatter have nothing beside them
+				}
+				if k == 0 {
+					u.forward += e.costs[model.Embed].forward
+					u.backward += e.costs[model.Embed].backward
+					ftensor += t
+				}
+				if k == len(e.layers)-1 {
+					u.forward += e.costs[model.Head].forward
+					u.backward += e.costs[model.Head].backward
+					if e.train {
+						btensor += t
+					}
+				}
+				u.Forward = u.forward + ftensor + other
+				if e.train {
+					u.Backward = u.backward + u.again + btensor + bother
+					if par.Schedule == "zero-bubble" { // half of the products of a backward pass are those for weights
+						u.Weight = u.backward / 2
+						u.Backward -= u.Weight
+					}
+				} else {
+					u.backward, btensor, bother = 0, 0, 0
+				}
+				u.tensor, u.other = ftensor+btensor, other+bother
+				u.Ahead, u.Back, u.Layers = ahead[r][s]+again, back[r][s]+again, max(1, e.layers[k])
+				e.units[r][s] = append(e.units[r][s], u)
+			}
+		}
+	}
+	e.count(ofTensor, e.tensorBytes(act), pair[0][0]*event.Time(e.tensorCount()), 0)
+	return e.sums()
+}
+
+func (e *evaluation) gradBytes() int64 {
+	if e.par.Grads == "fp32" {
+		return 4
+	}
+	return 2
+}
+
+// tensorCount is how many sums of tensor parallelism, or pairs of gather and scatter, an iteration of the busiest stage has.
+func (e *evaluation) tensorCount() int64 {
+	if e.par.Tensor == 1 {
+		return 0
+	}
+	per := int64(2)
+	if e.train {
+		per = 4
+		if e.par.Recompute == "full" {
+			per = 6
+		}
+	}
+	return per * slices.Max(e.layers) * e.par.Interleave * int64(e.micro)
+}
+
+// tensorBytes is what a chip sends for these: 2 (t-1)/t of the activations for each.
+func (e *evaluation) tensorBytes(act int64) int64 {
+	return e.tensorCount() * 2 * act / e.par.Tensor * (e.par.Tensor - 1)
+}
+
+func (e *evaluation) count(kind int, bytes int64, time, exposed event.Time) {
+	c := &e.comm[kind]
+	c.Bytes += bytes
+	c.TimeUS += micros(time)
+	c.ExposedUS += micros(exposed)
+}
+
+func micros(t event.Time) float64 { return float64(t) / 1e6 }
+
+// transfers times what goes from stage to stage: replica x stage, to the next and to the one before, and the gather behind
+// it of what came in shares.
+func (e *evaluation) transfers(act int64) (ahead, back [][]event.Time, again event.Time, err error) {
+	blank := func() [][]event.Time {
+		out := make([][]event.Time, e.lay.d)
+		for d := range out {
+			out[d] = make([]event.Time, e.lay.p)
+		}
+		return out
+	}
+	ahead, back = blank(), blank()
+	if e.lay.p == 1 {
+		return ahead, back, 0, nil
+	}
+	bytes := act
+	if e.par.Tensor > 1 && (!e.par.Whole || e.par.Sequence) {
+		bytes = act / e.par.Tensor
+		if !e.par.Sequence {
+			var times [][]event.Time
+			if times, err = e.within(collective.AllGather, act, e.tensorGroups); err != nil {
+				return nil, nil, 0, err
+			}
+			again = times[0][0]
+		}
+	}
+	round := e.par.Interleave > 1
+	for _, way := range []struct {
+		times [][]event.Time
+		step  int
+	}{{ahead, 1}, {back, -1}} {
+		var bundles [][][2]int
+		var of [][2]int
+		for d := range e.lay.d {
+			for s := range e.lay.p {
+				to := s + way.step
+				if !round && (to < 0 || to == e.lay.p) {
+					continue
+				}
+				to = (to + e.lay.p) % e.lay.p
+				var pairs [][2]int
+				for c := range e.lay.c {
+					for t := range e.lay.t {
+						pairs = append(pairs, [2]int{e.lay.chip(t, c, d, s), e.lay.chip(t, c, d, to)})
+					}
+				}
+				bundles, of = append(bundles, pairs), append(of, [2]int{d, s})
+			}
+		}
+		times, err := e.net.bundles(bytes, bundles)
+		if err != nil {
+			return nil, nil, 0, err
+		}
+		for i, t := range times {
+			way.times[of[i][0]][of[i][1]] = t
+		}
+	}
+	n := int64(e.micro) * e.par.Interleave
+	if e.train {
+		n *= 2
+	}
+	if e.lay.p == 2 && !round {
+		n /= 2
+	}
+	e.count(ofPipeline, n*bytes, event.Time(n)*(slices.Max(ahead[0])+again), 0)
+	return ahead, back, again, nil
+}
+
+// sums times the sums of gradients over replicas.
+func (e *evaluation) sums() error {
+	replicas := e.par.Data * e.par.Context
+	e.state = make([]int64, e.lay.p)
+	for k := range e.layers {
+		e.state[k%e.lay.p] += e.chunkParams(k)
+	}
+	if !e.train || replicas == 1 || e.par.Zero == 3 {
+		return nil
+	}
+	kind := collective.AllReduce
+	if e.par.Zero > 0 {
+		kind = collective.ReduceScatter
+	}
+	var most event.Time
+	for s := range e.lay.p {
+		var all event.Time
+		for c := range int(e.par.Interleave) {
+			k := c*e.lay.p + s
+			n := e.chunkParams(k)
+			experts := e.layers[k] * e.expertParams()
+			t, err := e.longest(kind, (n-experts)*e.gradBytes(), e.dataGroups(s, 1))
+			if err != nil {
+				return err
+			}
+			if experts > 0 && replicas > e.par.Expert {
+				x, err := e.longest(kind, experts*e.gradBytes(), e.dataGroups(s, int(e.par.Expert)))
+				if err != nil {
+					return err
+				}
+				t += x
+			}
+			for r := range e.units {
+				e.units[r][s][c].Reduce = t
+			}
+			all += t
+		}
+		most = max(most, all)
+	}
+	factor := int64(2)
+	if e.par.Zero > 0 {
+		factor = 1
+	}
+	e.count(ofData, factor*slices.Max(e.state)*e.gradBytes()/replicas*(replicas-1), most, 0)
+	return nil
+}
+
+// order is the pipeline's schedule.
+func (e *evaluation) order(micro int) ([][]schedule.Item, error) {
+	if !e.train {
+		return schedule.Passes(e.lay.p, micro), nil
+	}
+	return schedule.Order(e.par.Schedule, e.lay.p, micro, int(e.par.Interleave))
+}
+
+// mostSpans is how many spans a result keeps.
+const mostSpans = 20000
+
+// pipeline simulates a number of microbatches.
+func (e *evaluation) pipeline(micro int) (*pipeline.Outcome, error) {
+	order, err := e.order(micro)
+	if err != nil {
+		return nil, err
+	}
+	p := &pipeline.Program{Order: order, Blocking: !e.par.Hides("pp"), Overlap: e.par.Hides("dp"), Spans: mostSpans}
+	for _, replica := range e.units {
+		var stages [][]pipeline.Chunk
+		for _, s := range replica {
+			var list []pipeline.Chunk
+			for _, u := range s {
+				list = append(list, u.Chunk)
+			}
+			stages = append(stages, list)
+		}
+		p.Replicas = append(p.Replicas, stages)
+	}
+	return pipeline.Simulate(p, !e.in.Unfolded)
+}
+
+// simulate runs the pipeline and makes the result.
+func (e *evaluation) simulate() (*result.Parallel, error) {
+	out, err := e.pipeline(e.micro)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.fits(out); err != nil {
+		return nil, err
+	}
+	passes, over := out.Passes, out.Reduced
+	if e.par.Schedule == "2bw" && e.train {
+		// Without a flush, an iteration is what one more of them adds.
+		two, err := e.pipeline(2 * e.micro)
+		if err != nil {
+			return nil, err
+		}
+		passes = two.Passes - out.Passes
+		over = passes + beyond(out.Reduced-out.Passes, passes)
+	}
+	var step, gather event.Time
+	if e.train {
+		replicas := e.par.Data * e.par.Context
+		n := slices.Max(e.state)
+		if e.par.Zero > 0 {
+			n = (n + replicas - 1) / replicas
+		}
+		if step, err = e.parts.step(n); err != nil {
+			return nil, err
+		}
+		if (e.par.Zero == 1 || e.par.Zero == 2) && replicas > 1 {
+			bytes := slices.Max(e.state) * 2
+			if gather, err = e.longest(collective.AllGather, bytes, e.dataGroups(slices.Index(e.state, slices.Max(e.state)), 1)); err != nil {
+				return nil, err
+			}
+			e.count(ofData, bytes/replicas*(replicas-1), gather, 0)
+			if e.par.Hides("dp") {
+				gather /= event.Time(slices.Max(e.layers) * e.par.Interleave) // all but the first layer's is beside the next forward pass
+			}
+		}
+	}
+	return e.result(out, passes, over, step, gather)
+}
+
+// fits returns an error if a stage needs more memory than a chip has.
+func (e *evaluation) fits(out *pipeline.Outcome) error {
+	for s := range e.lay.p {
+		m := e.memory(s, &out.Stages[s])
+		if m.Capacity > 0 && m.Total > m.Capacity {
+			return &MemoryError{Chip: e.s.chip.Name, Stage: s, Memory: m, Plan: e.par, Capacity: m.Capacity}
+		}
+	}
+	return nil
+}
+
+// memory is what a chip of a stage holds at most.
+func (e *evaluation) memory(s int, st *pipeline.Stage) result.PlanMemory {
+	d := e.s.model.Decoder
+	var m result.PlanMemory
+	if e.s.chip.HasDRAM() {
+		m.Capacity = int64(e.s.chip.Memory.DRAM.Capacity.Value)
+	}
+	n := e.state[s]
+	if !e.train {
+		m.Weights = n * int64(e.p.DType.Bits()) / 8
+		var layers int64
+		for c := range int(e.par.Interleave) {
+			layers += e.layers[c*e.lay.p+s]
+		}
+		m.KV = e.z.Batch / e.par.Data * e.p.Seq / e.par.Context * 2 * max(1, d.KeyHeads()/e.par.Tensor) * d.HeadWidth() * layers * int64(e.p.KVDType.Bits()) / 8
+		tokens := e.p.Batch * e.p.Seq / e.par.Context
+		if e.p.Phase == plan.Decode {
+			tokens = e.p.Batch
+		}
+		m.Working = tokens * (4*d.Hidden + 3*d.Inter/e.par.Tensor) * 2
+	} else {
+		m.Weights, m.Grads, m.Optimizer = StateBytes(n, e.par.Zero, e.par.Data*e.par.Context, e.gradBytes())
+		if e.par.Zero == 3 {
+			m.Working += 2 * 2 * e.layerParams() // a layer's weights and the next's
+		}
+		if e.par.Schedule == "2bw" {
+			m.Weights *= 2
+		}
+		full, kept := ActivationBytes(d, e.p.Batch, e.p.Seq, &e.par, e.parts.dropout)
+		for c, flight := range st.Stash {
+			m.Activations += int64(flight) * e.layers[c*e.lay.p+s] * kept
+		}
+		if kept < full {
+			m.Working += full
+		}
+		if s == e.lay.p-1 { // logits in 16 bits, their gradients and probabilities in 32
+			m.Working += e.p.Batch * e.p.Seq / e.par.Context * (d.Vocab / e.par.Tensor) * 6
+		}
+	}
+	m.Total = m.Weights + m.Grads + m.Optimizer + m.Activations + m.Working + m.KV
+	return m
+}
+
+// flops is what an iteration computes: nothing twice, and with what is computed again. For GPT it is F of Narayanan et al.,
+// arXiv 2104.04473, section 5.1: 72 B s l h^2 (1 + s/(6h) + V/(12 l h)), and with all layers computed again 96 B s l h^2
+// (1 + s/(6h) + V/(16 l h)).
+func (e *evaluation) flops() (useful, done float64) {
+	d := e.s.model.Decoder
+	tokens := float64(e.z.Batch) * float64(e.p.Seq)
+	keys := float64(e.p.Seq)
+	if e.p.Phase == plan.Decode {
+		tokens, keys = float64(e.z.Batch), float64(e.p.Seq+1)
+	}
+	q, kv := float64(d.Heads*d.HeadWidth()), float64(d.KeyHeads()*d.HeadWidth())
+	ffn := float64(2 * d.Inter)
+	if d.Gated {
+		ffn = float64(3 * d.Inter)
+	}
+	if d.Experts > 0 {
+		ffn *= float64(d.TopK + d.SharedExperts)
+	}
+	core := 4 * keys * q
+	layer := float64(2*float64(d.Hidden)*(float64(2*q)+float64(2*kv)+ffn)) + core
+	layers := tokens * float64(d.Layers) * layer
+	head := 2 * float64(d.Hidden) * float64(d.Vocab) * tokens
+	if e.p.Phase == plan.Prefill {
+		head /= float64(e.p.Seq)
+	}
+	useful = layers + head
+	if !e.train {
+		return useful, useful
+	}
+	useful *= 3
+	done = useful
+	switch {
+	case e.par.Recompute == "full":
+		done += layers
+	case e.par.Recompute == "selective" && e.par.Attention == "standard":
+		done += tokens * float64(d.Layers) * core
+	}
+	return useful, done
+}
+
+// result puts the outcome together.
+func (e *evaluation) result(out *pipeline.Outcome, passes, over, step, gather event.Time) (*result.Parallel, error) {
+	s, par := e.s, &e.par
+	total := max(passes, over) + step + gather
+	r := &result.Parallel{
+		Version: result.Version, Kind: "parallel", Program: "maru " + run.Version, Hash: s.hash(e.p, par, e.z),
+		System: s.sys.Name, SystemTitle: s.sys.Title, Chip: s.chip.Name, Chips: int(e.z.Chips), Shape: "1",
+		Model: s.model.Name, Params: s.model.Params(), Phase: e.p.Phase.String(), DType: e.p.DType.String(), Batch: e.z.Batch, Seq: e.p.Seq,
+		LatencyPS: int64(total), LatencyUS: micros(total), IterationS: float64(total) / 1e12,
+		Plan: result.Plan{TP: par.Tensor, PP: par.Pipeline, DP: par.Data, CP: par.Context, EP: par.Expert, Microbatch: par.Microbatch,
+			Microbatches: int64(e.micro), Schedule: par.Schedule, Interleave: par.Interleave, Zero: par.Zero, Recompute: par.Recompute,
+			Sequence: par.Sequence, Scatter: par.Tensor > 1 && !par.Whole, Order: par.Order, Attention: par.Attention, Fused: !par.Unfused,
+			Grads: par.Grads, Overlap: slices.Clone(par.Overlap)},
+		Events: int64(out.Events), Cut: out.Cut,
+	}
+	if e.node != nil {
+		r.Shape = e.node.Slice.String()
+	}
+	seconds := float64(total) / 1e12
+	tokens := float64(e.z.Batch)
+	if e.p.Phase != plan.Decode {
+		tokens *= float64(e.p.Seq)
+	}
+	r.TokensPerS = tokens / seconds
+	r.ModelFlops, r.HardwareFlops = e.flops()
+	rate := 1 / (seconds * float64(e.z.Chips) * 1e12)
+	r.ModelTflops, r.HardwareTflops = r.ModelFlops*rate, r.HardwareFlops*rate
+	r.Tflops = r.HardwareTflops
+	r.AggregatePflops = r.HardwareTflops * float64(e.z.Chips) / 1e3
+	if peak := float64(s.chip.PeakAtSpec(e.p.DType)) / 1e12; peak > 0 {
+		r.MFU, r.HFU = r.ModelTflops/peak, r.HardwareTflops/peak
+	}
+	e.account(r, out, passes, over, step, gather)
+	e.spans(r, out, max(passes, over), step)
+	for _, f := range append(s.sys.Figures(), s.chip.Figures()...) {
+		r.Figures++
+		if f.Estimate {
+			r.Estimated++
+		}
+	}
+	if d := s.model.Decoder; e.p.Seq > d.MaxPositions {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("a sequence of %d tokens is longer than the model's %d", e.p.Seq, d.MaxPositions))
+	}
+	return r, r.Validate()
+}
+
+// account shares the iteration among what the stages did, on average.
+func (e *evaluation) account(r *result.Parallel, out *pipeline.Outcome, passes, over, step, gather event.Time) {
+	var forward, backward, again, tensor, other, send, busy event.Time
+	n, micro := event.Time(e.lay.p), event.Time(e.micro)
+	kinds := map[string]bool{}
+	for s := range e.lay.p {
+		st := &out.Stages[s]
+		var work event.Time
+		ps := result.PlanStage{Params: e.state[s], Flight: st.Flight, Memory: e.memory(s, st)}
+		kind := ""
+		for c, u := range e.units[0][s] {
+			forward += u.forward * micro
+			backward += u.backward * micro
+			again += u.again * micro
+			tensor += u.tensor * micro
+			other += u.other * micro
+			work += (u.Forward + u.Backward + u.Weight) * micro
+			ps.Layers += e.layers[c*e.lay.p+s]
+			ps.ForwardUS += micros(u.Forward)
+			ps.BackwardUS += micros(u.Backward + u.Weight)
+			kind += fmt.Sprint(u)
+		}
+		kinds[kind] = true
+		busy += work
+		send += st.Send
+		ps.BusyUS, ps.IdleUS = micros(work), micros(passes-work-st.Send)
+		r.Stages = append(r.Stages, ps)
+	}
+	if busy > 0 {
+		r.Bubble = float64(passes*n-busy-send) / float64(busy)
+	}
+	parts := []struct {
+		name string
+		t    event.Time
+	}{{"forward", forward / n}, {"backward", backward / n}, {"recompute", again / n}, {"tensor parallel", tensor / n}, {"experts, context, shards", other / n},
+		{"transfer", send / n}, {"bubble", 0}, {"data parallel", beyond(over, passes) + gather}, {"optimizer", step}}
+	rest := event.Time(r.LatencyPS)
+	for _, p := range parts {
+		rest -= p.t
+	}
+	parts[6].t = rest
+	for _, p := range parts {
+		r.Parts = append(r.Parts, result.PlanPart{Name: p.name, TimePS: int64(p.t), TimeUS: micros(p.t), Share: float64(p.t) / float64(r.LatencyPS)})
+	}
+	e.comm[ofTensor].ExposedUS = micros(tensor / n)
+	e.comm[ofPipeline].ExposedUS = micros(send / n)
+	e.comm[ofData].ExposedUS = micros(beyond(over, passes) + gather)
+	r.Comm = e.comm
+	f := &r.Fold
+	f.Ranks, f.Replicas, f.Classes, f.Parts, f.StageKinds = int(e.z.Chips), e.lay.d, out.Classes, len(e.parts.known), len(kinds)
+	f.Text = fmt.Sprintf("%d ranks: %d replicas in %d classes, %d tensor- and context-parallel ranks as one, %d kinds of stage from %d simulated parts",
+		f.Ranks, f.Replicas, f.Classes, e.lay.t*e.lay.c, f.StageKinds, f.Parts)
+}
+
+func (e *evaluation) spans(r *result.Parallel, out *pipeline.Outcome, end, step event.Time) {
+	for _, s := range out.Spans {
+		r.Spans = append(r.Spans, result.PlanSpan{Stage: s.Stage, Chunk: s.Chunk, Micro: s.Micro, Kind: s.Kind, StartPS: int64(s.Start), EndPS: int64(s.End)})
+	}
+	if step > 0 && e.par.Schedule != "2bw" {
+		for s := range e.lay.p {
+			r.Spans = append(r.Spans, result.PlanSpan{Stage: s, Kind: "optimizer", StartPS: int64(end), EndPS: int64(end + step)})
+		}
+	}
+}

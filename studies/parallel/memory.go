@@ -1,0 +1,72 @@
+package parallel
+
+import (
+	"maru/workloads/model"
+	"maru/workloads/plan"
+)
+
+// StateBytes is what a chip keeps of n parameters in mixed-precision training with Adam, in bytes: weights and gradients in
+// 16 bits (gradients in 32 bits if grad is 4) and 12 bytes of the optimizer, divided among replicas as the ZeRO stage says
+// (Rajbhandari et al., arXiv 1910.02054, section 5: 16, 4 + 12/N, 2 + 14/N, 16/N bytes for each parameter).
+func StateBytes(n, zero, replicas, grad int64) (weights, grads, optimizer int64) {
+	weights, grads, optimizer = 2*n, grad*n, 12*n
+	share := func(b int64) int64 { return (b + replicas - 1) / replicas }
+	if zero >= 1 {
+		optimizer = share(optimizer)
+	}
+	if zero >= 2 {
+		grads = share(grads)
+	}
+	if zero >= 3 {
+		weights = share(weights)
+	}
+	return weights, grads, optimizer
+}
+
+// ActivationBytes is what the forward pass of one layer keeps for the backward pass on a chip, in bytes, for a microbatch
+// of b sequences of s positions (Korthikanti et al., arXiv 2205.05198, section 4, equations 1 to 6, with the widths of the
+// model in place of 4h): inputs of all products, norms and nonlinearities in 16 bits, masks of dropout in 8. full is what
+// is there while the layer is at work, kept what stays.
+func ActivationBytes(d *model.Decoder, b, s int64, p *plan.Parallel, dropout bool) (full, kept int64) {
+	t, c := p.Tensor, p.Context
+	tokens := b * s / c
+	h := d.Hidden
+	q, kv := d.Heads*d.HeadWidth()/t, max(1, d.KeyHeads()/t)*d.HeadWidth()
+	rest := int64(1) // share of what tensor parallelism alone does not divide
+	if p.Sequence {
+		rest = t
+	}
+	mask := int64(0)
+	if dropout {
+		mask = 1
+	}
+	// Inputs of the two norms, of the products that follow them, masks behind both blocks.
+	outer := tokens * h * (2 + 2 + 2 + 2 + 2*mask) / rest
+	inner := tokens * (2*q + 4*kv + 2*q) // queries, keys and values, input of the output projection
+	width := d.Inter / t
+	rows := tokens
+	if d.Experts > 0 {
+		rows = tokens * d.TopK
+	}
+	if d.Gated {
+		inner += rows * width * 6
+	} else {
+		inner += rows * width * 4
+	}
+	scores := int64(0)
+	if p.Attention == "standard" {
+		scores = b * (d.Heads / t) * (s / c) * s * (2 + mask*3)
+	} else {
+		inner += tokens * d.Heads / t * 4 // logarithms of the rows' sums
+	}
+	full = outer + inner + scores
+	switch p.Recompute {
+	case "full":
+		kept = tokens * h * 2 / rest
+	case "selective":
+		kept = outer + inner
+	default:
+		kept = full
+	}
+	return full, kept
+}

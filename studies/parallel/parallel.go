@@ -1,0 +1,211 @@
+// Package parallel runs a model on the chips of a system: in training or in inference, spread by a plan. A chip's share of
+// a layer is compiled and replayed on the chip, communication is timed on the links, and the stages of the pipeline are
+// simulated with both on one clock.
+//
+// Modelled: tensor, sequence, pipeline, data, expert and context parallelism, ZeRO, recomputation, accumulation of
+// gradients, overlap of communication with computing, the optimizer's step, memory. Not modelled: variance between chips,
+// input pipelines, checkpoints, memory that an allocator loses, cores that communication takes from computing. Floor 4.
+package parallel
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+
+	"maru/arch"
+	"maru/arch/dtype"
+	"maru/arch/system"
+	"maru/internal/config"
+	"maru/sim/fabric"
+	"maru/sim/result"
+	"maru/studies/run"
+	"maru/workloads/model"
+	"maru/workloads/plan"
+)
+
+// Input says what to run.
+type Input struct {
+	System   string   // name or file
+	Sets     []string // "PATH=VALUE" changes to the system
+	ChipSets []string // and to its chips
+	Chips    int      // 0: as many as the plan's degrees multiply to, or all
+	Shape    []int    // of a torus or mesh; empty for the system's choice
+	Model    string   // name or file
+	Phase    string   // default train
+	Batch    int64    // sequences of all replicas; default one microbatch for each
+	Seq      int64    // default 2048
+	DType    string   // default: the chip's preferred format
+	Unfolded bool     // simulate every replica
+	Plan     plan.Parallel
+}
+
+// Session holds what runs of different plans have in common. It is not safe for concurrent use.
+type Session struct {
+	sys     *system.System
+	sysDoc  *config.Doc
+	chip    *arch.Chip
+	chipDoc *config.Doc
+	model   *model.Model
+	in      Input
+	nets    map[int]*fabric.Net
+	known   map[string]map[string]*cost // of parts, by what besides decides them
+}
+
+// New loads system, chip and model. The error is the user's to mend.
+func New(in Input) (*Session, error) {
+	s := &Session{in: in, nets: map[int]*fabric.Net{}, known: map[string]map[string]*cost{}}
+	var err error
+	if s.sys, s.sysDoc, err = system.Load(in.System, in.Sets); err != nil {
+		return nil, err
+	}
+	if s.chip, s.chipDoc, err = arch.Load(s.sys.Chip, in.ChipSets); err != nil {
+		return nil, err
+	}
+	if s.model, err = model.Load(in.Model); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// WithModel returns a session on the same system for a model that is described already.
+func (s *Session) WithModel(m *model.Model) *Session {
+	c := *s
+	c.model, c.known = m, map[string]map[string]*cost{}
+	return &c
+}
+
+// Run runs the input's plan.
+func Run(in Input) (*result.Parallel, error) {
+	s, err := New(in)
+	if err != nil {
+		return nil, err
+	}
+	return s.Run(in)
+}
+
+func (s *Session) net(chips int, shape []int) (*fabric.Net, error) {
+	if net, ok := s.nets[chips]; ok {
+		return net, nil
+	}
+	slice, err := s.sys.Slice(chips, shape)
+	if err != nil {
+		return nil, err
+	}
+	s.nets[chips] = fabric.New(slice)
+	return s.nets[chips], nil
+}
+
+// resolve turns the input into a plan for one chip and one for all.
+func (s *Session) resolve(in Input) (plan.Plan, plan.Parallel, plan.Sizes, error) {
+	par := in.Plan
+	p := plan.Plan{Phase: plan.Train, Seq: in.Seq, Fuse: true, Profile: s.chip.Profile, Cache: "cold", Launch: "graph", Data: "random", DType: s.chip.Preferred}
+	fail := func(err error) (plan.Plan, plan.Parallel, plan.Sizes, error) { return p, par, plan.Sizes{}, err }
+	d := s.model.Decoder
+	if d == nil {
+		return fail(fmt.Errorf("%s: only decoders are spread over chips", s.model.Name))
+	}
+	var err error
+	if in.Phase != "" {
+		if p.Phase, err = plan.ParsePhase(in.Phase); err != nil {
+			return fail(err)
+		}
+	}
+	if in.DType != "" {
+		if p.DType, err = dtype.Parse(in.DType); err != nil {
+			return fail(err)
+		}
+	}
+	p.Wide = run.Wide(s.chip, p.DType)
+	p.KVDType = p.Wide
+	if p.DType.Bits() >= 16 {
+		p.KVDType = p.DType
+	}
+	if p.Seq == 0 {
+		p.Seq = min(2048, d.MaxPositions)
+	}
+	train := p.Phase == plan.Train
+	chips := int64(in.Chips)
+	if product := max(1, par.Tensor) * max(1, par.Pipeline) * max(1, par.Context) * par.Data; chips == 0 && product > 0 {
+		chips = product
+	} else if chips == 0 {
+		chips = s.sys.Chips()
+		for _, k := range in.Shape {
+			if chips == s.sys.Chips() {
+				chips = 1
+			}
+			chips *= int64(k)
+		}
+	}
+	batch := in.Batch
+	if batch == 0 {
+		batch = max(1, par.Data) * max(1, par.Microbatch)
+	}
+	z := plan.Sizes{Model: s.model.Name, Chips: chips, Layers: int64(d.Layers), Heads: d.Heads, KVHeads: d.KVHeads, Inter: d.Inter, Experts: d.Experts,
+		TopK: d.TopK, Batch: batch, Seq: p.Seq, Train: train}
+	if z.KVHeads == 0 {
+		z.KVHeads = d.Heads
+	}
+	set := func(word *string, framework, other string) {
+		if *word == "" {
+			*word = other
+			if s.sys.Training != nil {
+				*word = framework
+			}
+		}
+	}
+	t := s.sys.Training
+	if t == nil {
+		t = &system.Training{}
+	}
+	set(&par.Attention, t.Attention, "flash")
+	set(&par.Grads, t.Grads, "fp16")
+	if len(par.Overlap) == 0 {
+		par.Overlap = []string{"none"}
+		if s.sys.Training != nil {
+			par.Overlap = t.Overlap
+		}
+	}
+	if !train {
+		par.Attention, par.Recompute, par.Interleave, par.Schedule = "flash", "none", 1, ""
+	}
+	if err := par.Resolve(z); err != nil {
+		return fail(err)
+	}
+	if !train && batch%par.Data == 0 && in.Plan.Microbatch == 0 {
+		// As many microbatches as there are stages, if the batch is large enough.
+		each := batch / par.Data
+		par.Microbatch = each
+		if each%par.Pipeline == 0 {
+			par.Microbatch = each / par.Pipeline
+		}
+	}
+	if batch%(par.Data*par.Microbatch) != 0 {
+		return fail(fmt.Errorf("a batch of %d cannot be divided by dp %d x microbatch %d; allowed: a multiple of %d", batch, par.Data, par.Microbatch, par.Data*par.Microbatch))
+	}
+	p.Batch = par.Microbatch
+	if p.Phase == plan.Forward {
+		p.Phase = plan.Prefill
+	}
+	return p, par, z, nil
+}
+
+// parts returns what the shares of a model's layers take on one chip.
+func (s *Session) parts(p plan.Plan, par *plan.Parallel, train bool) *parts {
+	dropout := train && s.sys.Training != nil && s.sys.Training.Dropout && s.model.Decoder.Positions == "learned"
+	split := model.Split{Tensor: par.Tensor, Context: par.Context, Expert: par.Expert, Sequence: par.Sequence}
+	p.Fuse = !par.Unfused
+	key := fmt.Sprintf("%+v %+v %v %v %v", p, split, par.Attention, par.Unfused, dropout)
+	if s.known[key] == nil {
+		s.known[key] = map[string]*cost{}
+	}
+	return &parts{chip: s.chip, model: s.model, plan: p, split: split, par: par, dropout: dropout, known: s.known[key]}
+}
+
+// hash names the input.
+func (s *Session) hash(p plan.Plan, par *plan.Parallel, z plan.Sizes) string {
+	h := sha256.New()
+	h.Write(s.sysDoc.YAML())
+	h.Write(s.chipDoc.YAML())
+	fmt.Fprintf(h, "%+v\n%+v\n%+v\n%+v\n", *s.model.Decoder, p, *par, z)
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
