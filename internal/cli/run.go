@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"errors"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,6 +12,7 @@ func runVerb(e *env) *cobra.Command {
 	var in inputFlags
 	var out outputFlags
 	var many systemFlags
+	var spread planFlags
 	cmd := &cobra.Command{
 		Use:   "run (--chip | --system) NAME|FILE (--model NAME|FILE | --op SPEC) [FLAGS]",
 		Short: "Run a model or an operator on a chip",
@@ -26,11 +26,16 @@ alltoall, broadcast, send) it runs that on the links of many chips, by the
 algorithm that their library would choose. Several at once are joined by +, and
 ranks=0-3 says which chips take part.
 
+With --system and a model it spreads the model over the chips by a plan (--tp,
+--pp, --dp and others, or --plan) and runs an iteration of training, or with
+--phase a step of inference.
+
 Equal input gives equal results, byte for byte, on every machine.`,
 		Example: `  maru run --chip h100-sxm --model llama-3.1-8b --phase prefill --seq 2048 --out out
   maru run --chip h100-sxm --model llama-3.1-8b --phase decode --batch 16 --seq 4096 --json
   maru run --chip h100-sxm --op gemm:m=8192,n=8192,k=8192 --dtype fp8
   maru run --system dgx-h100 --op allreduce:bytes=512MiB --chips 8
+  maru run --system selene --model gpt-145.6b --batch 2304 --tp 8 --pp 8 --dp 24 --recompute full
   maru run --chip my-chip.yaml --set memory.dram.bandwidth="4 TB/s" --model llama-3.1-8b`,
 		Args: arguments(),
 		RunE: func(*cobra.Command, []string) error {
@@ -38,7 +43,7 @@ Equal input gives equal results, byte for byte, on every machine.`,
 				return e.collective(&many, &in, &out)
 			}
 			if many.name != "" {
-				return errors.New("--system runs collectives (\"maru list ops\" prints their names); leave it out, or name one with --op")
+				return e.parallel(&spread, &many, &in, &out)
 			}
 			start := time.Now()
 			c, err := e.compiled(&in, nil, nil)
@@ -51,6 +56,7 @@ Equal input gives equal results, byte for byte, on every machine.`,
 	}
 	in.add(cmd)
 	many.add(cmd)
+	spread.add(cmd)
 	out.add(cmd)
 	return cmd
 }

@@ -117,7 +117,7 @@ func (p *parts) step(n int64) (event.Time, error) {
 // accumulate is the time of a kernel that adds n gradients to those of other microbatches.
 func (p *parts) accumulate(n int64) (event.Time, error) {
 	return p.stream("accumulate", n, func(n int64) *graph.Graph {
-		g := &graph.Graph{Name: "accumulate", Unit: "step", Tokens: 1}
+		g := &graph.Graph{Name: "accumulate", Unit: "op", Tokens: 1}
 		const cols = 1024
 		sum := func(name string, role graph.Role) graph.TensorID {
 			return g.AddTensor(name, p.wide(), role, -1, n/cols, cols)

@@ -1,6 +1,7 @@
 package parallel
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -68,8 +69,24 @@ const (
 	ofContext
 )
 
-// Run runs a plan.
+// Run runs a plan. If the plan does not say what the backward pass computes again, it is as little as fits.
 func (s *Session) Run(in Input) (*result.Parallel, error) {
+	if in.Plan.Recompute != "" {
+		return s.run(in)
+	}
+	var res *result.Parallel
+	var err error
+	for _, word := range plan.Recomputes() {
+		in.Plan.Recompute = word
+		var full *MemoryError
+		if res, err = s.run(in); !errors.As(err, &full) {
+			break
+		}
+	}
+	return res, err
+}
+
+func (s *Session) run(in Input) (*result.Parallel, error) {
 	e := &evaluation{s: s, in: in}
 	var err error
 	if e.p, e.par, e.z, err = s.resolve(in); err != nil {

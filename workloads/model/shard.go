@@ -148,12 +148,11 @@ func (b *builder) stream(name string, rows, cols int64) graph.TensorID {
 func Step(n int64, dt dtype.Type) *graph.Graph {
 	b := newBuilder("optimizer", plan.Plan{DType: dt})
 	b.origin = "optimizer"
+	b.g.Tokens, b.g.Unit = 1, "op"
 	const cols = 1024
 	rows := shareOf(n, cols)
-	b.weight("weight", rows, cols)
-	b.g.AddTensor("weight.grad", b.actType, graph.Gradient, -1, rows, cols)
-	b.g.Tokens = 1
-	b.optimizer()
+	grad := b.tensor("weight.grad", dt, graph.Input, rows, cols)
+	b.adam("weight", b.weight("weight", rows, cols), grad)
 	return b.g
 }
 

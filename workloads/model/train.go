@@ -324,18 +324,24 @@ func (b *builder) optimizer() {
 			continue // not used
 		}
 		b.layer = t.Layer
-		state := func(name string) graph.TensorID {
-			return b.tensor(t.Name+name, dtype.FP32, graph.State, t.Shape...)
-		}
-		m, v := state(".m"), state(".v")
-		op := graph.Op{Name: t.Name + ".adam", Kind: graph.Optimizer, Fn: "adam", DType: dtype.FP32, Rows: t.Rows(), Cols: t.Cols()}
-		if t.DType.Bits() < 32 {
-			master := state(".master")
-			op.In, op.Out = ids(grad, master, m, v), ids(t.ID, master, m, v)
-		} else {
-			op.In, op.Out = ids(grad, t.ID, m, v), ids(t.ID, m, v)
-		}
-		b.op(op)
+		b.adam(t.Name, t.ID, grad)
 	}
 	b.leave()
+}
+
+// adam adds the step of one parameter.
+func (b *builder) adam(name string, w, grad graph.TensorID) {
+	t := *b.g.Tensor(w) // a copy: the slice grows
+	state := func(part string) graph.TensorID {
+		return b.tensor(name+part, dtype.FP32, graph.State, t.Shape...)
+	}
+	m, v := state(".m"), state(".v")
+	op := graph.Op{Name: name + ".adam", Kind: graph.Optimizer, Fn: "adam", DType: dtype.FP32, Rows: t.Rows(), Cols: t.Cols()}
+	if t.DType.Bits() < 32 {
+		master := state(".master")
+		op.In, op.Out = ids(grad, master, m, v), ids(w, master, m, v)
+	} else {
+		op.In, op.Out = ids(grad, w, m, v), ids(w, m, v)
+	}
+	b.op(op)
 }

@@ -1,0 +1,85 @@
+package terminal
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"maru/reports/human"
+	"maru/sim/result"
+)
+
+// Parallel writes a run of a model on many chips: how long an iteration takes, what it consists of, and what each stage does
+// and holds.
+func Parallel(w io.Writer, r *result.Parallel, o Options) error {
+	p := &page{color: o.Color}
+	p.line("%s", p.paint(bold, fmt.Sprintf("%s · %s on %s chips of %s (%s)", r.Model, r.Phase, human.Count(int64(r.Chips)), r.SystemTitle, r.Shape)))
+	p.line("")
+	p.fact("plan", "%s", PlanText(&r.Plan))
+	what := "iteration"
+	if r.Phase != "train" {
+		what = "latency"
+	}
+	p.fact(what, "%s   %s tokens/s, batch %s x %s in %s", human.Time(r.LatencyPS), human.SI(r.TokensPerS, ""), human.Count(r.Batch), human.Count(r.Seq), r.DType)
+	p.fact("compute", "%.1f TFLOP/s for each chip, %s in all · MFU %s, with what is computed again %s", r.HardwareTflops,
+		human.SI(r.AggregatePflops*1e15, "FLOP/s"), human.Percent(r.MFU), human.Percent(r.HFU))
+	p.fact("bubble", "%s of the time in which stages work", human.Percent(r.Bubble))
+	p.fact("folded", "%s", r.Fold.Text)
+	p.heading("Where the time goes  mean of the stages")
+	for _, part := range r.Parts {
+		if part.TimePS > 0 {
+			p.line("  %-26s %12s  %6s", part.Name, human.Time(part.TimePS), human.Percent(part.Share))
+		}
+	}
+	p.heading("Communication  of one chip, in an iteration")
+	p.line("  %-10s %12s %12s %14s", "", "sent", "alone", "computing waits")
+	for _, c := range r.Comm {
+		if c.TimeUS > 0 {
+			p.line("  %-10s %12s %12s %12s", c.Kind, human.Bytes(c.Bytes), human.US(c.TimeUS), human.US(c.ExposedUS))
+		}
+	}
+	p.heading("Stages  times of one microbatch, memory of one chip")
+	p.line("  %-7s %6s %11s %11s %9s %9s %9s %9s %9s", "stage", "layers", "forward", "backward", "in flight", "weights", "optimizer", "activat.", "total")
+	for i, s := range r.Stages {
+		if n := len(r.Stages); n > 2*o.top() && i == o.top() {
+			p.line("  %s", p.paint(dim, human.Count(int64(n-o.top()-1))+" others"))
+			continue
+		} else if n > 2*o.top() && i > o.top() && i < n-1 {
+			continue
+		}
+		m := s.Memory
+		p.line("  %-7d %6d %11s %11s %9d %9s %9s %9s %9s", i, s.Layers, human.US(s.ForwardUS), human.US(s.BackwardUS), s.Flight,
+			human.Bytes(m.Weights+m.Grads), human.Bytes(m.Optimizer), human.Bytes(m.Activations+m.Working+m.KV), human.Bytes(m.Total))
+	}
+	p.line("")
+	for _, warning := range r.Warnings {
+		p.line("note: %s", warning)
+	}
+	p.line("%d of the %d figures that describe system and chip are estimates.", r.Estimated, r.Figures)
+	_, err := w.Write(p.Bytes())
+	return err
+}
+
+// PlanText is a plan on one line: what differs from the defaults.
+func PlanText(p *result.Plan) string {
+	var out []string
+	add := func(show bool, format string, args ...any) {
+		if show {
+			out = append(out, fmt.Sprintf(format, args...))
+		}
+	}
+	add(true, "tp %d", p.TP)
+	add(true, "pp %d", p.PP)
+	add(true, "dp %d", p.DP)
+	add(p.CP > 1, "cp %d", p.CP)
+	add(p.EP > 1, "ep %d", p.EP)
+	add(true, "microbatch %d x %d", p.Microbatches, p.Microbatch)
+	add(p.PP > 1, "%s", p.Schedule)
+	add(p.Interleave > 1, "%d chunks", p.Interleave)
+	add(p.Zero > 0, "zero %d", p.Zero)
+	add(p.Recompute != "none", "recompute %s", p.Recompute)
+	add(p.Sequence, "sequence parallel")
+	add(!p.Fused, "unfused")
+	add(p.Attention == "standard", "standard attention")
+	return strings.Join(out, " · ")
+}
