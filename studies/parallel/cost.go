@@ -31,6 +31,7 @@ type parts struct {
 	split   model.Split
 	par     *plan.Parallel
 	dropout bool
+	slower  float64 // time of the slowest chip over that of a typical one
 	known   map[string]*cost
 }
 
@@ -46,7 +47,7 @@ func (p *parts) costOf(part model.Part) (*cost, error) {
 	}
 	standard := p.par.Attention == "standard"
 	if p.plan.Phase == plan.Train && (standard || p.par.Unfused || p.dropout) {
-		g = eager.Lower(g, eager.Options{Dropout: p.dropout, Joined: true, Softmax: !p.par.Unfused, Flash: !standard, Apart: p.par.Unfused})
+		g = eager.Lower(g, eager.Options{Dropout: p.dropout, Masks: true, Joined: true, Softmax: !p.par.Unfused, Flash: !standard, Apart: p.par.Unfused})
 	}
 	c, err := p.simulate(g)
 	if err != nil {
@@ -65,7 +66,7 @@ func (p *parts) simulate(g *graph.Graph) (*cost, error) {
 	for i := range b.Result.Ops {
 		op := &b.Result.Ops[i]
 		back := graph.OfBackward(op.Name)
-		t := event.Time(op.LatencyPS)
+		t := event.Time(float64(op.LatencyPS) * p.slower)
 		if back {
 			c.backward += t
 		} else {

@@ -94,7 +94,7 @@ func (s *Session) run(in Input) (*result.Parallel, error) {
 	}
 	e.train = e.z.Train
 	e.micro = int(e.z.Batch / (e.par.Data * e.par.Microbatch))
-	e.parts = s.parts(e.p, &e.par, e.train)
+	e.parts = s.parts(e.p, &e.par, e.z.Chips, e.train)
 	e.lay = newLayout(&e.par)
 	if e.z.Chips > 1 {
 		if e.node, err = s.net(int(e.z.Chips), in.Shape); err != nil {

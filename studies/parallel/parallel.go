@@ -115,6 +115,12 @@ func (s *Session) resolve(in Input) (plan.Plan, plan.Parallel, plan.Sizes, error
 			return fail(err)
 		}
 	}
+	if s.sys.Training != nil && p.Phase == plan.Train {
+		if s.sys.Training.Profile != "" {
+			p.Profile = s.sys.Training.Profile
+		}
+		p.Launch = "stream"
+	}
 	p.Wide = run.Wide(s.chip, p.DType)
 	p.KVDType = p.Wide
 	if p.DType.Bits() >= 16 {
@@ -190,15 +196,19 @@ func (s *Session) resolve(in Input) (plan.Plan, plan.Parallel, plan.Sizes, error
 }
 
 // parts returns what the shares of a model's layers take on one chip.
-func (s *Session) parts(p plan.Plan, par *plan.Parallel, train bool) *parts {
+func (s *Session) parts(p plan.Plan, par *plan.Parallel, chips int64, train bool) *parts {
+	slower := 1.0
+	if s.sys.Training != nil {
+		slower = slowest(chips, float64(s.sys.Training.Spread.Value))
+	}
 	dropout := train && s.sys.Training != nil && s.sys.Training.Dropout && s.model.Decoder.Positions == "learned"
 	split := model.Split{Tensor: par.Tensor, Context: par.Context, Expert: par.Expert, Sequence: par.Sequence}
 	p.Fuse = !par.Unfused
-	key := fmt.Sprintf("%+v %+v %v %v %v", p, split, par.Attention, par.Unfused, dropout)
+	key := fmt.Sprintf("%+v %+v %v %v %v %v", p, split, par.Attention, par.Unfused, dropout, slower)
 	if s.known[key] == nil {
 		s.known[key] = map[string]*cost{}
 	}
-	return &parts{chip: s.chip, model: s.model, plan: p, split: split, par: par, dropout: dropout, known: s.known[key]}
+	return &parts{chip: s.chip, model: s.model, plan: p, split: split, par: par, dropout: dropout, slower: slower, known: s.known[key]}
 }
 
 // hash names the input.

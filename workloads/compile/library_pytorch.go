@@ -64,3 +64,15 @@ var trtllm = func() profile {
 	}
 	return p
 }()
+
+// megatron stands for Megatron-LM: products of cuBLAS without epilogues, and between them kernels that are joined by a
+// tracing compiler: bias and activation; bias, dropout and residual addition. A norm is a kernel of its own (Narayanan et
+// al., arXiv 2104.04473, section 4.2).
+var megatron = func() profile {
+	p := pytorch
+	p.name = "megatron"
+	p.fuse.epilogues = nil
+	p.fuse.addNorm = false
+	p.fuse.normEpilogue = false
+	return p
+}()

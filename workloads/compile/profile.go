@@ -247,6 +247,7 @@ var profiles = []*profile{
 	&sglangTritonFP8Few,
 	&sglangTritonBlock,
 	&pytorch,
+	&megatron,
 	&trtllm,
 	&vllm,
 	&xla,

@@ -13,6 +13,7 @@ import (
 // Options say how a framework differs from plain PyTorch.
 type Options struct {
 	Dropout bool // in training, on probabilities and on results of blocks
+	Masks   bool // what dropout keeps is in memory
 	Joined  bool // something joins pointwise operators
 	Softmax bool // scaling, mask and softmax are one kernel
 	Flash   bool // attention is one kernel
@@ -71,7 +72,7 @@ func Lower(g *graph.Graph, opt Options) *graph.Graph {
 		case o.Kind == graph.Elementwise && o.Fn == "gelu_backward" && !joined:
 			l.geluBackward()
 		case train && o.Kind == graph.Elementwise && o.Fn == "add" && strings.HasSuffix(o.Name, ".residual"):
-			x := l.elementwise("dropout", "scale", o.Rows, o.Cols, o.In[0])
+			x := l.dropout(o.Rows, o.Cols, o.In[0])
 			o.In = ids(x, o.In[1])
 			l.g.AddOp(o)
 		default:
@@ -104,6 +105,17 @@ func (l *lowering) add(name string, o graph.Op) graph.TensorID {
 func (l *lowering) elementwise(name, fn string, rows, cols int64, in ...graph.TensorID) graph.TensorID {
 	y := l.tensor(name, rows, cols)
 	return l.add(name, graph.Op{Kind: graph.Elementwise, Fn: fn, Rows: rows, Cols: cols, In: in, Out: ids(y)})
+}
+
+// dropout scales what a mask of a byte for each element lets through. The mask is written ahead of it or read in the backward
+// pass; either way its bytes move.
+func (l *lowering) dropout(rows, cols int64, x graph.TensorID) graph.TensorID {
+	if !l.opt.Masks {
+		return l.elementwise("dropout", "scale", rows, cols, x)
+	}
+	l.serial++
+	mask := l.g.AddTensor(fmt.Sprintf("%s.keep.%d", l.op.Name, l.serial), dtype.Bool, graph.Input, l.op.Layer, rows, cols)
+	return l.elementwise("dropout", "mul", rows, cols, x, mask)
 }
 
 // move copies a tensor into another order.
@@ -140,7 +152,7 @@ func (l *lowering) attention(train bool) {
 	out := l.op.Out[0]
 	l.probs[out], l.split[out] = probs, [3]graph.TensorID{q, k, v}
 	if train {
-		probs = l.elementwise("dropout", "scale", rows, d.SeqKV, probs)
+		probs = l.dropout(rows, d.SeqKV, probs)
 	}
 	y := l.product("values", "dgrad", heads, d.SeqQ, d.ValueDim, d.SeqKV, probs, v)
 	l.move("tokens", y, out)
@@ -157,7 +169,7 @@ func (l *lowering) attentionBackward(train bool) {
 	dv := l.product("dv", "wgrad", heads, d.SeqKV, d.ValueDim, d.SeqQ, probs, dy)
 	dp := l.product("dp", "", heads, d.SeqQ, d.SeqKV, d.ValueDim, dy, s[2])
 	if train {
-		dp = l.elementwise("dropout", "scale", rows, d.SeqKV, dp)
+		dp = l.dropout(rows, d.SeqKV, dp)
 	}
 	ds := l.add("softmax", graph.Op{Kind: graph.Softmax, Fn: "backward", Rows: rows, Cols: d.SeqKV, In: ids(probs, dp), Out: ids(l.tensor("softmax", rows, d.SeqKV))})
 	if d.Causal && !l.opt.Softmax {
