@@ -708,24 +708,11 @@ func (e *evaluation) memory(s int, st *pipeline.Stage) result.PlanMemory {
 // arXiv 2104.04473, section 5.1: 72 B s l h^2 (1 + s/(6h) + V/(12 l h)), and with all layers computed again 96 B s l h^2
 // (1 + s/(6h) + V/(16 l h)).
 func (e *evaluation) flops() (useful, done float64) {
-	d := e.s.model.Decoder
-	tokens := float64(e.z.Batch) * float64(e.p.Seq)
-	keys := float64(e.p.Seq)
+	tokens, keys := float64(e.z.Batch)*float64(e.p.Seq), float64(e.p.Seq)
 	if e.p.Phase == plan.Decode {
 		tokens, keys = float64(e.z.Batch), float64(e.p.Seq+1)
 	}
-	q, kv := float64(d.Heads*d.HeadWidth()), float64(d.KeyHeads()*d.HeadWidth())
-	ffn := float64(2 * d.Inter)
-	if d.Gated {
-		ffn = float64(3 * d.Inter)
-	}
-	if d.Experts > 0 {
-		ffn *= float64(d.TopK + d.SharedExperts)
-	}
-	core := 4 * keys * q
-	layer := float64(2*float64(d.Hidden)*(float64(2*q)+float64(2*kv)+ffn)) + core
-	layers := tokens * float64(d.Layers) * layer
-	head := 2 * float64(d.Hidden) * float64(d.Vocab) * tokens
+	layers, core, head := forwardFlops(e.s.model.Decoder, tokens, keys)
 	if e.p.Phase == plan.Prefill {
 		head /= float64(e.p.Seq)
 	}
@@ -739,9 +726,31 @@ func (e *evaluation) flops() (useful, done float64) {
 	case e.par.Recompute == "full":
 		done += layers
 	case e.par.Recompute == "selective" && e.par.Attention == "standard":
-		done += tokens * float64(d.Layers) * core
+		done += core
 	}
 	return useful, done
+}
+
+// ModelFlops is what training computes of a batch of sequences, nothing twice.
+func ModelFlops(d *model.Decoder, batch, seq float64) float64 {
+	layers, _, head := forwardFlops(d, batch*seq, seq)
+	return 3 * (layers + head)
+}
+
+// forwardFlops is what a forward pass computes: all layers, attention itself in them, and the logits. Scores count for all
+// pairs of positions, masked or not.
+func forwardFlops(d *model.Decoder, tokens, keys float64) (layers, core, head float64) {
+	q, kv := float64(d.Heads*d.HeadWidth()), float64(d.KeyHeads()*d.HeadWidth())
+	ffn := float64(2 * d.Inter)
+	if d.Gated {
+		ffn = float64(3 * d.Inter)
+	}
+	if d.Experts > 0 {
+		ffn *= float64(d.TopK + d.SharedExperts)
+	}
+	core = float64(4*keys*q) * float64(tokens*float64(d.Layers))
+	layers = float64(float64(2*float64(d.Hidden)*(float64(2*q)+float64(2*kv)+ffn))*float64(tokens*float64(d.Layers))) + core
+	return layers, core, 2 * float64(d.Hidden) * float64(d.Vocab) * tokens
 }
 
 // result puts the outcome together.

@@ -37,6 +37,9 @@ type Input struct {
 	DType    string   // default: the chip's preferred format
 	Unfolded bool     // simulate every replica
 	Plan     plan.Parallel
+
+	Described *model.Model     // in place of Model
+	Training  *system.Training // in place of the system's section
 }
 
 // Session holds what runs of different plans have in common. It is not safe for concurrent use.
@@ -61,17 +64,15 @@ func New(in Input) (*Session, error) {
 	if s.chip, s.chipDoc, err = arch.Load(s.sys.Chip, in.ChipSets); err != nil {
 		return nil, err
 	}
-	if s.model, err = model.Load(in.Model); err != nil {
-		return nil, err
+	if s.model = in.Described; s.model == nil {
+		if s.model, err = model.Load(in.Model); err != nil {
+			return nil, err
+		}
+	}
+	if in.Training != nil {
+		s.sys.Training = in.Training
 	}
 	return s, nil
-}
-
-// WithModel returns a session on the same system for a model that is described already.
-func (s *Session) WithModel(m *model.Model) *Session {
-	c := *s
-	c.model, c.known = m, map[string]map[string]*cost{}
-	return &c
 }
 
 // Run runs the input's plan.

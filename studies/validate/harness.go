@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"maru/arch"
+	"maru/arch/system"
 	"maru/arch/unit"
 	"maru/configs"
 	"maru/internal/config"
@@ -41,6 +42,7 @@ type Harness struct {
 	Whole    bool                                 `yaml:"whole,optional" doc:"Activations and weighted sums pass over the choices of all ranks (mixtures of experts)."`
 	OneShot  map[string]config.Figure[unit.Bytes] `yaml:"one_shot,optional" bound:">0" doc:"By number of ranks: the largest all-reduce for which the engine's own kernel is used, in which every rank reads the data of all others; larger ones are NCCL's."`
 	Few      []string                             `yaml:"few,optional" doc:"Library profiles in place of those where a mixture of experts has no more tokens than experts on a rank."`
+	Training *system.Training                     `yaml:"training,optional" doc:"What the framework did (training at scale), in place of what the system's file says."`
 	Routing  Routing                              `yaml:"routing,optional" doc:"How rows were spread over experts."`
 }
 

@@ -33,7 +33,6 @@ type kind struct {
 var kinds []*kind
 
 func init() {
-	const several = "rows over several chips are not predicted"
 	kinds = []*kind{
 		{name: "gemm", columns: words("source system dtype op batch m n k quant_us latency_us"), measured: words("quant_us latency_us"), job: (*validation).gemm},
 		{name: "attention_prefill", columns: words("source system dtype kv_dtype batch heads kv_heads head_dim seq_q seq_kv causal window latency_us"),
@@ -49,7 +48,8 @@ func init() {
 			measured: words("compute_cycles stall_cycles total_cycles total_cycles_incl_prefetch overall_util_pct mapping_eff_pct compute_util_pct host_wall_s"),
 			unit:     "cycles", chipless: true, job: (*validation).systolic},
 		{name: "collective", columns: words("source system dtype kind algo ranks nodes topology bytes latency_us"), measured: words("latency_us"), chipless: true, job: (*validation).collective},
-		{name: "training", columns: words("paper model system dtype gpus iter_time_s"), measured: words("iter_time_s tflops_per_gpu pct_peak tokens_per_s"), skip: several},
+		{name: "training", columns: words("model layers hidden heads ffn seq vocab system dtype tp pp dp gpus global_batch iter_time_s source"),
+			measured: words("iter_time_s tflops_per_gpu pct_peak tokens_per_s"), chipless: true, job: (*validation).training},
 		{name: "serving", columns: words("source system dtype model isl osl concurrency ttft_ms tpot_ms"), measured: words("ttft_ms tpot_ms"), skip: "serving with its scheduler is not predicted"},
 		{name: "inference_published", columns: words("id source system model metric value unit"), measured: words("value"), skip: "published inference results are not predicted"},
 	}
