@@ -35,7 +35,8 @@ type Training struct {
 	Attention string                    `yaml:"attention" enum:"flash,standard" doc:"Kernels of attention: one, or products with a softmax between."`
 	Dropout   bool                      `yaml:"dropout,optional" doc:"Models with learned positions drop activations and probabilities in training."`
 	Spread    config.Figure[unit.Ratio] `yaml:"spread,optional" bound:">=0,<=0.2" doc:"Standard deviation of the speed of equal chips, of which a job that works in step waits for the slowest. None unless given."`
-	Grads     string                    `yaml:"grads" enum:"fp16,fp32" doc:"Format in which gradients are kept and summed; in fp16 each microbatch's are added by a kernel of its own, in fp32 by the product."`
+	Grads     string                    `yaml:"grads" enum:"fp16,fp32" doc:"Format in which gradients are kept and summed."`
+	Apart     bool                      `yaml:"accumulate_apart,optional" doc:"A kernel of its own adds the gradients of each microbatch, and not the product that gives them."`
 	Overlap   []string                  `yaml:"overlap" enum:"none,dp,pp,tp" doc:"Communication that computing hides: dp (sums of gradients), pp (transfers between stages), tp (of tensor parallelism), none."`
 	Source    string                    `yaml:"source" doc:"Where this is known from."`
 }

@@ -3,6 +3,7 @@ package parallel
 import (
 	"fmt"
 	"strings"
+	"sync"
 
 	"maru/arch"
 	"maru/arch/dtype"
@@ -16,11 +17,9 @@ import (
 
 // cost is the time that one chip takes for a part.
 type cost struct {
-	forward, backward         event.Time
-	core, coreBack            event.Time // attention itself, of these
-	launches                  int
-	weights                   int64 // parameters of the part on the chip
-	kernels, handled, dropped int64
+	forward, backward event.Time
+	core, coreBack    event.Time // attention itself, of these
+	weights           int64      // parameters of the part on the chip
 }
 
 // parts simulates parts of a model on one chip, each once.
@@ -32,41 +31,78 @@ type parts struct {
 	par     *plan.Parallel
 	dropout bool
 	slower  float64 // time of the slowest chip over that of a typical one
-	known   map[string]*cost
+	cache   *Cache
+	key     string // what besides the part decides its cost
+	used    int    // parts that were asked for
 }
 
-// costOf returns the cost of a part, simulating it if it is new.
+// Cache keeps what parts cost on one chip, for runs that have parts in common. It may be shared by goroutines.
+type Cache struct {
+	mu    sync.Mutex
+	known map[string]*entry
+}
+
+type entry struct {
+	once sync.Once
+	cost cost
+	err  error
+}
+
+// NewCache returns an empty cache.
+func NewCache() *Cache { return &Cache{known: map[string]*entry{}} }
+
+// of returns a part's cost, simulating it if it is new. The times are those of the slowest chip.
+func (p *parts) of(name string, make func() (*graph.Graph, error)) (*cost, error) {
+	p.cache.mu.Lock()
+	key := name + " " + p.key
+	e := p.cache.known[key]
+	if e == nil {
+		e = &entry{}
+		p.cache.known[key] = e
+	}
+	p.cache.mu.Unlock()
+	e.once.Do(func() {
+		var g *graph.Graph
+		if g, e.err = make(); e.err == nil {
+			e.cost, e.err = p.simulate(g)
+		}
+		if e.err != nil {
+			e.err = fmt.Errorf("%s: %w", name, e.err)
+		}
+	})
+	p.used++
+	c := e.cost
+	for _, t := range []*event.Time{&c.forward, &c.backward, &c.core, &c.coreBack} {
+		*t = event.Time(float64(*t) * p.slower)
+	}
+	return &c, e.err
+}
+
+// costOf returns the cost of a part.
 func (p *parts) costOf(part model.Part) (*cost, error) {
-	key := part.String()
-	if c, ok := p.known[key]; ok {
-		return c, nil
-	}
-	g, err := model.Shard(p.model, part, p.plan, p.split)
-	if err != nil {
-		return nil, err
-	}
-	standard := p.par.Attention == "standard"
-	if p.plan.Phase == plan.Train && (standard || p.par.Unfused || p.dropout) {
-		g = eager.Lower(g, eager.Options{Dropout: p.dropout, Masks: true, Joined: true, Softmax: !p.par.Unfused, Flash: !standard, Apart: p.par.Unfused})
-	}
-	c, err := p.simulate(g)
-	if err != nil {
-		return nil, fmt.Errorf("%v: %w", part, err)
-	}
-	p.known[key] = c
-	return c, nil
+	return p.of(part.String(), func() (*graph.Graph, error) {
+		g, err := model.Shard(p.model, part, p.plan, p.split)
+		if err != nil {
+			return nil, err
+		}
+		standard := p.par.Attention == "standard"
+		if p.plan.Phase == plan.Train && (standard || p.par.Unfused || p.dropout) {
+			g = eager.Lower(g, eager.Options{Dropout: p.dropout, Masks: true, Joined: true, Softmax: !p.par.Unfused, Flash: !standard, Apart: p.par.Unfused})
+		}
+		return g, nil
+	})
 }
 
-func (p *parts) simulate(g *graph.Graph) (*cost, error) {
+func (p *parts) simulate(g *graph.Graph) (cost, error) {
+	var c cost
 	b, err := run.Short(p.chip, g, p.plan)
 	if err != nil {
-		return nil, err
+		return c, err
 	}
-	c := &cost{}
 	for i := range b.Result.Ops {
 		op := &b.Result.Ops[i]
 		back := graph.OfBackward(op.Name)
-		t := event.Time(float64(op.LatencyPS) * p.slower)
+		t := event.Time(op.LatencyPS)
 		if back {
 			c.backward += t
 		} else {
@@ -79,9 +115,7 @@ func (p *parts) simulate(g *graph.Graph) (*cost, error) {
 				c.core += t
 			}
 		}
-		c.launches += op.Count
 	}
-	c.handled, c.kernels = b.Result.Events.Handled, b.Result.Events.Kernels
 	for i := range g.Tensors {
 		if g.Tensors[i].Role == graph.Weight {
 			c.weights += g.Tensors[i].Elements()
@@ -99,13 +133,9 @@ func (p *parts) stream(name string, n int64, make func(n int64) *graph.Graph) (e
 	if n == 0 {
 		return 0, nil
 	}
-	c, ok := p.known[name]
-	if !ok {
-		var err error
-		if c, err = p.simulate(make(most)); err != nil {
-			return 0, fmt.Errorf("%s: %w", name, err)
-		}
-		p.known[name] = c
+	c, err := p.of(name, func() (*graph.Graph, error) { return make(most), nil })
+	if err != nil {
+		return 0, err
 	}
 	return event.Time(float64(c.forward+c.backward) * (float64(n) / most)), nil
 }

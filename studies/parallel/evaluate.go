@@ -325,7 +325,7 @@ func (e *evaluation) times() error {
 		return err
 	}
 	accumulate := event.Time(0)
-	if par.Grads == "fp16" && e.micro > 1 && e.train {
+	if t := e.s.sys.Training; t != nil && t.Apart && e.micro > 1 && e.train {
 		if accumulate, err = e.parts.accumulate(e.layerParams()); err != nil {
 			return err
 		}
@@ -375,7 +375,7 @@ func (e *evaluation) times() error {
 				ob += 2 * exchange[r][s]
 			}
 			data := func(comm, work event.Time) event.Time {
-				if par.Hides("dp") || par.Zero == 3 {
+				if par.Hides("dp") {
 					return beyond(comm, work)
 				}
 				return comm
@@ -848,7 +848,7 @@ func (e *evaluation) account(r *result.Parallel, out *pipeline.Outcome, passes, 
 	e.comm[ofData].ExposedUS = micros(beyond(over, passes) + gather)
 	r.Comm = e.comm
 	f := &r.Fold
-	f.Ranks, f.Replicas, f.Classes, f.Parts, f.StageKinds = int(e.z.Chips), e.lay.d, out.Classes, len(e.parts.known), len(kinds)
+	f.Ranks, f.Replicas, f.Classes, f.Parts, f.StageKinds = int(e.z.Chips), e.lay.d, out.Classes, e.parts.used, len(kinds)
 	f.Text = fmt.Sprintf("%d ranks: %d replicas in %d classes, %d tensor- and context-parallel ranks as one, %d kinds of stage from %d simulated parts",
 		f.Ranks, f.Replicas, f.Classes, e.lay.t*e.lay.c, f.StageKinds, f.Parts)
 }

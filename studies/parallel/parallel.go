@@ -38,6 +38,7 @@ type Input struct {
 	Unfolded bool     // simulate every replica
 	Plan     plan.Parallel
 
+	Cache     *Cache           // of others' runs; nil for a new one
 	Described *model.Model     // in place of Model
 	Training  *system.Training // in place of the system's section
 }
@@ -51,12 +52,15 @@ type Session struct {
 	model   *model.Model
 	in      Input
 	nets    map[int]*fabric.Net
-	known   map[string]map[string]*cost // of parts, by what besides decides them
+	cache   *Cache
 }
 
 // New loads system, chip and model. The error is the user's to mend.
 func New(in Input) (*Session, error) {
-	s := &Session{in: in, nets: map[int]*fabric.Net{}, known: map[string]map[string]*cost{}}
+	s := &Session{in: in, nets: map[int]*fabric.Net{}, cache: in.Cache}
+	if s.cache == nil {
+		s.cache = NewCache()
+	}
 	var err error
 	if s.sys, s.sysDoc, err = system.Load(in.System, in.Sets); err != nil {
 		return nil, err
@@ -205,11 +209,8 @@ func (s *Session) parts(p plan.Plan, par *plan.Parallel, chips int64, train bool
 	dropout := train && s.sys.Training != nil && s.sys.Training.Dropout && s.model.Decoder.Positions == "learned"
 	split := model.Split{Tensor: par.Tensor, Context: par.Context, Expert: par.Expert, Sequence: par.Sequence}
 	p.Fuse = !par.Unfused
-	key := fmt.Sprintf("%+v %+v %v %v %v %v", p, split, par.Attention, par.Unfused, dropout, slower)
-	if s.known[key] == nil {
-		s.known[key] = map[string]*cost{}
-	}
-	return &parts{chip: s.chip, model: s.model, plan: p, split: split, par: par, dropout: dropout, slower: slower, known: s.known[key]}
+	key := fmt.Sprintf("%s %+v %+v %+v %v %v %v", s.chipDoc.YAML(), *s.model.Decoder, p, split, par.Attention, par.Unfused, dropout)
+	return &parts{chip: s.chip, model: s.model, plan: p, split: split, par: par, dropout: dropout, slower: slower, cache: s.cache, key: key}
 }
 
 // hash names the input.

@@ -57,7 +57,7 @@ func (v *validation) training(_ *Harness, _ *chip, r *record) (job, error) {
 		return job{}, skip("no system for " + r.row.System)
 	}
 	in := parallel.Input{System: sysName, Sets: v.systems.sets, ChipSets: v.opt.Set, Chips: int(chips), Batch: batch, Seq: seq,
-		DType: r.optional("dtype"), Plan: par, Phase: "train", Training: h.Training}
+		DType: r.optional("dtype"), Plan: par, Phase: "train", Training: h.Training, Cache: v.costs}
 	m := &model.Model{Name: name, Title: name, Decoder: trained(name, b, kv, vocab, seq)}
 	in.Described = m
 	if r.optional("iter_time_s") != "" {
@@ -120,16 +120,16 @@ func (s search) fastest(in parallel.Input) (us float64, note string, err error) 
 	}
 	micros, chunks, again, sequences := []int64{in.Plan.Microbatch}, []int64{in.Plan.Interleave}, []string{in.Plan.Recompute}, []bool{in.Plan.Sequence}
 	if s.microbatch {
-		micros = []int64{1, 2, 4, 8}
+		micros = []int64{1, 2, 4}
 	}
 	if s.interleave {
-		chunks = []int64{1, 2, 3, 4, 6, 8}
+		chunks = []int64{1, 2, 4}
 	}
 	if s.recompute {
 		again = plan.Recomputes()
 	}
 	if s.sequence {
-		sequences = []bool{true, false}
+		sequences = []bool{true}
 	}
 	var first, best float64
 	var problem error

@@ -23,6 +23,7 @@ import (
 	"sync"
 
 	"maru/internal/config"
+	"maru/studies/parallel"
 	"maru/studies/run"
 )
 
@@ -143,7 +144,7 @@ func Run(folder fs.FS, opt Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &validation{opt: opt, harnesses: harnesses, chips: chips, systems: systems, tasks: map[string]*task{}}
+	v := &validation{opt: opt, harnesses: harnesses, chips: chips, systems: systems, costs: parallel.NewCache(), tasks: map[string]*task{}}
 	if err := v.read(folder); err != nil {
 		return nil, err
 	}
@@ -164,6 +165,7 @@ type validation struct {
 	harnesses []*Harness
 	chips     *chips
 	systems   *systems
+	costs     *parallel.Cache // of parts of models at scale
 	tables    []*Table
 	tasks     map[string]*task
 	order     []*task

@@ -27,7 +27,7 @@ type Parallel struct {
 	Order      string   `yaml:"order,optional" enum:"tp-cp-dp-pp,tp-cp-pp-dp" doc:"Which degree is laid out over neighbouring chips first. Default tp-cp-dp-pp."`
 	Attention  string   `yaml:"attention,optional" enum:"flash,standard" doc:"Kernels of attention: one, or products with a softmax between. Default: as the system's training section has it."`
 	Unfused    bool     `yaml:"unfused,optional" doc:"Each operator is a kernel."`
-	Grads      string   `yaml:"grads,optional" enum:"fp16,fp32" doc:"Format in which gradients are kept and summed; in fp16 each microbatch's are added by a kernel of its own, in fp32 by the product. Default: as the system's training section has it."`
+	Grads      string   `yaml:"grads,optional" enum:"fp16,fp32" doc:"Format in which gradients are kept and summed. Default: as the system's training section has it."`
 	Overlap    []string `yaml:"overlap,optional" enum:"none,dp,pp,tp" doc:"Communication that computing hides: dp (sums of gradients), pp (transfers between stages), tp (of tensor parallelism), none. Default: as the system's training section has it."`
 }
 
