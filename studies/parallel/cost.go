@@ -87,7 +87,7 @@ func (p *parts) costOf(part model.Part) (*cost, error) {
 		}
 		standard := p.par.Attention == "standard"
 		if p.plan.Phase == plan.Train && (standard || p.par.Unfused || p.dropout) {
-			g = eager.Lower(g, eager.Options{Dropout: p.dropout, Masks: true, Joined: true, Softmax: !p.par.Unfused, Flash: !standard, Apart: p.par.Unfused})
+			g = eager.Lower(g, eager.Options{Dropout: p.dropout, Masks: true, Joined: !p.par.Unfused, Softmax: !p.par.Unfused, Flash: !standard, Apart: p.par.Unfused})
 		}
 		return g, nil
 	})

@@ -777,6 +777,9 @@ func (e *evaluation) result(out *pipeline.Outcome, passes, over, step, gather ev
 		tokens *= float64(e.p.Seq)
 	}
 	r.TokensPerS = tokens / seconds
+	if !e.train {
+		r.TokensPerS = e.rate()
+	}
 	r.ModelFlops, r.HardwareFlops = e.flops()
 	rate := 1 / (seconds * float64(e.z.Chips) * 1e12)
 	r.ModelTflops, r.HardwareTflops = r.ModelFlops*rate, r.HardwareFlops*rate
@@ -797,6 +800,31 @@ func (e *evaluation) result(out *pipeline.Outcome, passes, over, step, gather ev
 		r.Warnings = append(r.Warnings, fmt.Sprintf("a sequence of %d tokens is longer than the model's %d", e.p.Seq, d.MaxPositions))
 	}
 	return r, r.Validate()
+}
+
+// rate is how many tokens a second inference gives when microbatches follow each other without end: a microbatch of each
+// replica in the time of the slowest stage.
+func (e *evaluation) rate() float64 {
+	var sum float64
+	for r := range e.units {
+		var slowest event.Time
+		for s, list := range e.units[r] {
+			var pass event.Time
+			for _, u := range list {
+				pass += u.Forward
+				if s+1 < e.lay.p && !e.par.Hides("pp") {
+					pass += u.Ahead
+				}
+			}
+			slowest = max(slowest, pass)
+		}
+		tokens := float64(e.p.Batch)
+		if e.p.Phase != plan.Decode {
+			tokens *= float64(e.p.Seq)
+		}
+		sum += tokens / (float64(slowest) / 1e12)
+	}
+	return sum
 }
 
 // account shares the iteration among what the stages did, on average.

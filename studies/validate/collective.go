@@ -70,6 +70,37 @@ func (s *systems) net(chip, topology string, ranks, nodes int) (*fabric.Net, err
 	return s.nets[key], nil
 }
 
+// among returns the links between all chips of the smallest system that has just so many of a chip in a node, nil if there
+// is none.
+func (s *systems) among(chip string, ranks int) (*fabric.Net, error) {
+	found := ""
+	for _, name := range system.Names() {
+		sys, _, err := system.Load(name, nil)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case sys.Chip != chip || sys.Node() < int64(ranks):
+		case sys.Chips() == int64(ranks):
+			found = name
+		case found == "":
+			found = name
+		}
+	}
+	if found == "" {
+		return nil, nil
+	}
+	sys, _, err := system.Load(found, s.sets)
+	if err != nil {
+		return nil, err
+	}
+	slice, err := sys.Slice(ranks, nil)
+	if err != nil {
+		return nil, err
+	}
+	return fabric.New(slice), nil
+}
+
 // splitSets tells figures of systems from those of chips.
 func splitSets(sets []string) (ofChips, ofSystems []string) {
 	for _, set := range sets {

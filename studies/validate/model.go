@@ -5,17 +5,19 @@ import (
 	"slices"
 	"strings"
 
+	"maru/studies/run"
 	"maru/workloads/eager"
 	"maru/workloads/graph"
 	"maru/workloads/model"
+	"maru/workloads/parallel/collective"
 	"maru/workloads/plan"
 )
 
 // oneRank skips rows over several chips, but for operators of which each chip
 // has its share.
 func oneRank(r *record) error {
-	if r.count("ranks", 1) > 1 && !slices.Contains(shared, r.word("op")) {
-		return skip("rows over several chips are not predicted")
+	if op := r.word("op"); r.count("ranks", 1) > 1 && !slices.Contains(shared, op) && !slices.Contains(sums, op) && op != "layer_total" {
+		return skip("rows of whole models over several chips are not predicted")
 	}
 	return nil
 }
@@ -55,6 +57,9 @@ func (v *validation) model(h *Harness, c *chip, r *record) (job, error) {
 		}
 		return v.share(h, c, f, op, phase, batch, seq, hidden, heads/ranks, hidden/heads, ffn/ranks)
 	}
+	if ranks := r.count("ranks", 1); ranks > 1 {
+		return v.layer(h, c, f, op, phase, batch, seq, hidden, heads, ffn, ranks)
+	}
 	p := plan.Plan{Phase: plan.Forward, Batch: batch, Seq: seq, DType: f.math, KVDType: f.input}
 	timed := func(string) bool { return true }
 	switch {
@@ -89,6 +94,57 @@ func (v *validation) model(h *Harness, c *chip, r *record) (job, error) {
 // spread over several chips.
 var shared = []string{
 	"q_k_v", "q_mul_k", "softmax", "a_mul_v", "wo_proj", "layernorm_mha", "w1_proj", "gelu", "w2_proj", "layernorm_ffn",
+}
+
+// sums are the collectives of a layer over several chips.
+var sums = []string{"allreduce_mha", "allreduce_ffn"}
+
+// layer is a layer over several chips, operator by operator, or one of its sums.
+func (v *validation) layer(h *Harness, c *chip, f format, op, phase string, batch, seq, hidden, heads, ffn, ranks int64) (job, error) {
+	if heads%ranks != 0 || ffn%ranks != 0 || hidden%heads != 0 {
+		return job{}, skip(fmt.Sprintf("%d heads and a feed-forward part of %d do not fall evenly to %d ranks", heads, ffn, ranks))
+	}
+	net, err := v.systems.among(c.Name, int(ranks))
+	if err != nil {
+		return job{}, err
+	}
+	if net == nil {
+		return job{}, skip(fmt.Sprintf("no system of %d %s", ranks, c.Name))
+	}
+	queries := seq
+	if phase == "decode" {
+		queries = 1
+	}
+	req := collective.Request{Kind: collective.AllReduce, Bytes: batch * queries * hidden * int64(f.input.Bits()) / 8, Format: "fp16"}
+	sum, err := collective.New(net, req)
+	if err != nil {
+		return job{}, err
+	}
+	us := float64(net.Prepare(&sum.Job).Alone()) / 1e6
+	key := fmt.Sprintf("layer %s %s %s %s %d %d %d %d %d %d", c.Name, h.Name, op, phase, batch, seq, hidden, heads, ffn, ranks)
+	if slices.Contains(sums, op) {
+		return job{key: key, read: func(*run.Brief) prediction { return prediction{us: us, bytes: float64(req.Bytes)} }}, nil
+	}
+	var jobs []job
+	for _, name := range shared {
+		j, err := v.share(h, c, f, name, phase, batch, seq, hidden, heads/ranks, hidden/heads, ffn/ranks)
+		if err != nil {
+			return job{}, err
+		}
+		jobs = append(jobs, j)
+	}
+	total := prediction{us: us * float64(len(sums))}
+	return job{key: key, simulate: func() (*run.Brief, error) {
+		for _, j := range jobs {
+			b, err := j.simulate()
+			if err != nil {
+				return nil, err
+			}
+			p := j.read(b)
+			total.us, total.bound, total.flops = total.us+p.us, total.bound+p.bound, total.flops+p.flops
+		}
+		return nil, nil
+	}, read: func(*run.Brief) prediction { return total }}, nil
 }
 
 // share is one of them on one chip, with so many heads and feed-forward columns:
