@@ -184,6 +184,7 @@ for chips that exist and for chips that do not.`,
 	cmd.Flags().BoolVar(&version, "version", false, "print the version and exit")
 	addVerbs(cmd, "Run models",
 		runVerb(e),
+		planVerb(e),
 		compileVerb(e),
 		replayVerb(e),
 		diffVerb(e),

@@ -83,3 +83,26 @@ func PlanText(p *result.Plan) string {
 	add(p.Attention == "standard", "standard attention")
 	return strings.Join(out, " · ")
 }
+
+// Search writes what a search for a plan found: the fastest plans, and the neighbours of the first.
+func Search(w io.Writer, r *result.Search, o Options) error {
+	p := &page{color: o.Color}
+	p.line("%s", p.paint(bold, fmt.Sprintf("%s on %s chips of %s, batch %s x %s", r.Model, human.Count(int64(r.Chips)), r.System, human.Count(r.Batch), human.Count(r.Seq))))
+	p.line("%d plans run, %d out of memory", len(r.Plans), r.OutOfMemory)
+	list := func(title string, plans []result.Candidate) {
+		p.heading(title)
+		p.line("  %4s %4s %5s %5s %6s %-10s %11s %7s %7s %10s", "tp", "pp", "dp", "micro", "chunks", "recompute", "iteration", "MFU", "bubble", "memory")
+		for i, c := range plans {
+			if i == o.top() {
+				p.line("  %s", p.paint(dim, human.Count(int64(len(plans)-i))+" others"))
+				break
+			}
+			p.line("  %4d %4d %5d %5d %6d %-10s %11s %7s %7s %10s", c.Plan.TP, c.Plan.PP, c.Plan.DP, c.Plan.Microbatch, c.Plan.Interleave, c.Plan.Recompute,
+				human.US(c.IterationS*1e6), human.Percent(c.MFU), human.Percent(c.Bubble), human.Bytes(c.MemoryBytes))
+		}
+	}
+	list("Fastest plans", r.Plans)
+	list("Neighbours of the fastest", r.Neighbours)
+	_, err := w.Write(p.Bytes())
+	return err
+}

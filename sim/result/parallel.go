@@ -187,3 +187,33 @@ func (r *Parallel) Validate() error {
 	}
 	return nil
 }
+
+// Search is what a search for a plan found.
+type Search struct {
+	Version     int         `json:"version"`
+	Kind        string      `json:"kind"` // "plan search"
+	Program     string      `json:"program"`
+	System      string      `json:"system"`
+	Model       string      `json:"model"`
+	Chips       int         `json:"chips"`
+	Batch       int64       `json:"batch"`
+	Seq         int64       `json:"seq"`
+	Plans       []Candidate `json:"plans"`      // the fastest first
+	Neighbours  []Candidate `json:"neighbours"` // of the fastest: one choice differs by a step
+	OutOfMemory int         `json:"plans_out_of_memory"`
+	Illegal     int         `json:"plans_illegal"`
+}
+
+// Candidate is a plan that was tried.
+type Candidate struct {
+	Plan        Plan    `json:"plan"`
+	IterationS  float64 `json:"iteration_s"`
+	Tflops      float64 `json:"tflops_per_gpu"`
+	ModelTflops float64 `json:"model_tflops_per_chip"`
+	MFU         float64 `json:"mfu"`
+	Bubble      float64 `json:"bubble_fraction"`
+	MemoryBytes int64   `json:"memory_bytes"` // of the fullest chip
+}
+
+// WriteSearch writes r as Write does a Result.
+func WriteSearch(w io.Writer, r *Search) error { return write(w, r) }
