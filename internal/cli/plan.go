@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"maru/reports/terminal"
 	"maru/sim/result"
@@ -12,7 +13,8 @@ import (
 
 func planVerb(e *env) *cobra.Command {
 	var in inputFlags
-	var out outputFlags
+	var json bool
+	var top count
 	var many systemFlags
 	var spread planFlags
 	cmd := &cobra.Command{
@@ -40,15 +42,18 @@ differ from the fastest in one choice. What flags set stays as it is.`,
 			if err != nil {
 				return err
 			}
-			if out.json {
+			if json {
 				return result.WriteSearch(e.out, res)
 			}
-			return terminal.Search(e.out, res, terminal.Options{Color: e.color, Top: int(out.top)})
+			return terminal.Search(e.out, res, terminal.Options{Color: e.color, Top: int(top)})
 		},
 	}
 	in.add(cmd)
 	many.add(cmd)
 	spread.add(cmd)
-	out.add(cmd)
+	addFlags(cmd, "Output", func(f *pflag.FlagSet) {
+		f.BoolVar(&json, "json", false, "print the result as JSON, and nothing else, on the standard output")
+		f.Var(&top, "top", "most plans to list (default 12)")
+	})
 	return cmd
 }
