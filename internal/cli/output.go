@@ -76,12 +76,18 @@ func (e *env) warnings(chip *arch.Chip, doc *config.Doc, more []string) {
 	e.warn(append(list, more...))
 }
 
-// simulate replays a trace and writes the result where the flags say.
-func (e *env) simulate(chip *arch.Chip, doc *config.Doc, tr *trace.Trace, o *outputFlags) error {
+// options are what the flags say of the simulation.
+func (o *outputFlags) options() run.Options {
 	opt := run.Options{Exact: o.exact, NoCap: o.noCap, Jobs: int(o.jobs)}
 	if opt.Jobs == 0 {
 		opt.Jobs = runtime.GOMAXPROCS(0)
 	}
+	return opt
+}
+
+// simulate replays a trace and writes the result where the flags say.
+func (e *env) simulate(chip *arch.Chip, doc *config.Doc, tr *trace.Trace, o *outputFlags) error {
+	opt := o.options()
 	if o.verbose { // time the run without those that explain it
 		brief := opt
 		brief.Brief = true

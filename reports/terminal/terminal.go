@@ -27,6 +27,7 @@ import (
 type Options struct {
 	Color bool // use ANSI colours
 	Top   int  // most operators in a table; 0 is 12
+	Width int  // most columns of a table of machines; 0 is 100
 }
 
 func (o Options) top() int {
@@ -42,7 +43,16 @@ const width = 100
 // page collects the lines of a report.
 type page struct {
 	bytes.Buffer
-	color bool
+	color  bool
+	narrow int // most columns of a line, where that is less than width
+}
+
+// columns is the most that a line of a table or of a text takes.
+func (p *page) columns() int {
+	if p.narrow > 0 {
+		return min(p.narrow, width)
+	}
+	return width
 }
 
 // Colours that a page uses.
@@ -90,7 +100,7 @@ func fit(s string, columns int) string {
 // wrapped writes s in lines that hang from a prefix.
 func (p *page) wrapped(prefix, s string) {
 	indent := text.StringWidthWithoutEscSequences(prefix)
-	for i, l := range strings.Split(text.WrapSoft(oneLine(s), width-indent), "\n") {
+	for i, l := range strings.Split(text.WrapSoft(oneLine(s), p.columns()-indent), "\n") {
 		if i > 0 {
 			prefix = strings.Repeat(" ", indent)
 		}
@@ -113,7 +123,7 @@ func oneLine(s string) string {
 // left too, the others to the right. The first column is shortened to what the
 // others leave of the page.
 func (p *page) rows(header []string, rows [][]string, textual ...int) {
-	room := width - 1
+	room := p.columns() - 1
 	for i := range header {
 		widest := 0
 		for _, r := range append([][]string{header}, rows...) {

@@ -221,6 +221,9 @@ type Estimates struct {
 	Names     []string `json:"names"`
 }
 
+// Mostly tells whether most of the figures are estimates.
+func (e *Estimates) Mostly() bool { return 2*e.Estimated > e.Figures }
+
 // Events counts the simulator's own work.
 type Events struct {
 	Handled      int64 `json:"handled"`

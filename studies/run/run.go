@@ -200,6 +200,7 @@ type Options struct {
 	Exact bool // simulate every repeated layer
 	NoCap bool // ignore the power cap
 	Brief bool // leave out elasticity and the spread of estimates
+	Plain bool // leave out elasticity alone
 	Jobs  int  // simulations at once; 0 is 1
 }
 
@@ -217,7 +218,7 @@ func Simulate(chip *arch.Chip, doc *config.Doc, tr *trace.Trace, opt Options) (*
 	}
 	var res *result.Result
 	var b *bound.Bounds
-	if err := parallel(2, opt.Jobs, func(i int) (err error) {
+	if err := Parallel(2, opt.Jobs, func(i int) (err error) {
 		if i == 0 {
 			res, err = machine.Replay(chip, tr, mo)
 			return err
@@ -288,10 +289,10 @@ func roofline(chip *arch.Chip, tr *trace.Trace) result.Roofline {
 	return out
 }
 
-// parallel runs n tasks, jobs at a time; each writes its own place, so the
+// Parallel runs n tasks, jobs at a time; each writes its own place, so the
 // outcome does not depend on their order. A panic in a task becomes one of the
 // caller, who may be prepared for it.
-func parallel(n, jobs int, task func(i int) error) error {
+func Parallel(n, jobs int, task func(i int) error) error {
 	errs := make([]error, n)
 	panics := make([]any, n)
 	sem := make(chan struct{}, max(1, jobs))

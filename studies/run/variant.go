@@ -122,7 +122,7 @@ func variants(res *result.Result, clocks []float64, records *machine.Records, ch
 	var chips []*arch.Chip
 	var gains []result.Gain
 	for _, r := range resources {
-		if share[r.name] < negligible {
+		if opt.Plain || share[r.name] < negligible {
 			continue
 		}
 		c := copyChip(chip)
@@ -137,7 +137,7 @@ func variants(res *result.Result, clocks []float64, records *machine.Records, ch
 		}
 	}
 	times := make([]float64, len(chips))
-	err := parallel(len(chips), opt.Jobs, func(i int) error {
+	err := Parallel(len(chips), opt.Jobs, func(i int) error {
 		r, err := machine.Replay(chips[i], tr, machine.Options{Exact: opt.Exact, NoCap: opt.NoCap, Clocks: slices.Clone(clocks), Records: records})
 		if err != nil {
 			return err
