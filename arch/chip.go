@@ -30,6 +30,7 @@ type Chip struct {
 	Cores      Cores             `yaml:"cores" doc:"What repeats on the chip."`
 	Memory     Memory            `yaml:"memory" doc:"Shared cache and main memory."`
 	Launch     Launch            `yaml:"launch" doc:"Cost of starting kernels."`
+	Jitter     *Jitter           `yaml:"jitter,optional" doc:"What differs from run to run; a chip without it takes equally long every time."`
 	Power      *Power            `yaml:"power,optional" doc:"Power cap, static power and energy per event."`
 }
 
@@ -138,6 +139,14 @@ type DRAM struct {
 type Launch struct {
 	Graph  config.Figure[unit.Duration] `yaml:"graph" bound:">=0" doc:"Gap between the end of a kernel and the start of the next in a captured graph or compiled program."`
 	Stream config.Figure[unit.Duration] `yaml:"stream" bound:">=0" doc:"The same for kernels launched one by one into a stream."`
+}
+
+// Jitter is what makes equal runs take unequally long. Both delays are drawn
+// from exponential distributions, that of events without memory; they slow a run
+// and never speed it up. Only runs with a seed draw them.
+type Jitter struct {
+	Launch config.Figure[unit.Duration] `yaml:"launch" bound:">=0" doc:"Mean time by which a launch comes late, on top of its gap."`
+	Clock  config.Figure[unit.Ratio]    `yaml:"clock" bound:">=0,<=1" doc:"Mean share by which what goes with the clock takes longer in a run, the same for all of the run."`
 }
 
 // Power holds the cap, the static power and the energy of each event at the

@@ -86,6 +86,9 @@ type Count struct {
 	Calibrated int `json:"calibrated"` // fitted to a microbenchmark
 }
 
+// Mostly tells whether more than half of the figures are estimates.
+func (n *Count) Mostly() bool { return 2*n.Estimated > n.Figures }
+
 // Estimate is a figure that is known only as a range.
 type Estimate struct {
 	Key        string `json:"key"`
@@ -137,6 +140,11 @@ func (c *Chip) Describe() Description {
 	d.Launch = rows(
 		row("launch.graph", "gap in a graph", c.Launch.Graph),
 		row("launch.stream", "gap in a stream", c.Launch.Stream))
+	if j := c.Jitter; j != nil {
+		d.Launch = append(d.Launch, rows(
+			row("jitter.launch", "late, with a seed", j.Launch),
+			row("jitter.clock", "slower, with a seed", j.Clock))...)
+	}
 	if p := c.Power; p != nil {
 		d.Power = rows(
 			row("power.cap", "power cap", p.Cap),

@@ -89,6 +89,30 @@ func (c *count) Set(s string) error {
 
 func (c *count) Type() string { return "N" }
 
+// seed is a whole number from which chance is drawn; nil is none that was given.
+type seed struct{ value *uint64 }
+
+func (s *seed) String() string {
+	if s.value == nil {
+		return ""
+	}
+	return strconv.FormatUint(*s.value, 10)
+}
+
+func (s *seed) Set(text string) error {
+	n, err := strconv.ParseUint(text, 10, 64)
+	switch {
+	case errors.Is(err, strconv.ErrRange):
+		return fmt.Errorf("%s is too large", text)
+	case err != nil:
+		return fmt.Errorf("%q is not a whole number of at least 0", text)
+	}
+	s.value = &n
+	return nil
+}
+
+func (s *seed) Type() string { return "N" }
+
 // choice is one of some words; the empty text is none that was given.
 type choice struct {
 	what  string

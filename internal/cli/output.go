@@ -21,6 +21,7 @@ import (
 	"maru/reports/perfetto"
 	"maru/reports/table"
 	"maru/reports/terminal"
+	"maru/sim/machine"
 	"maru/sim/result"
 	"maru/studies/run"
 	"maru/workloads/trace"
@@ -33,6 +34,8 @@ type outputFlags struct {
 	json    bool
 	exact   bool
 	noCap   bool
+	seed    seed
+	runs    count
 	jobs    count
 	top     count
 	verbose bool
@@ -52,6 +55,8 @@ func (o *outputFlags) add(cmd *cobra.Command) {
 	addFlags(cmd, "How to simulate", func(f *pflag.FlagSet) {
 		f.BoolVar(&o.noCap, "no-power-cap", false, "hold the highest clock, whatever power it takes")
 		f.BoolVar(&o.exact, "exact", false, "simulate every layer, also those that repeat an earlier one exactly; the result is the same but for its \"events\"")
+		f.Var(&o.seed, "seed", "draw what differs from run to run, as the chip's file declares it, from this seed (default: no chance)")
+		f.Var(&o.runs, "runs", "draw so many runs, and say what most and nearly all of them take (seed 1 unless given)")
 		f.Var(&o.jobs, "jobs", "simulations at once (default: the processors of this machine)")
 	})
 	addFlags(cmd, "Output", func(f *pflag.FlagSet) {
@@ -81,6 +86,12 @@ func (o *outputFlags) options() run.Options {
 	opt := run.Options{Exact: o.exact, NoCap: o.noCap, Jobs: int(o.jobs)}
 	if opt.Jobs == 0 {
 		opt.Jobs = runtime.GOMAXPROCS(0)
+	}
+	if o.seed.value != nil || o.runs > 0 {
+		opt.Jitter = &machine.Jitter{Seed: 1, Runs: int(max(o.runs, 1))}
+		if o.seed.value != nil {
+			opt.Jitter.Seed = *o.seed.value
+		}
 	}
 	return opt
 }

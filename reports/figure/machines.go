@@ -146,7 +146,7 @@ func logUS(us float64) float64 { return math.Log10(us) }
 func (c *canvas) machine(at point, r *result.Machine, col color.RGBA) {
 	c.vg.SetColor(col)
 	c.vg.Fill(circlePath(at, 3.4))
-	if r.Estimate.Mostly() {
+	if r.Estimate.Mostly {
 		c.vg.SetColor(white)
 		c.vg.Fill(circlePath(at, 1.9))
 	}

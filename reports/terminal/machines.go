@@ -37,7 +37,7 @@ func machineColumns(unit string) []machineColumn {
 		{header: "chip", cell: func(m *result.Machine) string { return oneLine(m.Chip) }},
 		{header: "format", from: middleTable, text: true, cell: func(m *result.Machine) string { return oneLine(m.DType) }},
 		{header: "time", cell: func(m *result.Machine) string {
-			if m.Estimate.Mostly() {
+			if m.Estimate.Mostly {
 				return guess + human.US(m.LatencyUS)
 			}
 			return human.US(m.LatencyUS)
@@ -115,7 +115,7 @@ func Machines(w io.Writer, m *result.Machines, o Options) error {
 			cells = append(cells, c.cell(r))
 		}
 		rows = append(rows, cells)
-		mostly = mostly || r.Estimate.Mostly()
+		mostly = mostly || r.Estimate.Mostly
 	}
 	if len(rows) > 0 {
 		p.line("")

@@ -234,6 +234,16 @@ func (p *page) facts(res *result.Result) {
 		latency += fmt.Sprintf("   %s of the bound, %s (%s)", ratio(res.LatencyUS/res.BoundUS), human.US(res.BoundUS), oneLine(res.BoundBy))
 	}
 	p.fact("latency", "%s", latency)
+	if e := &res.Estimate; e.Mostly {
+		s := fmt.Sprintf("mostly estimated: %s of the figures", human.Percent(e.Share))
+		if e.LowUS > 0 && e.HighUS > e.LowUS {
+			s += fmt.Sprintf("; latency %s to %s over their ranges", human.US(e.LowUS), human.US(e.HighUS))
+		}
+		p.fact("estimates", "%s", p.paint(yellow, s))
+	}
+	if j := res.Jitter; j.Runs > 0 {
+		p.fact("jitter", "%s", jitter(&j))
+	}
 	if res.TokensPerS > 0 && res.Unit != "op" {
 		p.fact("throughput", "%s %s/s", count(res.TokensPerS), oneLine(plural(res.Unit)))
 	}
@@ -289,6 +299,22 @@ func (p *page) facts(res *result.Result) {
 	if res.ClockMHz > 0 {
 		p.fact("clock", "%.0f MHz mean, %s cycles", res.ClockMHz, human.Count(res.Cycles))
 	}
+}
+
+// jitter says how far runs differ.
+func jitter(j *result.Jitter) string {
+	runs := fmt.Sprintf("%s runs, seed %d", human.Count(int64(j.Runs)), j.Seed)
+	switch {
+	case !j.Declared:
+		return "none: the chip's file declares none"
+	case j.Runs == 1:
+		return fmt.Sprintf("one run, seed %d", j.Seed)
+	}
+	share := ""
+	if j.P50US > 0 {
+		share = " (" + human.Percent(j.SpreadUS/j.P50US) + ")"
+	}
+	return fmt.Sprintf("p50 %s, p90 +%s, p99 +%s%s, of %s", human.US(j.P50US), human.US(j.P90US-j.P50US), human.US(j.SpreadUS), share, runs)
 }
 
 // count writes a rate of things: in full below a million.

@@ -17,12 +17,13 @@ const (
 	byTail       // no tile program left for this core
 	byPower      // the clock is below its maximum
 	byDMA        // fixed cost of transfers
+	byJitter     // what differs from run to run
 	limits
 )
 
 var limitNames = [limits]string{
 	"matrix", "vector", "special", "scratchpad", "l2", "dram", "latency",
-	"dependency", "launch", "start", "tail", "power", "dma",
+	"dependency", "launch", "start", "tail", "power", "dma", "jitter",
 }
 
 // clocked tells which limits scale with the clock of the cores.

@@ -43,6 +43,9 @@ type Result struct {
 	Params     int64   `json:"params"`
 	MFU        float64 `json:"mfu"` // Flops / (latency x dense peak at DType, specified clock)
 
+	// Jitter is what differs from run to run; it is there in runs with a seed.
+	Jitter Jitter `json:"jitter,omitzero"`
+
 	// Levels are the memory levels, nearest the cores first.
 	Levels []Level `json:"levels"`
 	// Units are the engines that time is accounted on.
@@ -64,6 +67,20 @@ type Result struct {
 	// Events counts what the simulator did; it differs between memoized and
 	// exact runs and is left out of comparisons.
 	Events Events `json:"events"`
+}
+
+// Jitter is the latency of runs that differ in what the chip's file declares to
+// be chance. The result itself is the first of them.
+type Jitter struct {
+	Seed     uint64  `json:"seed"`
+	Runs     int     `json:"runs"`
+	Declared bool    `json:"declared"` // the chip has a source of jitter
+	MinUS    float64 `json:"min_us"`
+	P50US    float64 `json:"p50_us"`
+	P90US    float64 `json:"p90_us"`
+	P99US    float64 `json:"p99_us"`
+	MaxUS    float64 `json:"max_us"`
+	SpreadUS float64 `json:"spread_us"` // P99US - P50US
 }
 
 // Level is the traffic at one memory level: "scratchpad", "l2", "dram".
@@ -216,13 +233,11 @@ type Estimates struct {
 	Figures   int      `json:"figures"`
 	Estimated int      `json:"estimated"`
 	Share     float64  `json:"share"`
+	Mostly    bool     `json:"mostly,omitzero"` // more than half of the figures are estimates
 	LowUS     float64  `json:"latency_low_us"`  // all estimates at their fast end
 	HighUS    float64  `json:"latency_high_us"` // all at their slow end
 	Names     []string `json:"names"`
 }
-
-// Mostly tells whether most of the figures are estimates.
-func (e *Estimates) Mostly() bool { return 2*e.Estimated > e.Figures }
 
 // Events counts the simulator's own work.
 type Events struct {

@@ -202,6 +202,14 @@ type Options struct {
 	Brief bool // leave out elasticity and the spread of estimates
 	Plain bool // leave out elasticity alone
 	Jobs  int  // simulations at once; 0 is 1
+
+	Jitter *machine.Jitter // what differs from run to run; nil for nothing
+}
+
+// restsOn tells whether a run rests on a figure of the chip: on those of its
+// jitter only with a seed.
+func (o *Options) restsOn(f config.NamedFigure) bool {
+	return o.Jitter != nil || !strings.HasPrefix(f.Path, "jitter.")
 }
 
 // Simulate replays a trace on a chip described by doc and completes the
@@ -212,7 +220,7 @@ func Simulate(chip *arch.Chip, doc *config.Doc, tr *trace.Trace, opt Options) (*
 	}
 	clocks := make([]float64, len(tr.Launches))
 	records := &machine.Records{}
-	mo := machine.Options{Exact: opt.Exact, NoCap: opt.NoCap, Timeline: true, Clocks: clocks}
+	mo := machine.Options{Exact: opt.Exact, NoCap: opt.NoCap, Timeline: true, Clocks: clocks, Jitter: opt.Jitter}
 	if !opt.Brief {
 		mo.Records = records
 	}
@@ -244,14 +252,20 @@ func Simulate(chip *arch.Chip, doc *config.Doc, tr *trace.Trace, opt Options) (*
 		}
 	}
 	res.Roofline = roofline(chip, tr)
-	figures, estimates := chip.Figures(), chip.Estimates()
-	res.Estimate.Figures, res.Estimate.Estimated = len(figures), len(estimates)
-	if len(figures) > 0 {
-		res.Estimate.Share = float64(len(estimates)) / float64(len(figures))
+	for _, f := range chip.Figures() {
+		if !opt.restsOn(f) {
+			continue
+		}
+		res.Estimate.Figures++
+		if f.Estimate {
+			res.Estimate.Estimated++
+			res.Estimate.Names = append(res.Estimate.Names, f.Path)
+		}
 	}
-	for _, e := range estimates {
-		res.Estimate.Names = append(res.Estimate.Names, e.Path)
+	if res.Estimate.Figures > 0 {
+		res.Estimate.Share = float64(res.Estimate.Estimated) / float64(res.Estimate.Figures)
 	}
+	res.Estimate.Mostly = 2*res.Estimate.Estimated > res.Estimate.Figures
 	res.Estimate.LowUS, res.Estimate.HighUS = res.LatencyUS, res.LatencyUS
 	if opt.Brief {
 		return res, nil

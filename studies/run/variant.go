@@ -97,8 +97,8 @@ const negligible = 0.03
 
 // slower lists the beginnings of paths whose figures slow a run as they grow.
 var slower = []string{
-	"cores.start", "cores.dma.", "cores.scratchpad.latency", "memory.l2.latency", "memory.l2.far_latency",
-	"memory.dram.latency", "memory.dram.loaded_latency", "memory.dram.queue", "cores.matrix.least", "launch.", "power.static", "power.matrix",
+	"cores.start", "cores.dispatch", "cores.dma.", "cores.scratchpad.latency", "memory.l2.latency", "memory.l2.far_latency",
+	"memory.dram.latency", "memory.dram.loaded_latency", "memory.dram.queue", "memory.dram.run_overhead", "cores.matrix.least", "launch.", "jitter.", "power.static", "power.matrix",
 	"power.vector", "power.special", "power.zero_data", "power.scratchpad", "power.l2", "power.dram", "power.voltage.floor", "power.voltage.at_max",
 }
 
@@ -138,7 +138,7 @@ func variants(res *result.Result, clocks []float64, records *machine.Records, ch
 	}
 	times := make([]float64, len(chips))
 	err := Parallel(len(chips), opt.Jobs, func(i int) error {
-		r, err := machine.Replay(chips[i], tr, machine.Options{Exact: opt.Exact, NoCap: opt.NoCap, Clocks: slices.Clone(clocks), Records: records})
+		r, err := machine.Replay(chips[i], tr, machine.Options{Exact: opt.Exact, NoCap: opt.NoCap, Clocks: slices.Clone(clocks), Records: records, Jitter: opt.Jitter.First()})
 		if err != nil {
 			return err
 		}
@@ -170,26 +170,36 @@ func variants(res *result.Result, clocks []float64, records *machine.Records, ch
 }
 
 // estimates is the chip with every estimated figure at its fast or its slow
-// end; nil if it has none or the ends contradict each other.
+// end; nil if it has none. Where the ends contradict each other, the figures
+// that come later in the file's order stay at their best guess.
 func estimates(doc *config.Doc, chip *arch.Chip, fast bool) *arch.Chip {
-	d := doc.Clone()
-	any := false
-	for _, f := range chip.Estimates() {
-		v := f.High
+	list := chip.Estimates()
+	if len(list) == 0 {
+		return nil
+	}
+	end := func(f config.NamedFigure) string {
 		if growsTime(f.Path) == fast {
-			v = f.Low
+			return f.Low
 		}
-		if d.Set(f.Path, v) != nil {
-			return nil
+		return f.High
+	}
+	d := doc.Clone()
+	ok := true
+	for _, f := range list {
+		ok = d.Set(f.Path, end(f)) == nil && ok
+	}
+	if c, err := arch.Decode(d); ok && err == nil {
+		return c
+	}
+	last, d := chip, doc.Clone()
+	for _, f := range list {
+		next := d.Clone()
+		if next.Set(f.Path, end(f)) != nil {
+			continue
 		}
-		any = true
+		if c, err := arch.Decode(next); err == nil {
+			last, d = c, next
+		}
 	}
-	if !any {
-		return nil
-	}
-	c, err := arch.Decode(d)
-	if err != nil {
-		return nil
-	}
-	return c
+	return last
 }

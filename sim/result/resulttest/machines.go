@@ -19,7 +19,7 @@ func Machines() *result.Machines {
 			Chip: c.name, ChipTitle: c.title, Discipline: c.discipline, DType: c.dtype, Hash: "00",
 			LatencyUS: c.us, BoundUS: c.bound, BoundBy: "dram", MFU: c.mfu, TokensPerS: 16e6 / c.us, PerTokenJ: c.joule,
 			MeanW: 16 * c.joule / c.us * 1e6, LimitedBy: c.limit, LimitedShare: 0.74,
-			Estimate: result.Estimates{Figures: 100, Estimated: c.estimated, Share: float64(c.estimated) / 100, LowUS: c.low, HighUS: c.high},
+			Estimate: result.Estimates{Figures: 100, Estimated: c.estimated, Share: float64(c.estimated) / 100, Mostly: c.estimated > 50, LowUS: c.low, HighUS: c.high},
 		})
 	}
 	m.Rows = append(m.Rows,
