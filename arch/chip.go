@@ -31,6 +31,7 @@ type Chip struct {
 	Memory     Memory            `yaml:"memory" doc:"Shared cache and main memory."`
 	Launch     Launch            `yaml:"launch" doc:"Cost of starting kernels."`
 	Jitter     *Jitter           `yaml:"jitter,optional" doc:"What differs from run to run; a chip without it takes equally long every time."`
+	Partitions []Partition       `yaml:"partitions,optional" doc:"Ways to divide the chip in hardware."`
 	Power      *Power            `yaml:"power,optional" doc:"Power cap, static power and energy per event."`
 }
 

@@ -1,6 +1,7 @@
 package arch
 
 import (
+	"fmt"
 	"strconv"
 
 	"maru/arch/unit"
@@ -40,6 +41,8 @@ type Description struct {
 	Levels []Level `json:"levels"`
 	Launch []Row   `json:"launch"`
 	Power  []Row   `json:"power"` // empty without a power section
+
+	Partitions []Row `json:"partitions"` // ways to divide the chip
 
 	Count     Count      `json:"figures"`
 	Estimates []Estimate `json:"estimates"`
@@ -107,7 +110,7 @@ func (c *Chip) Describe() Description {
 	d := Description{
 		Name: c.Name, Title: c.Title, Vendor: c.Vendor, Aliases: append([]string{}, c.Aliases...), Discipline: c.Discipline.String(),
 		Profile: c.Profile, Preferred: c.Preferred.String(), Notes: append([]string{}, c.Notes...),
-		Peaks: c.peaks(), Levels: c.levels(), Count: c.count(), Power: []Row{}, Estimates: []Estimate{},
+		Peaks: c.peaks(), Levels: c.levels(), Count: c.count(), Power: []Row{}, Partitions: []Row{}, Estimates: []Estimate{},
 	}
 	d.Clock = rows(
 		row("clock.spec", "specified clock", c.Clock.Spec),
@@ -157,6 +160,10 @@ func (c *Chip) Describe() Description {
 			row("power.scratchpad", "scratchpad", p.Scratchpad),
 			row("power.l2", "shared cache", p.L2),
 			row("power.dram", "main memory", p.DRAM))
+	}
+	for i, p := range c.Partitions {
+		d.Partitions = append(d.Partitions, Row{Key: "partitions[" + strconv.Itoa(i) + "]", Name: p.Name,
+			Value: fmt.Sprintf("%d x %d cores, each with %v of memory", p.Instances, p.Cores, unit.Short(p.Memory))})
 	}
 	for _, f := range c.Estimates() {
 		d.Estimates = append(d.Estimates, Estimate{f.Path, f.Value, f.Low, f.High, f.Source, f.Calibrated})

@@ -89,17 +89,17 @@ func (c *count) Set(s string) error {
 
 func (c *count) Type() string { return "N" }
 
-// seed is a whole number from which chance is drawn; nil is none that was given.
-type seed struct{ value *uint64 }
+// natural is a whole number of at least 0; nil is none that was given.
+type natural struct{ value *uint64 }
 
-func (s *seed) String() string {
+func (s *natural) String() string {
 	if s.value == nil {
 		return ""
 	}
 	return strconv.FormatUint(*s.value, 10)
 }
 
-func (s *seed) Set(text string) error {
+func (s *natural) Set(text string) error {
 	n, err := strconv.ParseUint(text, 10, 64)
 	switch {
 	case errors.Is(err, strconv.ErrRange):
@@ -111,7 +111,7 @@ func (s *seed) Set(text string) error {
 	return nil
 }
 
-func (s *seed) Type() string { return "N" }
+func (s *natural) Type() string { return "N" }
 
 // choice is one of some words; the empty text is none that was given.
 type choice struct {

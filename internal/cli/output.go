@@ -34,11 +34,13 @@ type outputFlags struct {
 	json    bool
 	exact   bool
 	noCap   bool
-	seed    seed
+	seed    natural
 	runs    count
 	jobs    count
 	top     count
 	verbose bool
+
+	partition result.Partition // that the run is of, from the verb
 
 	times []phase // how long the phases took, for --verbose
 }
@@ -83,7 +85,7 @@ func (e *env) warnings(chip *arch.Chip, doc *config.Doc, more []string) {
 
 // options are what the flags say of the simulation.
 func (o *outputFlags) options() run.Options {
-	opt := run.Options{Exact: o.exact, NoCap: o.noCap, Jobs: int(o.jobs)}
+	opt := run.Options{Exact: o.exact, NoCap: o.noCap, Jobs: int(o.jobs), Partition: o.partition}
 	if opt.Jobs == 0 {
 		opt.Jobs = runtime.GOMAXPROCS(0)
 	}

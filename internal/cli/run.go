@@ -44,6 +44,7 @@ Equal input gives equal results, byte for byte, on every machine.`,
 				return err
 			}
 			out.spent("compile", start)
+			out.partition = c.Partition
 			return e.simulate(c.Chip, c.Doc, c.Trace, &out)
 		},
 	}

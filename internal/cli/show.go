@@ -146,7 +146,7 @@ func describe(e *env, d *arch.Description) error {
 	for _, section := range []struct {
 		title string
 		rows  []arch.Row
-	}{{"Clock", d.Clock}, {"Cores", d.Cores}, {"Launch", d.Launch}, {"Power and energy", d.Power}} {
+	}{{"Clock", d.Clock}, {"Cores", d.Cores}, {"Launch", d.Launch}, {"Power and energy", d.Power}, {"Partitions", d.Partitions}} {
 		if len(section.rows) == 0 {
 			continue
 		}

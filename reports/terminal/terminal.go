@@ -241,6 +241,9 @@ func (p *page) facts(res *result.Result) {
 		}
 		p.fact("estimates", "%s", p.paint(yellow, s))
 	}
+	if part := &res.Partition; part.Name != "" {
+		p.fact("partition", "%s", partition(part, res.Unit))
+	}
 	if j := res.Jitter; j.Runs > 0 {
 		p.fact("jitter", "%s", jitter(&j))
 	}
@@ -299,6 +302,20 @@ func (p *page) facts(res *result.Result) {
 	if res.ClockMHz > 0 {
 		p.fact("clock", "%.0f MHz mean, %s cycles", res.ClockMHz, human.Count(res.Cycles))
 	}
+}
+
+// partition says which instance ran, and what all of them make together.
+func partition(part *result.Partition, unit string) string {
+	how := "isolated"
+	if part.Shared {
+		how = "shared"
+	}
+	cores := "cores"
+	if part.Cores == 1 {
+		cores = "core"
+	}
+	return fmt.Sprintf("%s: %s %s, %s; %d of %d at work make %s %s/s", oneLine(part.Name), human.Count(part.Cores), cores, how,
+		part.Tenants, part.Instances, count(part.TokensPerS), oneLine(plural(unit)))
 }
 
 // jitter says how far runs differ.

@@ -43,6 +43,9 @@ type Result struct {
 	Params     int64   `json:"params"`
 	MFU        float64 `json:"mfu"` // Flops / (latency x dense peak at DType, specified clock)
 
+	// Partition is the instance of a divided chip that ran; it is there in runs
+	// on one.
+	Partition Partition `json:"partition,omitzero"`
 	// Jitter is what differs from run to run; it is there in runs with a seed.
 	Jitter Jitter `json:"jitter,omitzero"`
 
@@ -67,6 +70,17 @@ type Result struct {
 	// Events counts what the simulator did; it differs between memoized and
 	// exact runs and is left out of comparisons.
 	Events Events `json:"events"`
+}
+
+// Partition is an instance of a chip that is divided. The run is that of one
+// instance; the tenants are all the instances at work.
+type Partition struct {
+	Name       string  `json:"name"`
+	Instances  int64   `json:"instances"` // that the chip has of this size
+	Tenants    int64   `json:"tenants"`   // at work, each with a run like this
+	Shared     bool    `json:"shared"`    // cache, memory and power are not divided by the hardware
+	Cores      int64   `json:"cores"`     // of the instance
+	TokensPerS float64 `json:"tokens_per_s"`
 }
 
 // Jitter is the latency of runs that differ in what the chip's file declares to

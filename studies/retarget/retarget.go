@@ -87,6 +87,7 @@ func simulate(in run.Input, opt run.Options) (*result.Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	opt.Partition = c.Partition
 	return run.Simulate(c.Chip, c.Doc, c.Trace, opt)
 }
 

@@ -34,6 +34,10 @@ type Input struct {
 	Chip string   // name or file
 	Sets []string // "PATH=VALUE" changes to the chip
 
+	Partition string // run on an instance of this partition, or of that with so many; default: the whole chip
+	Shared    bool   // the instance shares all but its cores with the tenants
+	Tenants   int64  // instances at work; default: as many as there are
+
 	Model string // name or file; exactly one of Model and Op
 	Op    string // a single operator, "gemm:m=4096,n=4096,k=4096"
 
@@ -60,6 +64,8 @@ type Compiled struct {
 	Plan     plan.Plan
 	Trace    *trace.Trace
 	Warnings []string
+
+	Partition result.Partition // the instance that Chip is, if any; for Options
 }
 
 // defaultSeq is the length of a prompt, or of the context of a decode step,
@@ -133,6 +139,33 @@ func (in *Input) plan(chip *arch.Chip) (p plan.Plan, err error) {
 	return p, nil
 }
 
+// instance is the part of a chip that the input asks for: all of it, or an
+// instance of a partition.
+func (in *Input) instance(chip *arch.Chip, doc *config.Doc) (*arch.Chip, *config.Doc, result.Partition, error) {
+	if in.Partition == "" {
+		if in.Shared || in.Tenants > 0 {
+			return nil, nil, result.Partition{}, fmt.Errorf("neighbours, but no partition: the whole chip has none; give a partition")
+		}
+		return chip, doc, result.Partition{}, nil
+	}
+	p, err := chip.Partition(in.Partition)
+	if err != nil {
+		return nil, nil, result.Partition{}, err
+	}
+	tenants := in.Tenants
+	if tenants == 0 {
+		tenants = p.Instances
+	}
+	if tenants > p.Instances {
+		return nil, nil, result.Partition{}, fmt.Errorf("%d neighbours: %s has %d instances of %s, so at most %d", tenants-1, chip.Name, p.Instances, p.Name, p.Instances-1)
+	}
+	n, d, err := arch.Instance(chip, doc, p, in.Shared, tenants)
+	if err != nil {
+		return nil, nil, result.Partition{}, err
+	}
+	return n, d, result.Partition{Name: p.Name, Instances: p.Instances, Tenants: tenants, Shared: in.Shared, Cores: p.Cores}, nil
+}
+
 // Compile loads, builds and compiles. Errors are the user's to mend: bad
 // files and names, a model that does not fit, an operator that no tile fits.
 func Compile(in Input) (*Compiled, error) {
@@ -143,11 +176,15 @@ func Compile(in Input) (*Compiled, error) {
 	if err != nil {
 		return nil, err
 	}
+	chip, doc, part, err := in.instance(chip, doc)
+	if err != nil {
+		return nil, err
+	}
 	p, err := in.plan(chip)
 	if err != nil {
 		return nil, err
 	}
-	c := &Compiled{Chip: chip, Doc: doc}
+	c := &Compiled{Chip: chip, Doc: doc, Partition: part}
 	if in.Op != "" {
 		p.Phase = plan.Forward
 		if in.Phase != "" {
@@ -203,7 +240,8 @@ type Options struct {
 	Plain bool // leave out elasticity alone
 	Jobs  int  // simulations at once; 0 is 1
 
-	Jitter *machine.Jitter // what differs from run to run; nil for nothing
+	Partition result.Partition // the instance that the chip is, as Compile says
+	Jitter    *machine.Jitter  // what differs from run to run; nil for nothing
 }
 
 // restsOn tells whether a run rests on a figure of the chip: on those of its
@@ -237,6 +275,9 @@ func Simulate(chip *arch.Chip, doc *config.Doc, tr *trace.Trace, opt Options) (*
 		return nil, err
 	}
 	res.Program = "maru " + Version
+	if res.Partition = opt.Partition; res.Partition.Tenants > 0 {
+		res.Partition.TokensPerS = float64(float64(res.Partition.Tenants) * res.TokensPerS)
+	}
 	res.Hash = hash(doc, tr)
 	res.BoundUS, res.BoundBy = b.Total.PS/1e6, b.Total.By
 	peak := float64(chip.PeakAtSpec(tr.Header.DType))
