@@ -30,9 +30,6 @@ type inputFlags struct {
 	dtype     choice
 	kv        choice
 	noFuse    bool
-	partition string
-	shared    bool
-	others    natural
 	profile   choice
 	cache     choice
 	launch    choice
@@ -41,13 +38,28 @@ type inputFlags struct {
 
 // chipFlags are the flags that choose a chip.
 type chipFlags struct {
-	name string
-	sets []string
+	name      string
+	sets      []string
+	partition string
+	shared    bool
+	others    natural
 }
 
 func (c *chipFlags) add(cmd *cobra.Command, f *pflag.FlagSet, name string) {
 	f.StringVar(&c.name, "chip", "", name)
 	f.StringArrayVar(&c.sets, "set", nil, "`PATH=VALUE` change a figure of the chip; as often as needed")
+	f.StringVar(&c.partition, "partition", "", "`NAME|N` run on one instance of a divided chip: by the partition's name or its number of instances")
+	f.BoolVar(&c.shared, "shared", false, "the instance has only its cores to itself; cache, memory and power are not divided by hardware")
+	f.Var(&c.others, "neighbours", "other instances that run the same at the same time (default: all that there are)")
+}
+
+// input is what the flags say of a run.
+func (c *chipFlags) input() run.Input {
+	in := run.Input{Chip: c.name, Sets: c.sets, Partition: c.partition, Shared: c.shared}
+	if n := c.others.value; n != nil {
+		in.Tenants = int64(min(*n, math.MaxInt32)) + 1
+	}
+	return in
 }
 
 // add gives the flags to a verb.
@@ -64,9 +76,6 @@ func (in *inputFlags) add(cmd *cobra.Command) {
 	in.data = choice{what: "data", words: plan.DataNames()}
 	addFlags(cmd, "What to run", func(f *pflag.FlagSet) {
 		in.chip.add(cmd, f, "`NAME|FILE` chip: a name of \"maru list chips\" or a YAML file")
-		f.StringVar(&in.partition, "partition", "", "`NAME|N` run on one instance of a divided chip: by the partition's name or its number of instances")
-		f.BoolVar(&in.shared, "shared", false, "the instance has only its cores to itself; cache, memory and power are not divided by hardware")
-		f.Var(&in.others, "neighbours", "other instances that run the same at the same time (default: all that there are)")
 		f.StringVar(&in.model, "model", "", "`NAME|FILE` model: a name of \"maru list models\", a YAML file or a config.json")
 		f.StringVar(&in.op, "op", "", "`SPEC` a single operator instead, such as gemm:m=4096,n=4096,k=4096")
 		f.Var(&in.phase, "phase", "`PHASE` prefill, decode, forward or train (default: prefill for decoders, forward for all others)")
@@ -120,16 +129,12 @@ func (in *inputFlags) input() (run.Input, error) {
 	case in.model != "" && in.op != "":
 		return run.Input{}, errors.New("--model and --op exclude each other")
 	}
-	var tenants int64
-	if n := in.others.value; n != nil {
-		tenants = int64(min(*n, math.MaxInt32)) + 1
-	}
-	return run.Input{
-		Chip: in.chip.name, Sets: in.chip.sets, Partition: in.partition, Shared: in.shared, Tenants: tenants, Model: in.model, Op: in.op,
-		Phase: in.phase.value, Batch: int64(in.batch), Seq: int64(in.seq), Layers: int(in.layers),
-		DType: in.dtype.value, KVDType: in.kv.value,
-		NoFuse: in.noFuse, Profile: in.profile.value, Cache: in.cache.value, Launch: in.launch.value, Data: in.data.value,
-	}, nil
+	input := in.chip.input()
+	input.Model, input.Op = in.model, in.op
+	input.Phase, input.Batch, input.Seq, input.Layers = in.phase.value, int64(in.batch), int64(in.seq), int(in.layers)
+	input.DType, input.KVDType = in.dtype.value, in.kv.value
+	input.NoFuse, input.Profile, input.Cache, input.Launch, input.Data = in.noFuse, in.profile.value, in.cache.value, in.launch.value, in.data.value
+	return input, nil
 }
 
 // defect is how the compiler starts an error about itself.
@@ -150,10 +155,6 @@ func (e *env) compiled(in *inputFlags, printAfter []string, w io.Writer) (*run.C
 		}
 		return nil, err
 	}
-	if c.Partition.Name == "" {
-		e.warnings(c.Chip, c.Doc, c.Warnings)
-	} else { // doubts about figures are about the whole chip's
-		e.warn(c.Warnings)
-	}
+	e.warnings(c.Chip, c.Doc, c.Partition, c.Warnings)
 	return c, nil
 }

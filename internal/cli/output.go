@@ -74,11 +74,14 @@ func (o *outputFlags) spent(name string, start time.Time) {
 	o.times = append(o.times, phase{name: name, took: time.Since(start)})
 }
 
-// warnings prints the doubts about a chip and those that came up since.
-func (e *env) warnings(chip *arch.Chip, doc *config.Doc, more []string) {
+// warnings prints the doubts about a chip and those that came up since. Doubts
+// about sizes are about those of a whole chip.
+func (e *env) warnings(chip *arch.Chip, doc *config.Doc, part result.Partition, more []string) {
 	var list []string
-	for _, w := range chip.Warnings(doc) {
-		list = append(list, w.Error())
+	if part.Name == "" {
+		for _, w := range chip.Warnings(doc) {
+			list = append(list, w.Error())
+		}
 	}
 	e.warn(append(list, more...))
 }

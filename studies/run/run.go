@@ -139,9 +139,9 @@ func (in *Input) plan(chip *arch.Chip) (p plan.Plan, err error) {
 	return p, nil
 }
 
-// instance is the part of a chip that the input asks for: all of it, or an
+// Instance is the part of a loaded chip that the input asks for: all of it, or an
 // instance of a partition.
-func (in *Input) instance(chip *arch.Chip, doc *config.Doc) (*arch.Chip, *config.Doc, result.Partition, error) {
+func (in *Input) Instance(chip *arch.Chip, doc *config.Doc) (*arch.Chip, *config.Doc, result.Partition, error) {
 	if in.Partition == "" {
 		if in.Shared || in.Tenants > 0 {
 			return nil, nil, result.Partition{}, fmt.Errorf("neighbours, but no partition: the whole chip has none; give a partition")
@@ -176,7 +176,7 @@ func Compile(in Input) (*Compiled, error) {
 	if err != nil {
 		return nil, err
 	}
-	chip, doc, part, err := in.instance(chip, doc)
+	chip, doc, part, err := in.Instance(chip, doc)
 	if err != nil {
 		return nil, err
 	}
