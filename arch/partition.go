@@ -33,7 +33,7 @@ func (c *Chip) Partition(text string) (*Partition, error) {
 		p := &c.Partitions[i]
 		names = append(names, p.Name)
 		if p.Name == text {
-			return p, nil
+			return p, p.fits(c.Cores.Count.Value)
 		}
 		if byCount && p.Instances == count {
 			if found != nil {
@@ -44,7 +44,7 @@ func (c *Chip) Partition(text string) (*Partition, error) {
 	}
 	switch {
 	case found != nil:
-		return found, nil
+		return found, found.fits(c.Cores.Count.Value)
 	case len(names) == 0:
 		return nil, fmt.Errorf("%s cannot be divided: its file has no partitions", c.Name)
 	}
@@ -112,6 +112,21 @@ func part[T interface {
 	return b.String()
 }
 
+// fits tells why the instances of a partition do not fit on the chip.
+func (p *Partition) fits(cores int64) error {
+	if p.Cores <= cores/p.Instances {
+		return nil
+	}
+	return fmt.Errorf("partition %s: %d instances of %d cores on a chip of %d", p.Name, p.Instances, p.Cores, cores)
+}
+
+// together tells whether two values are written in one file. A chip that takes
+// its partitions from a base and changes its cores is not held to them until one
+// is asked for.
+func (k *checker) together(a, b string) bool {
+	return k.doc.Error(a, "", "", "").Pos.File == k.doc.Error(b, "", "", "").Pos.File
+}
+
 // partitions checks that the instances of a partition fit on the chip.
 func (k *checker) partitions() {
 	var names []string
@@ -130,7 +145,7 @@ func (k *checker) partitions() {
 			}
 			names = append(names, p.Name)
 		}
-		if k.has(path("cores"), path("instances"), "cores.count") && p.Cores > k.c.Cores.Count.Value/p.Instances {
+		if k.has(path("cores"), path("instances"), "cores.count") && k.together(path("cores"), "cores.count") && p.Cores > k.c.Cores.Count.Value/p.Instances {
 			k.fail(path("cores"), fmt.Sprintf("allowed: at most %d", k.c.Cores.Count.Value/p.Instances),
 				"%d instances of %d cores on a chip of %d", p.Instances, p.Cores, k.c.Cores.Count.Value)
 		}

@@ -113,9 +113,26 @@ func TestPartitionNames(t *testing.T) {
 	}
 }
 
+// A change of the cores leaves the partitions of the base alone until one is
+// asked for.
+func TestPartitionsOfOtherCores(t *testing.T) {
+	chip, _, err := arch.Load("a100-sxm-40gb", []string{"cores.count=60"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, err := chip.Partition("2g.10gb"); err == nil || err.Error() != "partition 2g.10gb: 3 instances of 28 cores on a chip of 60" {
+		t.Errorf("%v, %v", p, err)
+	}
+	if _, err := chip.Partition("4g.20gb"); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestPartitionErrors(t *testing.T) {
 	const text = `base: v100-sxm
 name: divided
+cores:
+  count: 80
 partitions:
   - {name: half, instances: 2, cores: 41, memory: 0.5, source: "a test"}
   - {name: half, instances: 2, cores: 40, memory: 0.6, source: "a test"}
