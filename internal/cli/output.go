@@ -86,8 +86,11 @@ func (e *env) warnings(chip *arch.Chip, doc *config.Doc, part result.Partition, 
 	e.warn(append(list, more...))
 }
 
+// maxRuns is the most runs that may be drawn.
+const maxRuns = 1_000_000
+
 // options are what the flags say of the simulation.
-func (o *outputFlags) options() run.Options {
+func (o *outputFlags) options() (run.Options, error) {
 	opt := run.Options{Exact: o.exact, NoCap: o.noCap, Jobs: int(o.jobs), Partition: o.partition}
 	if opt.Jobs == 0 {
 		opt.Jobs = runtime.GOMAXPROCS(0)
@@ -98,12 +101,18 @@ func (o *outputFlags) options() run.Options {
 			opt.Jitter.Seed = *o.seed.value
 		}
 	}
-	return opt
+	if o.runs > maxRuns {
+		return opt, fmt.Errorf("--runs: %d are too many; allowed: up to %d", o.runs, maxRuns)
+	}
+	return opt, nil
 }
 
 // simulate replays a trace and writes the result where the flags say.
 func (e *env) simulate(chip *arch.Chip, doc *config.Doc, tr *trace.Trace, o *outputFlags) error {
-	opt := o.options()
+	opt, err := o.options()
+	if err != nil {
+		return err
+	}
 	if o.verbose { // time the run without those that explain it
 		brief := opt
 		brief.Brief = true

@@ -17,9 +17,13 @@ import (
 // retarget runs a program on many chips and writes a table of them where the
 // flags say. It is a finding if none of them can run it.
 func (e *env) retarget(in run.Input, chips []string, o *outputFlags) error {
+	opt, err := o.options()
+	if err != nil {
+		return err
+	}
 	start := time.Now()
 	e.progress(fmt.Sprintf("run on %d chips", len(chips)))
-	m, err := retarget.Run(in, chips, o.options())
+	m, err := retarget.Run(in, chips, opt)
 	if err != nil {
 		return err
 	}

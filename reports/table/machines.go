@@ -31,6 +31,9 @@ var machineColumns = []struct {
 	{"estimated_share", true, func(m *result.Machine) string { return decimal(m.Estimate.Share) }},
 	{"latency_low_us", true, func(m *result.Machine) string { return decimal(m.Estimate.LowUS) }},
 	{"latency_high_us", true, func(m *result.Machine) string { return decimal(m.Estimate.HighUS) }},
+	{"p50_us", true, func(m *result.Machine) string { return decimal(m.Jitter.P50US) }},
+	{"p90_us", true, func(m *result.Machine) string { return decimal(m.Jitter.P90US) }},
+	{"p99_us", true, func(m *result.Machine) string { return decimal(m.Jitter.P99US) }},
 	{"problem", false, func(m *result.Machine) string { return m.Problem }},
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/text"
@@ -16,6 +17,7 @@ import (
 // has those that a narrow terminal does without.
 const (
 	fullTable   = 96
+	jitterTable = 86
 	middleTable = 74
 )
 
@@ -31,9 +33,11 @@ type machineColumn struct {
 	cell   func(*result.Machine) string
 }
 
-func machineColumns(unit string) []machineColumn {
+// machineColumns lists the columns; with runs drawn, their spread takes the place
+// of the share of estimates.
+func machineColumns(unit string, drawn bool) []machineColumn {
 	share := func(m *result.Machine) string { return oneLine(m.LimitedBy) + " " + human.Percent(m.LimitedShare) }
-	return []machineColumn{
+	list := []machineColumn{
 		{header: "chip", cell: func(m *result.Machine) string { return oneLine(m.Chip) }},
 		{header: "format", from: middleTable, text: true, cell: func(m *result.Machine) string { return oneLine(m.DType) }},
 		{header: "time", cell: func(m *result.Machine) string {
@@ -70,8 +74,11 @@ func machineColumns(unit string) []machineColumn {
 		}},
 		{header: "limited by", from: middleTable, text: true, cell: share},
 		{header: "limit", below: middleTable, text: true, cell: func(m *result.Machine) string { return fit(oneLine(m.LimitedBy), 8) }},
-		{header: "est.", from: fullTable, cell: func(m *result.Machine) string { return human.Percent(m.Estimate.Share) }},
 	}
+	if drawn {
+		return append(list, machineColumn{header: "p99-p50", from: jitterTable, cell: func(m *result.Machine) string { return human.US(m.Jitter.SpreadUS) }})
+	}
+	return append(list, machineColumn{header: "est.", from: fullTable, cell: func(m *result.Machine) string { return human.Percent(m.Estimate.Share) }})
 }
 
 // Machines writes a program on many chips: a row for each chip that runs it,
@@ -87,8 +94,9 @@ func Machines(w io.Writer, m *result.Machines, o Options) error {
 		run = append(run, fmt.Sprintf("sequence %d", m.Seq))
 	}
 	p.line("%s", p.paint(bold, fit(joined(run...), at)))
+	drawn := slices.ContainsFunc(m.Rows, func(r result.Machine) bool { return r.Jitter.Runs > 1 })
 	var list []machineColumn
-	for _, c := range machineColumns(cmp.Or(oneLine(m.Unit), "op")) {
+	for _, c := range machineColumns(cmp.Or(oneLine(m.Unit), "op"), drawn) {
 		if at >= c.from && (c.below == 0 || at < c.below) {
 			list = append(list, c)
 		}
@@ -138,7 +146,10 @@ func Machines(w io.Writer, m *result.Machines, o Options) error {
 			notes = append(notes, "bound: time over its lower bound.")
 		}
 		if at >= fullTable {
-			notes = append(notes, "over ranges: all estimates at their fast and at their slow end. est.: share of the chip's figures that are estimates.")
+			notes = append(notes, "over ranges: all estimates at their fast and at their slow end.")
+			if !drawn {
+				notes = append(notes, "est.: share of the chip's figures that are estimates.")
+			}
 		}
 		if mostly {
 			notes = append(notes, guess+": most of the figures that describe the chip are estimates.")

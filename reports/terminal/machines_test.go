@@ -40,6 +40,16 @@ func TestMachines(t *testing.T) {
 	}
 }
 
+func TestMachinesJitter(t *testing.T) {
+	m := resulttest.Machines()
+	m.Rows[0].Jitter = result.Jitter{Seed: 1, Runs: 100, Declared: true, SpreadUS: 4.96}
+	var b bytes.Buffer
+	if err := terminal.Machines(&b, m, terminal.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "machines_jitter", b.String())
+}
+
 func TestMachinesNone(t *testing.T) {
 	m := resulttest.Machines()
 	m.Rows = m.Rows[3:]

@@ -40,6 +40,8 @@ type Machine struct {
 	LimitedBy    string    `json:"limited_by"`    // largest part of the critical path
 	LimitedShare float64   `json:"limited_share"` // that part
 	Estimate     Estimates `json:"estimates"`
+	Partition    Partition `json:"partition,omitzero"`
+	Jitter       Jitter    `json:"jitter,omitzero"`
 }
 
 // MachineOf is the row of a result.
@@ -48,6 +50,7 @@ func MachineOf(res *Result) Machine {
 		Chip: res.Chip, ChipTitle: res.ChipTitle, DType: res.DType, Hash: res.Hash,
 		LatencyUS: res.LatencyUS, BoundUS: res.BoundUS, BoundBy: res.BoundBy, MFU: res.MFU, TokensPerS: res.TokensPerS,
 		PerTokenJ: res.Energy.PerTokenJ, MeanW: res.Energy.MeanW, Estimate: res.Estimate,
+		Partition: res.Partition, Jitter: res.Jitter,
 	}
 	if len(res.Critical) > 0 {
 		m.LimitedBy, m.LimitedShare = res.Critical[0].Resource, res.Critical[0].Share
