@@ -3,6 +3,7 @@ package arch
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"maru/arch/unit"
 	"maru/internal/config"
@@ -11,6 +12,26 @@ import (
 // Figures lists the figures of the chip with their sources, in the order of the keys. Figures that are missing in the
 // file are not among them, even if they have a documented value.
 func (c *Chip) Figures() []config.NamedFigure { return config.Figures(c) }
+
+// What only some runs rest on: those with a seed, and those with weights in
+// external memory.
+const (
+	jitterKeys   = "jitter."
+	externalKeys = "memory.external."
+	externalCost = "power.external"
+)
+
+// RestsOn tells whether a run rests on the figure at a path: on those of the
+// jitter only if it draws any, on those of external memory only if it uses it.
+func RestsOn(path string, jitter, external bool) bool {
+	switch {
+	case strings.HasPrefix(path, jitterKeys):
+		return jitter
+	case strings.HasPrefix(path, externalKeys), path == externalCost:
+		return external
+	}
+	return true
+}
 
 // Estimates lists the figures that are known only as a range.
 func (c *Chip) Estimates() []config.NamedFigure {
@@ -58,20 +79,21 @@ type Row struct {
 
 // Peak is the throughput of a unit in a format.
 type Peak struct {
-	Unit      string  `json:"unit"`                  // "matrix", "vector", "special"
-	DType     string  `json:"dtype"`                 // empty for special functions
-	PerCore   float64 `json:"flop_per_clk_per_core"` // dense
-	Spec      float64 `json:"spec_flop_per_s"`       // at the specified clock
-	Max       float64 `json:"max_flop_per_s"`        // at the highest clock
-	RidgeDRAM float64 `json:"ridge_dram_flop_per_b"` // at the specified clock; matrix only, else 0
-	RidgeL2   float64 `json:"ridge_l2_flop_per_b"`   // the same; 0 without a shared cache
-	Sustained float64 `json:"sustained_clock_hz"`    // of a large product under the power cap; matrix only, else 0
+	Unit      string  `json:"unit"`                    // "matrix", "vector", "special"
+	DType     string  `json:"dtype"`                   // empty for special functions
+	PerCore   float64 `json:"flop_per_clk_per_core"`   // dense
+	Spec      float64 `json:"spec_flop_per_s"`         // at the specified clock
+	Max       float64 `json:"max_flop_per_s"`          // at the highest clock
+	RidgeDRAM float64 `json:"ridge_dram_flop_per_b"`   // at the specified clock; matrix only, else 0
+	RidgeL2   float64 `json:"ridge_l2_flop_per_b"`     // the same; 0 without a shared cache
+	RidgeChip float64 `json:"ridge_shared_flop_per_b"` // the same; 0 without on-chip memory
+	Sustained float64 `json:"sustained_clock_hz"`      // of a large product under the power cap; matrix only, else 0
 }
 
 // Level is a memory level of the whole chip, nearest the cores first.
 type Level struct {
-	Name      string  `json:"name"` // "scratchpad", "l2", "dram"
-	Kind      string  `json:"kind"` // of main memory: "HBM3"; else empty
+	Name      string  `json:"name"` // "scratchpad", "l2", "shared", "dram", "external"
+	Kind      string  `json:"kind"` // of main and external memory: "HBM3"; else empty
 	Capacity  int64   `json:"capacity_bytes"`
 	Bandwidth float64 `json:"bandwidth_bytes_per_s"` // at the specified clock
 	Usable    float64 `json:"usable_bytes_per_s"`    // what large streams reach
@@ -87,10 +109,16 @@ type Count struct {
 	Overridden int `json:"overridden"` // set on the command line
 	Unsourced  int `json:"unsourced"`  // a plain value
 	Calibrated int `json:"calibrated"` // fitted to a microbenchmark
+
+	Always Always `json:"always"` // of the figures that every run rests on
 }
 
-// Mostly tells whether more than half of the figures are estimates.
-func (n *Count) Mostly() bool { return 2*n.Estimated > n.Figures }
+// Always counts the figures that every run rests on.
+type Always struct {
+	Figures   int  `json:"figures"`
+	Estimated int  `json:"estimated"`
+	Mostly    bool `json:"mostly"` // more than half of them are estimates
+}
 
 // Estimate is a figure that is known only as a range.
 type Estimate struct {
@@ -159,7 +187,9 @@ func (c *Chip) Describe() Description {
 			row("power.special", "special function", p.Special),
 			row("power.scratchpad", "scratchpad", p.Scratchpad),
 			row("power.l2", "shared cache", p.L2),
-			row("power.dram", "main memory", p.DRAM))
+			row("power.shared", "on-chip memory and network", p.Shared),
+			row("power.dram", "main memory", p.DRAM),
+			row("power.external", "external memory and link", p.External))
 	}
 	for i, p := range c.Partitions {
 		d.Partitions = append(d.Partitions, Row{Key: "partitions[" + strconv.Itoa(i) + "]", Name: p.Name,
@@ -214,7 +244,7 @@ func (c *Chip) peaks() []Peak {
 		out = append(out, Peak{
 			Unit: "matrix", DType: dt.String(), PerCore: float64(c.MatrixRate(dt)),
 			Spec: float64(c.PeakAtSpec(dt)), Max: float64(c.PeakFlops(dt, c.MatrixClock())),
-			RidgeDRAM: ridge.DRAM, RidgeL2: ridge.L2,
+			RidgeDRAM: ridge.DRAM, RidgeL2: ridge.L2, RidgeChip: ridge.Shared,
 			Sustained: float64(c.SustainedClock(dt, GEMMTraffic(dt))),
 		})
 	}
@@ -247,10 +277,24 @@ func (c *Chip) levels() []Level {
 		}
 		out = append(out, level)
 	}
-	return append(out, Level{
-		Name: "dram", Kind: d.Kind, Capacity: int64(d.Capacity.Value), Bandwidth: float64(d.Bandwidth.Value),
-		Usable: float64(c.DRAMBandwidth()), LatencyNS: nanoseconds(d.Latency.Value),
-	})
+	if m := c.Memory.Shared; m != nil {
+		bandwidth := float64(c.SharedBandwidth(spec))
+		out = append(out, Level{Name: "shared", Capacity: int64(m.Capacity.Value), Bandwidth: bandwidth, Usable: bandwidth,
+			LatencyNS: nanoseconds(m.Latency.Value)})
+	}
+	if c.HasDRAM() {
+		out = append(out, Level{
+			Name: "dram", Kind: d.Kind, Capacity: int64(d.Capacity.Value), Bandwidth: float64(d.Bandwidth.Value),
+			Usable: float64(c.DRAMBandwidth()), LatencyNS: nanoseconds(d.Latency.Value),
+		})
+	}
+	if e := c.Memory.External; e != nil {
+		out = append(out, Level{
+			Name: "external", Kind: e.Kind, Capacity: int64(e.Capacity.Value), Bandwidth: float64(e.Bandwidth.Value),
+			Usable: float64(c.ExternalBandwidth()), LatencyNS: nanoseconds(e.Latency.Value),
+		})
+	}
+	return out
 }
 
 func nanoseconds(d unit.Duration) float64 { return float64(d) / float64(unit.Nanosecond) }
@@ -259,6 +303,12 @@ func (c *Chip) count() Count {
 	var n Count
 	for _, f := range c.Figures() {
 		n.Figures++
+		if RestsOn(f.Path, false, false) {
+			n.Always.Figures++
+			if f.Estimate {
+				n.Always.Estimated++
+			}
+		}
 		switch {
 		case f.Estimate:
 			n.Estimated++
@@ -273,5 +323,6 @@ func (c *Chip) count() Count {
 			n.Calibrated++
 		}
 	}
+	n.Always.Mostly = 2*n.Always.Estimated > n.Always.Figures
 	return n
 }

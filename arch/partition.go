@@ -11,14 +11,14 @@ import (
 )
 
 // Partition is a way to divide the chip in hardware into instances that share
-// nothing: each has cores, and its own part of the shared cache, of main memory
+// nothing: each has cores, and its own part of the memories that the cores share
 // and of their bandwidths. What one does is not seen by another. Its numbers
 // have one source.
 type Partition struct {
 	Name      string     `yaml:"name" doc:"Name on the command line."`
 	Instances int64      `yaml:"instances" bound:">=1" doc:"Instances of this size that the chip has at once."`
 	Cores     int64      `yaml:"cores" bound:">=1" doc:"Cores of one instance."`
-	Memory    unit.Ratio `yaml:"memory" bound:">0,<=1" doc:"Share of main memory, of the shared cache and of their bandwidths that one instance has."`
+	Memory    unit.Ratio `yaml:"memory" bound:">0,<=1" doc:"Share of main memory, of the shared cache or on-chip memory, and of their bandwidths that one instance has."`
 	Source    string     `yaml:"source" doc:"Where the numbers are from."`
 }
 
@@ -52,17 +52,17 @@ func (c *Chip) Partition(text string) (*Partition, error) {
 }
 
 // Instance is one instance of a chip: the description of what a program on it
-// has, and its document. Isolated, it has the part of the cache, of main memory
-// and of their bandwidths that the partition says, and its part of the power,
-// which is divided evenly among all instances. Shared, it has its cores alone,
+// has, and its document. Isolated, it has the part of the memories and of their
+// bandwidths that the partition says, and an even part of what all instances
+// need and nothing divides: the power and the link to external memory. Shared, it has its cores alone,
 // and all else is divided evenly among the tenants, so many programs at full
 // load at the same time. The document is a copy; figures keep their ranges. The
 // error is one of a document that cannot hold the outcome.
 func Instance(c *Chip, doc *config.Doc, p *Partition, shared bool, tenants int64) (*Chip, *config.Doc, error) {
-	memory, power := float64(p.Memory), 1/float64(p.Instances)
+	memory, even := float64(p.Memory), 1/float64(p.Instances)
 	source := fmt.Sprintf("%s of %s", p.Name, c.Name)
 	if shared {
-		memory, power = 1/float64(tenants), 1/float64(tenants)
+		memory, even = 1/float64(tenants), 1/float64(tenants)
 		source += ", shared"
 	}
 	d := doc.Clone()
@@ -77,15 +77,32 @@ func Instance(c *Chip, doc *config.Doc, p *Partition, shared bool, tenants int64
 	}
 	set("title", strconv.Quote(c.Title+", "+p.Name))
 	set("cores.count", fmt.Sprintf("{value: %d, source: %q}", p.Cores, source))
-	set("memory.dram.capacity", part(c.Memory.DRAM.Capacity, memory, source))
-	set("memory.dram.bandwidth", part(c.Memory.DRAM.Bandwidth, memory, source))
-	if l2 := c.Memory.L2; l2 != nil {
-		set("memory.l2.capacity", part(l2.Capacity, memory, source))
-		set("memory.l2.bandwidth", part(l2.Bandwidth, memory, source))
+	m := &c.Memory
+	if c.HasDRAM() {
+		set("memory.dram.capacity", part(m.DRAM.Capacity, memory, source))
+		set("memory.dram.bandwidth", part(m.DRAM.Bandwidth, memory, source))
+	}
+	if m.L2 != nil {
+		set("memory.l2.capacity", part(m.L2.Capacity, memory, source))
+		set("memory.l2.bandwidth", part(m.L2.Bandwidth, memory, source))
+	}
+	if m.Shared != nil {
+		set("memory.shared.capacity", part(m.Shared.Capacity, memory, source))
+		set("memory.shared.bandwidth", part(m.Shared.Bandwidth, memory, source))
+		if dma := c.Cores.DMA; dma != nil && dma.Ahead.IsSet() {
+			set("cores.dma.ahead", part(dma.Ahead, memory, source))
+		}
+	}
+	if e := m.External; e != nil {
+		set("memory.external.capacity", part(e.Capacity, even, source))
+		set("memory.external.bandwidth", part(e.Bandwidth, even, source))
+		if e.Ahead.IsSet() {
+			set("memory.external.ahead", part(e.Ahead, memory, source))
+		}
 	}
 	if c.Power != nil {
-		set("power.cap", part(c.Power.Cap, power, source))
-		set("power.static", part(c.Power.Static, power, source))
+		set("power.cap", part(c.Power.Cap, even, source))
+		set("power.static", part(c.Power.Static, even, source))
 	}
 	if len(errs) > 0 {
 		return nil, nil, errs[0]

@@ -91,8 +91,8 @@ func showChip(e *env, name string, sets []string, yaml, asJSON bool) error {
 // describe writes a chip for a reader.
 func describe(e *env, d *arch.Description) error {
 	fmt.Fprintf(e.out, "%s (%s)\n", d.Title, d.Name)
-	if d.Count.Mostly() {
-		fmt.Fprintf(e.out, "mostly estimated: %d of the %d figures, listed below; every run says what their ranges do to its latency\n", d.Count.Estimated, d.Count.Figures)
+	if a := d.Count.Always; a.Mostly {
+		fmt.Fprintf(e.out, "mostly estimated: %d of the %d figures that every run rests on; a run says what their ranges do to its latency\n", a.Estimated, a.Figures)
 	}
 	fmt.Fprintf(e.out, "discipline %s, library profile %s, number format %s unless told otherwise\n", d.Discipline, d.Profile, d.Preferred)
 

@@ -51,6 +51,7 @@ type Input struct {
 	Cache      string // default cold
 	Launch     string // default graph
 	Data       string // default random
+	Weights    string // memory that weights lie in; default as [plan.Plan] has it
 
 	PrintAfter []string  // passes whose outcome is printed
 	PrintTo    io.Writer // where to
@@ -91,7 +92,7 @@ func length(m *model.Model) int64 {
 func (in *Input) plan(chip *arch.Chip) (p plan.Plan, err error) {
 	p = plan.Plan{
 		Batch: in.Batch, Seq: in.Seq, Layers: in.Layers, Fuse: !in.NoFuse,
-		Profile: in.Profile, Cache: in.Cache, Launch: in.Launch, Data: in.Data, DType: chip.Preferred,
+		Profile: in.Profile, Cache: in.Cache, Launch: in.Launch, Data: in.Data, Weights: in.Weights, DType: chip.Preferred,
 	}
 	if in.Batch < 0 {
 		return p, fmt.Errorf("batch %d: must be at least 1", in.Batch)
@@ -244,12 +245,6 @@ type Options struct {
 	Jitter    *machine.Jitter  // what differs from run to run; nil for nothing
 }
 
-// restsOn tells whether a run rests on a figure of the chip: on those of its
-// jitter only with a seed.
-func (o *Options) restsOn(f config.NamedFigure) bool {
-	return o.Jitter != nil || !strings.HasPrefix(f.Path, "jitter.")
-}
-
 // Simulate replays a trace on a chip described by doc and completes the
 // result. Equal chips and traces give equal results.
 func Simulate(chip *arch.Chip, doc *config.Doc, tr *trace.Trace, opt Options) (*result.Result, error) {
@@ -294,7 +289,7 @@ func Simulate(chip *arch.Chip, doc *config.Doc, tr *trace.Trace, opt Options) (*
 	}
 	res.Roofline = roofline(chip, tr)
 	for _, f := range chip.Figures() {
-		if !opt.restsOn(f) {
+		if !arch.RestsOn(f.Path, opt.Jitter != nil, tr.Header.Memory.External > 0) {
 			continue
 		}
 		res.Estimate.Figures++
@@ -336,7 +331,12 @@ func roofline(chip *arch.Chip, tr *trace.Trace) result.Roofline {
 		out.Ceilings = append(out.Ceilings, result.Ceiling{Name: "matrix " + d.String(), FlopsPerS: float64(chip.PeakFlops(d, hz))})
 	}
 	out.Ceilings = append(out.Ceilings, result.Ceiling{Name: "vector fp32", FlopsPerS: float64(chip.VectorPeak(dtype.FP32, hz))})
-	out.Slopes = append(out.Slopes, result.Slope{Name: "dram", BytesPerS: float64(chip.Memory.DRAM.Bandwidth.Value)})
+	if chip.HasDRAM() {
+		out.Slopes = append(out.Slopes, result.Slope{Name: "dram", BytesPerS: float64(chip.Memory.DRAM.Bandwidth.Value)})
+	}
+	if chip.Memory.Shared != nil {
+		out.Slopes = append(out.Slopes, result.Slope{Name: "shared", BytesPerS: float64(chip.SharedBandwidth(hz))})
+	}
 	if chip.Memory.L2 != nil {
 		out.Slopes = append(out.Slopes, result.Slope{Name: "l2", BytesPerS: float64(chip.L2Bandwidth(hz))})
 	}
