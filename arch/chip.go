@@ -140,6 +140,16 @@ type Cache struct {
 	Latency    config.Figure[unit.Duration]      `yaml:"latency" bound:">0" doc:"Load-to-use latency of a hit in the near partition."`
 	Partitions config.Figure[int64]              `yaml:"partitions,optional" bound:">=1" doc:"Partitions, one unless given; cores reach the far ones through a link."`
 	Far        config.Figure[unit.Duration]      `yaml:"far_latency,optional" bound:">0" doc:"Load-to-use latency of a hit in a far partition; that of the near one unless given."`
+	Near       *Near                             `yaml:"near,optional" doc:"Caches in front of this one, one for each die."`
+}
+
+// Near is the caches between a shared cache and the cores of each die. Tile
+// programs go to the dies in turn, so what several of them read at the same time
+// is fetched by each die that has one of them, and once for all that are on it.
+// Over time, nothing is taken to stay in them.
+type Near struct {
+	Count     config.Figure[int64]              `yaml:"count" bound:">=1" doc:"Such caches."`
+	Bandwidth config.Figure[unit.BytesPerClock] `yaml:"bandwidth" bound:">0" doc:"Bytes of one of them per clock, for all cores of its die."`
 }
 
 // Shared is the capacity for weights that take turns, or one that is as large as all of them. A partition caches what the cores next to it access (NVIDIA A100

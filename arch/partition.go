@@ -85,6 +85,10 @@ func Instance(c *Chip, doc *config.Doc, p *Partition, shared bool, tenants int64
 	if m.L2 != nil {
 		set("memory.l2.capacity", part(m.L2.Capacity, memory, source))
 		set("memory.l2.bandwidth", part(m.L2.Bandwidth, memory, source))
+		if n := m.L2.Near; n != nil { // the cores are on as few dies as hold them
+			dies := max(1, (n.Count.Value*p.Cores+c.Cores.Count.Value-1)/c.Cores.Count.Value)
+			set("memory.l2.near.count", fmt.Sprintf("{value: %d, source: %q}", dies, source))
+		}
 	}
 	if m.Shared != nil {
 		set("memory.shared.capacity", part(m.Shared.Capacity, memory, source))

@@ -48,6 +48,11 @@ var resources = []resource{
 		if c.Memory.L2 != nil {
 			up(&c.Memory.L2.Bandwidth)
 			up(&c.Memory.L2.Port)
+			if c.Memory.L2.Near != nil {
+				near := *c.Memory.L2.Near
+				up(&near.Bandwidth)
+				c.Memory.L2.Near = &near
+			}
 		}
 	}},
 	{"shared", "memory.shared.bandwidth", func(c *arch.Chip) {
