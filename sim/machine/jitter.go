@@ -37,7 +37,7 @@ func (c *chance) next() uint64 {
 }
 
 // uniform is 0 to 1, without 1.
-func (c *chance) uniform() float64 { return float64(c.next()>>11) / (1 << 53) }
+func (c *chance) uniform() float64 { return float64(float64(c.next()>>11) / (1 << 53)) }
 
 // exponential is drawn from the exponential distribution of mean 1 with nothing
 // but comparisons (von Neumann, Various techniques used in connection with

@@ -453,7 +453,7 @@ func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int6
 		if l.weight { // what was copied ahead does not wait
 			late -= k.early
 		}
-		sum.late += total * late
+		sum.late += float64(total * late)
 		sum.dram += float64(f * cost * late)
 		return
 	}
