@@ -63,6 +63,7 @@ type kernel struct {
 	onDone   event.HandlerID
 	onSettle event.HandlerID
 	onWrites event.HandlerID
+	onSuper  event.HandlerID
 	groups   []*group
 	due      []int32 // groups whose residents changed since the last settle
 	settling bool    // an event to settle is pending at this time
@@ -102,6 +103,8 @@ type kernel struct {
 	covered    [][]uint64      // by slot and block: rows that were loaded
 	brought    [][]uint64      // the same of tensors in external memory: rows that were copied
 	early      float64         // share of the launch's weights in main memory that was copied ahead
+	sooner     float64         // the same of what it needs of external memory; bulk-synchronous machines
+	bsp        bsp             // the same
 	first      int64           // bytes of the cohort under way that were not loaded before
 
 	// measured
@@ -130,6 +133,7 @@ func newKernel(sim *event.Sim) *kernel {
 	k.onDone = sim.Register(k.done)
 	k.onSettle = sim.Register(k.settle)
 	k.onWrites = sim.Register(k.drained)
+	k.onSuper = sim.Register(k.superstep)
 	return k
 }
 
