@@ -78,6 +78,9 @@ type turn struct {
 	by    [limits]float64
 	work  [shares]float64
 	op    int
+	// inPlace is for steps with matrix instructions, which read what lies in the
+	// core's own memory and count their operands.
+	inPlace bool
 }
 
 // whole is a number of clocks rounded up, but for what rounding added to it.
@@ -140,7 +143,7 @@ func (k *kernel) supersteps(m *model, layouts []layout, prog *trace.Program, arg
 // iteration is the arithmetic of one iteration of a step.
 func (k *kernel) iteration(s *trace.Step, a *arithmetic) turn {
 	m := k.m
-	t := turn{op: a.op}
+	t := turn{op: a.op, inPlace: a.units&(1<<shMatrix) != 0}
 	for u, ps := range a.work {
 		t.work[u] = ps / m.psClk
 	}
@@ -152,7 +155,7 @@ func (k *kernel) iteration(s *trace.Step, a *arithmetic) turn {
 		switch in := &s.Body[i]; in.Kind {
 		case trace.MatMul:
 			ps, _, _, _ := m.matmul(in) // the format is known since arithmetic
-			add(byMatrix, m.barrel(ps/m.psClk))
+			add(byMatrix, m.barrel(ps/m.psClk+float64(fillDrain(m.chip.Cores.Matrix.Systolic))))
 		case trace.Vector:
 			ps, _ := m.vector(float64(in.Count), in.DType)
 			add(byVector, m.barrel(ps/m.psClk))
@@ -275,7 +278,13 @@ func (b *bsp) workload(p *pending, owed departure) departure {
 		t := &b.turns[p.key][j]
 		k.cost.addN(&k.steps[p.key][j].cost, float64(n))
 		for at := int64(0); at < n; {
-			x, stored, local, times := b.moved(s, p.g, at, n)
+			x, stored, all, times := b.moved(s, p.g, at, n)
+			k.cost.mem.add(all, float64(times))
+			local := all.local
+			if t.inPlace {
+				local = 0
+			}
+			k.cost.scratch += float64((all.load + local) * float64(times))
 			x.clocks, x.by = t.compute(m, s, local)
 			x.work, x.op = t.work, t.op
 			x.work[shScratch] += local / m.vmem / m.psClk
@@ -366,8 +375,8 @@ func (b *bsp) split(n int64) {
 
 // moved is what a tile program at g moves in iteration at of n of a step, and how
 // many iterations from there on move as much: what it loads from elsewhere,
-// what it stores there, and the bytes that stay in the core.
-func (b *bsp) moved(s *trace.Step, g [4]int64, at, n int64) (x superstep, stored departure, local float64, times int64) {
+// what it stores there, and all traffic of one of them.
+func (b *bsp) moved(s *trace.Step, g [4]int64, at, n int64) (x superstep, stored departure, all traffic, times int64) {
 	k, m := b.k, b.k.m
 	times = n - at
 	for i := range s.Body {
@@ -377,7 +386,6 @@ func (b *bsp) moved(s *trace.Step, g [4]int64, at, n int64) (x superstep, stored
 			}
 		}
 	}
-	var all traffic
 	for i := range s.Body {
 		in := &s.Body[i]
 		if in.Kind != trace.Load && in.Kind != trace.Store {
@@ -399,7 +407,7 @@ func (b *bsp) moved(s *trace.Step, g [4]int64, at, n int64) (x superstep, stored
 			}
 		}
 		if in.Local {
-			local += bytes
+			all.local += bytes
 			continue
 		}
 		long := 0.0
@@ -437,10 +445,8 @@ func (b *bsp) moved(s *trace.Step, g [4]int64, at, n int64) (x superstep, stored
 			x.link += float64(fresh * (1 - k.sooner))
 		}
 	}
-	all.load, all.fetch, all.local = x.in, x.fetch, local
-	k.cost.mem.add(all, float64(times))
-	k.cost.scratch += float64((x.in + local) * float64(times))
-	return x, stored, local, times
+	all.load, all.fetch = x.in, x.fetch
+	return x, stored, all, times
 }
 
 // stripe is the region that an instruction of a tile program accesses.
