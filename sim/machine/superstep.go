@@ -277,22 +277,33 @@ func (b *bsp) workload(p *pending, owed departure) departure {
 		}
 		t := &b.turns[p.key][j]
 		k.cost.addN(&k.steps[p.key][j].cost, float64(n))
+		held := int64(max(1, s.Stages)) // iterations whose loads are exchanged at once
 		for at := int64(0); at < n; {
-			x, stored, all, times := b.moved(s, p.g, at, n)
-			k.cost.mem.add(all, float64(times))
-			local := all.local
-			if t.inPlace {
-				local = 0
+			group := min(held, n-at)
+			alike := (n - at) / group * group // in as many supersteps as there are equal ones
+			var x superstep
+			var stored departure
+			for left := group; left > 0; {
+				y, leave, all, times := b.moved(s, p.g, at, n, alike)
+				k.cost.mem.add(all, float64(times))
+				local := all.local
+				if t.inPlace {
+					local = 0
+				}
+				k.cost.scratch += float64((all.load + local) * float64(times))
+				y.clocks, y.by = t.compute(m, s, local)
+				y.work, y.op = t.work, t.op
+				y.work[shScratch] += local / m.vmem / m.psClk
+				part := min(left, times)
+				x.gather(&y, float64(part))
+				stored.out += float64(leave.out * float64(part))
+				stored.main += float64(leave.main * float64(part))
+				at, left, alike = at+times, left-part, times
 			}
-			k.cost.scratch += float64((all.load + local) * float64(times))
-			x.clocks, x.by = t.compute(m, s, local)
-			x.work, x.op = t.work, t.op
-			x.work[shScratch] += local / m.vmem / m.psClk
 			b.add(x, owed, 1)
-			if owed = stored; times > 1 {
-				b.add(x, owed, times-1)
+			if owed = stored; alike > group {
+				b.add(x, owed, alike/group-1)
 			}
-			at += times
 		}
 	}
 	if len(b.room) == 0 {
@@ -308,7 +319,23 @@ func (b *bsp) workload(p *pending, owed departure) departure {
 	return owed
 }
 
-// add appends n iterations, ahead of each of which the core has something to
+// gather makes n iterations a part of the superstep.
+func (s *superstep) gather(o *superstep, n float64) {
+	s.in += float64(o.in * n)
+	s.fetch += float64(o.fetch * n)
+	s.main += float64(o.main * n)
+	s.link += float64(o.link * n)
+	s.clocks += float64(o.clocks * n)
+	for i := range s.by {
+		s.by[i] += float64(o.by[i] * n)
+	}
+	for i := range s.work {
+		s.work[i] += float64(o.work[i] * n)
+	}
+	s.op = max(s.op, o.op)
+}
+
+// add appends n supersteps, ahead of each of which the core has something to
 // send. Those that exchange nothing go on in the superstep before.
 func (b *bsp) add(x superstep, owed departure, n int64) {
 	x.n, x.out, x.main = n, owed.out, x.main+owed.main
@@ -321,18 +348,10 @@ func (b *bsp) add(x superstep, owed departure, n int64) {
 			b.room[last].n = 1
 		}
 		s := &b.room[last]
-		f := float64(n)
 		if s.clocks == 0 && x.clocks > 0 {
 			b.start(s)
 		}
-		s.clocks += float64(x.clocks * f)
-		for i := range s.by {
-			s.by[i] += float64(x.by[i] * f)
-		}
-		for i := range s.work {
-			s.work[i] += float64(x.work[i] * f)
-		}
-		s.op = max(s.op, x.op)
+		s.gather(&x, float64(n))
 		return
 	}
 	if x.clocks > 0 {
@@ -374,11 +393,11 @@ func (b *bsp) split(n int64) {
 }
 
 // moved is what a tile program at g moves in iteration at of n of a step, and how
-// many iterations from there on move as much: what it loads from elsewhere,
+// many iterations from there on move as much, most at the most: what it loads from elsewhere,
 // what it stores there, and all traffic of one of them.
-func (b *bsp) moved(s *trace.Step, g [4]int64, at, n int64) (x superstep, stored departure, all traffic, times int64) {
+func (b *bsp) moved(s *trace.Step, g [4]int64, at, n, most int64) (x superstep, stored departure, all traffic, times int64) {
 	k, m := b.k, b.k.m
-	times = n - at
+	times = most
 	for i := range s.Body {
 		if in := &s.Body[i]; in.Kind == trace.Load || in.Kind == trace.Store {
 			if st := b.stripe(in, g, n); !in.Random && !st.even {

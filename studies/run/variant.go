@@ -38,6 +38,14 @@ func upAll[T ~float64](m map[dtype.Type]config.Figure[T]) map[dtype.Type]config.
 	return out
 }
 
+// wider is more bandwidth between cores and memory on the chip.
+func wider(c *arch.Chip) {
+	if c.Memory.Shared != nil {
+		up(&c.Memory.Shared.Bandwidth)
+		up(&c.Memory.Shared.Port)
+	}
+}
+
 // resources lists what the elasticity is computed for.
 var resources = []resource{
 	{"matrix", "cores.matrix.rate", func(c *arch.Chip) { c.Cores.Matrix.Rate = upAll(c.Cores.Matrix.Rate) }},
@@ -50,10 +58,11 @@ var resources = []resource{
 			up(&c.Memory.L2.Port)
 		}
 	}},
-	{"shared", "memory.shared.bandwidth", func(c *arch.Chip) {
-		if c.Memory.Shared != nil {
-			up(&c.Memory.Shared.Bandwidth)
-			up(&c.Memory.Shared.Port)
+	{"shared", "memory.shared.bandwidth", wider},
+	{"exchange", "memory.shared.bandwidth", wider},
+	{"sync", "superstep.sync", func(c *arch.Chip) {
+		if c.Superstep != nil {
+			sooner(&c.Superstep.Sync)
 		}
 	}},
 	{"external", "memory.external.bandwidth", func(c *arch.Chip) {
@@ -106,6 +115,10 @@ func copyChip(c *arch.Chip) *arch.Chip {
 		external := *c.Memory.External
 		n.Memory.External = &external
 	}
+	if c.Superstep != nil {
+		superstep := *c.Superstep
+		n.Superstep = &superstep
+	}
 	if c.Cores.DMA != nil {
 		dma := *c.Cores.DMA
 		n.Cores.DMA = &dma
@@ -123,7 +136,7 @@ const negligible = 0.03
 // slower lists the beginnings of paths whose figures slow a run as they grow.
 var slower = []string{
 	"cores.start", "cores.dma.fixed", "cores.scratchpad.latency", "memory.l2.latency", "memory.l2.far_latency",
-	"memory.dram.latency", "memory.shared.latency", "memory.external.latency", "memory.dram.loaded_latency", "memory.dram.queue", "cores.matrix.least", "launch.", "power.static", "power.matrix",
+	"memory.dram.latency", "memory.shared.latency", "memory.external.latency", "memory.dram.loaded_latency", "memory.dram.queue", "cores.matrix.least", "superstep.", "launch.", "power.static", "power.matrix",
 	"power.vector", "power.special", "power.zero_data", "power.scratchpad", "power.l2", "power.shared", "power.dram", "power.external", "power.voltage.floor", "power.voltage.at_max",
 }
 
@@ -200,6 +213,9 @@ func estimates(doc *config.Doc, chip *arch.Chip, fast bool) *arch.Chip {
 	d := doc.Clone()
 	any := false
 	for _, f := range chip.Estimates() {
+		if f.Path == "cores.scratchpad.capacity" || f.Path == "memory.shared.capacity" {
+			continue // the trace was made for it; how fast it runs does not depend on it
+		}
 		v := f.High
 		if growsTime(f.Path) == fast {
 			v = f.Low

@@ -35,7 +35,10 @@ func (c *coder) spread(g *gemm, path matrixPath) error {
 	c.finish()
 	if x.split > 1 {
 		n := g.runs[0].m * g.runs[0].n
-		c.addUp(g, &x, w.partials, w.partRows(), reduction{per: max(1, ceilDiv(n, c.t.cores))})
+		c.addUp(g, &x, w.partials, w.partRows(), reduction{
+			per:  max(1, ceilDiv(n, c.t.cores)),
+			held: max(1, int64(float64(c.t.scratchGroup)*c.m.prof.block.share)/(4*max(1, ceilDiv(n, c.t.cores)))),
+		})
 	}
 	return nil
 }
@@ -186,6 +189,9 @@ func (e *estimate) spread(x *gemmTile, deep, unit, down, across, count, limit in
 	arith := elements*e.vectorOps/t.vectorRate(dtype.FP32) + elements*e.specials/t.special
 	moving := a.shared(t, active, float64(across)) + b.shared(t, active, float64(down))
 	one := t.start + fill + lat + max(clocks, moving) + min(clocks, moving)/float64(iters)
+	if t.sync > 0 { // a superstep for each iteration, in which nothing overlaps
+		one = float64(iters)*(t.sync+lat+t.start+fill) + clocks + moving
+	}
 	if x.split == 1 {
 		one += arith
 	}
@@ -194,7 +200,7 @@ func (e *estimate) spread(x *gemmTile, deep, unit, down, across, count, limit in
 		per := float64(ceilDiv(e.m*e.n, t.cores))
 		parts := moved{chip: float64(per * 4 * float64(x.split))}
 		adds := per * (float64(x.split) + e.vectorOps) / t.vectorRate(dtype.FP32)
-		x.cost += t.launch + t.start + t.l2Latency + parts.clocks(t, float64(min(t.cores, e.m*e.n))) + adds
+		x.cost += t.launch + t.start + t.sync + t.l2Latency + parts.clocks(t, float64(min(t.cores, e.m*e.n))) + adds
 	}
 }
 
