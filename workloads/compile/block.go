@@ -442,6 +442,9 @@ func (c *coder) streamBlocks(s *streamed) error {
 		}
 	}
 	per := max(1, min(s.units, min(room, rules.chunk*int64(len(s.accesses)))/max(1, unit/slices)))
+	if c.t.spread {
+		per = min(per, ceilDiv(s.units, max(1, c.t.cores/slices)))
+	}
 	chunks := ceilDiv(s.units, per)
 	cores := max(1, min(c.t.cores/min(slices, c.t.cores), chunks))
 	each := ceilDiv(chunks, cores)

@@ -94,7 +94,7 @@ func (c *coder) spreadTile(g *gemm, path matrixPath) (gemmTile, error) {
 	}
 	limit := int64(float64(t.scratchGroup) * rules.share)
 	piece := func(n, cuts, unit int64) int64 { return min(n, roundUp(ceilDiv(n, cuts), unit)) }
-	single := e.single() && g.picture == nil && !g.glu
+	single := e.single() && !g.glu
 	best, least := gemmTile{cost: math.Inf(1)}, int64(math.MaxInt64)
 	most := max(1, t.cores/max(1, min(count, t.cores)))
 	var lastRows, lastCols int64
@@ -155,7 +155,7 @@ func (e *estimate) spread(x *gemmTile, deep, unit, down, across, count, limit in
 	out := float64(float64(x.rows*x.cols) * e.outCols * (e.widthC + e.widthExtras))
 	stages := float64(x.stages)
 	for x.depth = deep; ; x.depth = roundUp(ceilDiv(x.depth, 2), unit) {
-		buffers := float64(float64(x.rows*x.depth) * e.widthA)
+		buffers := float64(float64(e.taken(x.rows, x.depth)) * e.widthA)
 		if !local {
 			buffers += float64(float64(x.cols*x.depth) * e.widthB)
 		}
@@ -171,7 +171,7 @@ func (e *estimate) spread(x *gemmTile, deep, unit, down, across, count, limit in
 	iters := ceilDiv(deep, x.depth)
 	programs := down * across * x.split * count
 	active := float64(min(t.cores, programs))
-	a := moved{}.of(e.g.a.op, float64(float64(x.rows*deep)*e.widthA))
+	a := moved{}.of(e.g.a.op, float64(float64(iters*e.taken(x.rows, x.depth))*e.widthA))
 	var b moved
 	if !local {
 		b = b.of(e.g.b.op, float64(float64(x.cols*deep)*e.widthB))
@@ -202,6 +202,15 @@ func (e *estimate) spread(x *gemmTile, deep, unit, down, across, count, limit in
 		adds := per * (float64(x.split) + e.vectorOps) / t.vectorRate(dtype.FP32)
 		x.cost += t.launch + t.start + t.sync + t.l2Latency + parts.clocks(t, float64(min(t.cores, e.m*e.n))) + adds
 	}
+}
+
+// taken is the elements of A that an iteration takes: of a picture, no more
+// than the pixels have from which its rows are gathered.
+func (e *estimate) taken(rows, depth int64) int64 {
+	if p := e.g.picture; p != nil && !p.down {
+		return min(rows*depth, ceilDiv(rows*p.pixels, p.per)*p.channels)
+	}
+	return rows * depth
 }
 
 // shared is how long bytes take that each of so many active cores receives,
