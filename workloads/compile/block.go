@@ -429,7 +429,9 @@ func (c *coder) streamBlocks(s *streamed) error {
 	stages := int64(rules.stages)
 	room := (limit - fixedBytes) / stages
 	slices := int64(1)
-	if c.t.spread && !s.wholeRow {
+	if s.cut > 0 {
+		slices = s.cut
+	} else if c.t.spread && !s.wholeRow {
 		slices = s.balanced(max(1, ceilDiv(unit, max(1, room))), c.t.cores)
 	} else if unit > room || s.units < c.t.cores && !s.wholeRow {
 		least := int64(1)

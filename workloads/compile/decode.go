@@ -472,7 +472,11 @@ func (a *attend) decode() error {
 		pad = t.instrM
 	}
 	padded := roundUp(rows, pad)
-	if err := a.fit(padded, max(16, roundUp(min(visible, 128), 16)), r.held); err != nil {
+	most := int64(128)
+	if t.spread { // a piece for each core
+		most = min(most, visible*d.Batch*d.KVHeads/t.cores)
+	}
+	if err := a.fit(padded, max(16, roundUp(min(visible, most), 16)), r.held); err != nil {
 		return err
 	}
 	padded = max(rows, min(padded, a.queries))
@@ -535,6 +539,7 @@ func (a *attend) decode() error {
 			end = append(end, store(0, c.slot("stats", c.resultRef(1)), sRow, sCol, sRows, sCols))
 		}
 		c.part(grid, once(load(0, q, qRow, qCol, qRows, qCols)), loop(count, r.stages, r.ways, body...), once(end...))
+		c.keep()
 		c.finish()
 		return nil
 	}
@@ -549,6 +554,7 @@ func (a *attend) decode() error {
 	}
 	end = append(end, put(int64(partial), d.ValueDim, "partials"), put(int64(stats), 1, "stats"))
 	c.part(grid, once(load(0, q, qRow, qCol, qRows, qCols)), loop(count, r.stages, r.ways, body...), once(end...))
+	c.keep()
 	c.finish()
 	a.combine(partial, stats, splits)
 	return nil
@@ -568,8 +574,8 @@ func (a *attend) decodeWhole() bool {
 	stages := int64(rules.stages)
 	scratch := stages*(k.Bytes(visible*a.elements())+q.Bytes(rows*(d.HeadDim+d.ValueDim))) + 4*padded*(visible+d.ValueDim)
 	wide := c.in(0).cols == d.Heads*d.HeadDim && c.result(0).cols == d.Heads*d.ValueDim
-	if scratch > int64(float64(t.scratchGroup)*rules.share) || !wide {
-		return false
+	if scratch > int64(float64(t.scratchGroup)*rules.share) || !wide || t.spread && 2*d.Batch*d.KVHeads <= t.cores {
+		return false // or more cores would have nothing to do than there are heads
 	}
 	walked, others := d.Batch, d.KVHeads
 	heads := d.KVHeads > d.Batch

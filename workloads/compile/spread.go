@@ -64,6 +64,28 @@ func (c *coder) localize(w *gemmWriter) {
 	}
 }
 
+// keep marks the keys and values that one tile program alone reads: they lie
+// in its core, if it is one of those that hold the memory on the chip.
+func (c *coder) keep() {
+	if !c.t.spread {
+		return
+	}
+	for i := range c.prog.Parts {
+		p := &c.prog.Parts[i]
+		for j := range p.Code {
+			for k := range p.Code[j].Body {
+				in := &p.Code[j].Body[k]
+				if in.Kind != trace.Load || c.at(in.Slot) != trace.Chip {
+					continue
+				}
+				if ref := c.args[in.Slot]; ref < len(c.operands) && c.operands[ref].role == graph.KV {
+					in.Local = alone(in, p)
+				}
+			}
+		}
+	}
+}
+
 // at is the memory that the tensor in a slot of the current program lies in.
 func (c *coder) at(slot int) trace.Home {
 	if ref := c.args[slot]; ref < len(c.operands) {
