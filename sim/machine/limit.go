@@ -21,12 +21,13 @@ const (
 	byDMA        // fixed cost of transfers
 	byExternal   // the link to external memory
 	bySync       // all cores wait for each other between supersteps
+	byJitter     // what differs from run to run
 	limits
 )
 
 var limitNames = [limits]string{
 	"matrix", "vector", "special", "scratchpad", "l2", "dram", "latency",
-	"dependency", "launch", "start", "tail", "power", "dma", "external", "sync",
+	"dependency", "launch", "start", "tail", "power", "dma", "external", "sync", "jitter",
 }
 
 // clocked tells which limits scale with the clock of the cores.

@@ -112,6 +112,7 @@ func (r *replay) result(runs []*measured) *result.Result {
 	rows := map[string]*row{}
 	var order []*row
 	units := r.engines()
+	runs, res.Jitter = r.jittered(runs)
 	m := r.model(float64(r.chip.Clock.Max.Value))
 	for i, d := range runs {
 		prog := &r.tr.Programs[d.prog]
@@ -188,7 +189,7 @@ func (r *replay) result(runs []*measured) *result.Result {
 		res.Ops = append(res.Ops, *o)
 	}
 	if r.chip.Discipline == arch.BSP {
-		res.Supersteps = &super
+		res.Supersteps = super
 	}
 	res.Critical = m.shareList(&path, res.LatencyPS)
 	for _, u := range units {

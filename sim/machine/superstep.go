@@ -155,7 +155,7 @@ func (k *kernel) iteration(s *trace.Step, a *arithmetic) turn {
 		switch in := &s.Body[i]; in.Kind {
 		case trace.MatMul:
 			ps, _, _, _ := m.matmul(in) // the format is known since arithmetic
-			add(byMatrix, m.barrel(ps/m.psClk+float64(fillDrain(m.chip.Cores.Matrix.Systolic))))
+			add(byMatrix, m.barrel(ps/m.psClk+float64(FillDrain(m.chip.Cores.Matrix.Systolic))))
 		case trace.Vector:
 			ps, _ := m.vector(float64(in.Count), in.DType)
 			add(byVector, m.barrel(ps/m.psClk))

@@ -105,7 +105,7 @@ func TestSupersteps(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			res := superReplay(t, tileChip(t, c.cores), superText(c.text))
-			if diff := cmp.Diff(&c.want, res.Supersteps); diff != "" {
+			if diff := cmp.Diff(c.want, res.Supersteps); diff != "" {
 				t.Error(diff)
 			}
 			if err := res.Validate(); err != nil && !strings.Contains(err.Error(), "version") {
@@ -246,7 +246,7 @@ func TestSuperstepsByList(t *testing.T) {
 			exchange(rest, 0)
 		}
 		res := superReplay(t, chip, superText(text))
-		if diff := cmp.Diff(&want, res.Supersteps); diff != "" {
+		if diff := cmp.Diff(want, res.Supersteps); diff != "" {
 			rt.Fatalf("%s\n%s", text, diff)
 		}
 	})
@@ -269,7 +269,7 @@ func TestSuperstepsLink(t *testing.T) {
 	} {
 		chip := tileChip(t, 1, fmt.Sprintf(external, c.ahead), "power.external=1 pJ/B")
 		res := superReplay(t, chip, text)
-		want := &result.Supersteps{Count: 2, SyncCycles: 2 * sync, ExchangeCycles: c.exchange, ComputeCycles: 2 * compute}
+		want := result.Supersteps{Count: 2, SyncCycles: 2 * sync, ExchangeCycles: c.exchange, ComputeCycles: 2 * compute}
 		if diff := cmp.Diff(want, res.Supersteps); diff != "" {
 			t.Errorf("ahead %s: %s", c.ahead, diff)
 		}

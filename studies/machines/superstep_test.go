@@ -37,7 +37,7 @@ func replay(t *testing.T, c *arch.Chip, tr *trace.Trace) *result.Result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s := res.Supersteps; s != nil && s.SyncCycles+s.ExchangeCycles+s.ComputeCycles != res.Cycles {
+	if s := &res.Supersteps; s.Count > 0 && s.SyncCycles+s.ExchangeCycles+s.ComputeCycles != res.Cycles {
 		t.Fatalf("supersteps %+v do not sum to %d cycles", *s, res.Cycles)
 	}
 	return res

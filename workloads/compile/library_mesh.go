@@ -7,7 +7,7 @@ import "maru/arch"
 // into them. Figures are assumed.
 var mesh = profile{
 	name:        "mesh",
-	disciplines: []arch.Discipline{arch.Queues, arch.BSP, arch.Static, arch.Spatial},
+	disciplines: []arch.Discipline{arch.Queues, arch.Static, arch.Spatial},
 	fuse:        xla.fuse,
 	attention:   xla.attention,
 	block: blockRules{
