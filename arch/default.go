@@ -22,7 +22,6 @@ type fallback struct {
 //   - dispatch: a tile program for each clock;
 //   - l2.bandwidth: 64 bytes for each core and clock, the width of the port of
 //     an SM (NVIDIA A100 white paper), of which 60 % are usual;
-//   - superstep.far_latency: all cores equally far;
 //   - dram.sustained: nine tenths of the pins, for refresh and turnarounds;
 //   - dram.loaded_latency: half as much again as unloaded;
 //   - matrix.least, dram.queue: none;
@@ -43,7 +42,6 @@ var fallbacks = []fallback{
 		const port, share = 64, 0.6
 		return fmt.Sprintf("%g B/clk", float64(port*share*float64(c.Cores.Count.Value)))
 	}},
-	{"superstep.far_latency", func(c *Chip, _ string) string { return c.Memory.Shared.Latency.Value.String() }},
 	{"memory.dram.sustained", func(*Chip, string) string { return "0.9" }},
 	{"memory.dram.loaded_latency", func(c *Chip, _ string) string {
 		const loaded = 1.5
