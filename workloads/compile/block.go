@@ -3,6 +3,7 @@ package compile
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"maru/arch"
 	"maru/arch/dtype"
@@ -466,10 +467,11 @@ func (c *coder) streamBlocks(s *streamed) error {
 }
 
 // localize marks what lies in the core that works on it: results, and the first
-// operand of elementwise operators, whose places the results take.
+// operand of operators that treat each element by itself, whose places the results
+// take.
 func (w *streamWriter) localize() {
 	c := w.c
-	first := c.o.Kind == graph.Elementwise && !w.s.wholeRow
+	first := c.o.Kind == graph.Elementwise && !w.s.wholeRow || c.o.Kind == graph.Norm && strings.HasPrefix(c.o.Fn, "batchnorm")
 	for i := range w.s.accesses {
 		a := &w.s.accesses[i]
 		own := a.store && a.how == byRows
