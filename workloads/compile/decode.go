@@ -676,6 +676,13 @@ func (a *attend) combine(partial, stats int, splits int64) {
 	for heads%2 == 0 && rows*(d.Heads/heads) < 2*c.t.cores && heads*d.ValueDim > 128 {
 		heads /= 2
 	}
+	held := int64(maxInFlight) // pieces whose results are under way
+	if c.t.spread {
+		if rows*d.Heads <= 2*c.t.cores {
+			heads = 1
+		}
+		held = min(trace.MaxStages, int64(float64(c.t.scratchGroup)*c.m.prof.block.share)/(4*heads*(d.ValueDim+1)))
+	}
 	cols := heads * d.ValueDim
 	threads := int(min(256, max(64, roundUp(cols/4, 32))))
 	c.begin(a.r.name+"_combine", threads, s.registers, 0)
@@ -699,6 +706,6 @@ func (a *attend) combine(partial, stats int, splits int64) {
 		l.Sync = true
 		body = append(body, l)
 	}
-	c.part([4]int64{d.Heads / heads, rows, 1, 1}, loop(fixed(splits), int(min(splits, maxInFlight)), 1, sums...), once(body...))
+	c.part([4]int64{d.Heads / heads, rows, 1, 1}, loop(fixed(splits), int(max(1, min(splits, held))), 1, sums...), once(body...))
 	c.finish()
 }

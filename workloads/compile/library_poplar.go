@@ -20,6 +20,9 @@ var poplar = profile{
 		held:       1,
 		ways:       1,
 		decodeRows: 64,
+		fill:       0.85,
+		minKeys:    32,
+		maxSplits:  1024,
 	},
 	block: blockRules{
 		rows:   xla.block.rows,
