@@ -7,8 +7,8 @@
 // systolic fill and drain; a shared cache of blocks with write-back; main
 // memory bandwidth and latency; kernel launch; clocks under a power cap. A
 // wave of equal tile programs costs a few events, whatever the number of
-// cores. Repeated layers are simulated once per state of the machine they
-// start from.
+// cores. On bulk-synchronous machines sync, exchange and arithmetic take turns.
+// Repeated layers are simulated once per state of the machine they start from.
 //
 // Not modelled: single instructions and warps, bank conflicts, DRAM pages,
 // transients of clock and temperature, and overlap between launches. Floor 2.
