@@ -181,7 +181,18 @@ func (k *checker) systolic() {
 	if !k.has(rows, cols, count) {
 		return
 	}
+	const elements, flow = "cores.matrix.systolic.elements", "cores.matrix.systolic.dataflow"
 	s := k.c.Cores.Matrix.Systolic
+	if k.has(flow) && s.Dataflow == RowStationary && !k.doc.Has(elements) {
+		k.fail(flow, "add "+elements+", or use ws, os or is", "rs needs registers in the elements, of which the chip has no description")
+	}
+	if k.doc.Has(elements) && k.doc.Has("power") {
+		for _, path := range []string{"power.registers", "power.network"} {
+			if !k.doc.Has(path) {
+				k.fail("power", "add it: accesses of the array are counted one by one", "missing key %s, which a chip with %s needs", strings.TrimPrefix(path, "power."), elements)
+			}
+		}
+	}
 	ops := unit.Rate(2 * s.Rows.Value * s.Cols.Value * s.Count.Value)
 	if types := k.c.MatrixTypes(); k.has("cores.matrix.rate") && len(types) > 0 {
 		if !slices.ContainsFunc(types, func(dt dtype.Type) bool { return k.c.MatrixRate(dt) == ops }) {

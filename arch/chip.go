@@ -78,9 +78,28 @@ type Systolic struct {
 	Rows     config.Figure[int64] `yaml:"rows" bound:">=1" doc:"Rows of one array."`
 	Cols     config.Figure[int64] `yaml:"cols" bound:">=1" doc:"Columns of one array."`
 	Count    config.Figure[int64] `yaml:"count" bound:">=1" doc:"Arrays in one core."`
-	Dataflow Dataflow             `yaml:"dataflow" doc:"What stays in the array: ws (weights), os (outputs), is (inputs)."`
+	Dataflow Dataflow             `yaml:"dataflow" doc:"What stays in the array: ws (weights), os (outputs), is (inputs), rs (rows of filters and inputs, and sums; needs elements)."`
 	Fold     Fold                 `yaml:"fold" doc:"serial: each fold fills and drains alone; overlapped: the next operand loads behind the current one."`
+	Elements *Elements            `yaml:"elements,optional" doc:"Registers and networks of the elements of an array whose operands are counted one by one; without it operands enter at the edge and pass from neighbour to neighbour."`
 }
+
+// Elements describes the elements of an array (PEs) that hold operands in
+// registers of their own, and the networks that bring them from the scratchpad.
+type Elements struct {
+	Registers Operands[int64]              `yaml:"registers" doc:"Registers of one element."`
+	Network   Operands[unit.BytesPerClock] `yaml:"network" doc:"Networks between the scratchpad and an array. A word that several elements take crosses once (multicast)."`
+}
+
+// Operands is a figure for each operand of a product or convolution: inputs,
+// weights and sums.
+type Operands[T any] struct {
+	Ifmap  config.Figure[T] `yaml:"ifmap" bound:">0" doc:"For inputs; registers in words, network in bytes per clock."`
+	Filter config.Figure[T] `yaml:"filter" bound:">0" doc:"For weights."`
+	Psum   config.Figure[T] `yaml:"psum" bound:">0" doc:"For sums, both ways."`
+}
+
+// OperandNames name the operands of an array in the order of [Operands].
+func OperandNames() [3]string { return [3]string{"ifmap", "filter", "psum"} }
 
 // Vector is the vector unit of one core.
 type Vector struct {
@@ -151,7 +170,9 @@ type Power struct {
 	Vector     config.Figure[unit.EnergyPerFlop]                `yaml:"vector" bound:">=0" doc:"Energy of a vector operation with register traffic."`
 	Special    config.Figure[unit.EnergyPerFlop]                `yaml:"special" bound:">=0" doc:"Energy of a special function."`
 	Zero       config.Figure[unit.Ratio]                        `yaml:"zero_data,optional" bound:">=0,<=1" doc:"Share of the matrix and vector energies that is left when all operands are zero; 0.44 unless given."`
-	Scratchpad config.Figure[unit.EnergyPerByte]                `yaml:"scratchpad" bound:">=0" doc:"Energy of scratchpad traffic, except for the operands of the matrix unit, which its own figures hold."`
+	Scratchpad config.Figure[unit.EnergyPerByte]                `yaml:"scratchpad" bound:">=0" doc:"Energy of scratchpad traffic, except for the operands of the matrix unit, which its own figures hold; of an array with elements these count too."`
+	Registers  config.Figure[unit.EnergyPerByte]                `yaml:"registers,optional" bound:">=0" doc:"Energy of an access to the registers of an element of an array."`
+	Network    config.Figure[unit.EnergyPerByte]                `yaml:"network,optional" bound:">=0" doc:"Energy of a word that arrives at an element of an array, from the scratchpad or from its neighbour."`
 	L2         config.Figure[unit.EnergyPerByte]                `yaml:"l2,optional" bound:">=0" doc:"Energy of traffic between the shared cache and a core."`
 	DRAM       config.Figure[unit.EnergyPerByte]                `yaml:"dram" bound:">=0" doc:"Energy of main memory traffic with its interface."`
 	Voltage    Voltage                                          `yaml:"voltage" doc:"Supply voltage against clock."`

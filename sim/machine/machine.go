@@ -60,6 +60,7 @@ type measured struct {
 	cycles   int64
 	spans    []span
 	prog     int
+	asked    [2][]float64 // bytes loaded and stored by slot, without a shared cache
 }
 
 // replay is the state of one replay.
@@ -549,6 +550,9 @@ func (r *replay) measure(m *model, end event.Time) (*measured, error) {
 	}
 	d.path[byLatency] += rest
 	d.path[byLaunch] += float64(r.gap)
+	if r.arrays() {
+		d.asked[0], d.asked[1] = slices.Clone(k.asked[0]), slices.Clone(k.asked[1])
+	}
 	d.energy = spend(r.chip, &d.cost, float64(d.dur), m.hz, r.tr.Header.Data == "zero")
 	return d, nil
 }

@@ -144,7 +144,14 @@ func (m *model) matmul(in *trace.Instr) (ps, bytes, flops float64, err error) {
 	}
 	n := float64(max(1, in.Count))
 	width := float64(in.DType.Bits()) / 8
+	if m.passed(in) {
+		ps, a := m.pass(in)
+		return n * ps, n * float64(a.scratch[ifmap]+a.scratch[filter]+a.scratch[psum]) * width, n * 2 * a.macs, nil
+	}
 	if sys := mx.Systolic; sys != nil {
+		if sys.Dataflow == arch.RowStationary {
+			return 0, 0, 0, fmt.Errorf("a product of %dx%dx%d says nothing of its steps, and row-stationary arrays have no closed form", in.M, in.N, in.K)
+		}
 		clk := SystolicCycles(sys, in.M, in.N, in.K)
 		// Rates of other formats than the array's own go faster or slower in proportion.
 		native := float64(2 * sys.Rows.Value * sys.Cols.Value * sys.Count.Value)

@@ -82,6 +82,7 @@ type row struct {
 	cost   spent
 	energy float64
 	clock  float64 // Hz x ps
+	array  arrayOp
 }
 
 // result adds the launches of the measured pass up.
@@ -154,6 +155,7 @@ func (r *replay) result(runs []*measured) *result.Result {
 		all.mem.add(d.cost.mem, 1)
 		all.operand += d.cost.operand
 		all.scratch += d.cost.scratch
+		w.array.gather(r.chip, prog, d)
 		e := d.energy.total()
 		w.energy += e
 		w.clock += float64(d.hz * float64(d.dur))
@@ -183,6 +185,7 @@ func (r *replay) result(runs []*measured) *result.Result {
 		res.SpecialOps += o.SpecialOps
 		res.Ops = append(res.Ops, *o)
 	}
+	res.Array = r.array(order)
 	res.Critical = shareList(&path, res.LatencyPS)
 	for _, u := range units {
 		parts := append([]float64{busy[u]}, stall[u][:]...)
@@ -287,6 +290,8 @@ func (e *energies) add(o *energies) {
 	e.matrix += o.matrix
 	e.vector += o.vector
 	e.special += o.special
+	e.registers += o.registers
+	e.network += o.network
 	e.scratch += o.scratch
 	e.l2 += o.l2
 	e.dram += o.dram

@@ -63,6 +63,7 @@ type spent struct {
 	operand float64 // bytes that the matrix unit reads from the scratchpad
 	scratch float64 // bytes of all other scratchpad traffic
 	mem     traffic
+	array   moved // by the elements of arrays
 }
 
 // barrierClocks is what a barrier among the threads of a tile program costs:
@@ -165,6 +166,10 @@ func (k *kernel) arithmetic(s *trace.Step) (a arithmetic, err error) {
 			a.work[shScratch] += bytes / m.vmem
 			a.chain += ps / own
 			a.cost.matrix += ps
+			if m.passed(in) {
+				_, moved := m.pass(in)
+				a.cost.array.add(&moved, float64(max(1, in.Count)))
+			}
 			a.cost.flops[in.DType] += flops
 			a.cost.operand += bytes
 			a.units |= 1 << shMatrix

@@ -28,7 +28,7 @@ func SystolicCycles(s *arch.Systolic, m, n, k int64) int64 {
 
 // fillDrain is what a chain of overlapped folds pays once, in clocks.
 func fillDrain(s *arch.Systolic) int64 {
-	if s == nil || s.Fold == arch.Serial {
+	if s == nil || s.Fold == arch.Serial || s.Elements != nil {
 		return 0
 	}
 	if s.Dataflow == arch.OutputStationary {

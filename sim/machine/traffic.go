@@ -386,10 +386,12 @@ func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int6
 	write := in.Kind == trace.Store
 	if k.cache == nil {
 		if write {
+			k.note(1, in.Slot, total)
 			sum.writeback += total
 			sum.dram += float64(total * cost)
 			return
 		}
+		k.note(0, in.Slot, total)
 		f := total / float64(max(1, in.Share))
 		sum.fetch += f
 		sum.miss += f
@@ -430,6 +432,13 @@ func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int6
 	sum.miss += float64(bytes)
 	sum.dram += float64(float64(bytes) * cost)
 	sum.late += float64(total * float64(missed) / float64(asks))
+}
+
+// note adds up what is loaded (0) or stored (1) by slot.
+func (k *kernel) note(what, slot int, bytes float64) {
+	if slot < len(k.asked[what]) {
+		k.asked[what][slot] += bytes
+	}
 }
 
 // scatter accounts for rows at unpredictable places: each is fetched whole,

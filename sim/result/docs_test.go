@@ -28,7 +28,7 @@ func TestDocumented(t *testing.T) {
 	seen := map[reflect.Type]bool{}
 	var walk func(reflect.Type)
 	walk = func(typ reflect.Type) {
-		for typ.Kind() == reflect.Slice {
+		for typ.Kind() == reflect.Slice || typ.Kind() == reflect.Pointer {
 			typ = typ.Elem()
 		}
 		if typ.Kind() != reflect.Struct || seen[typ] {
@@ -37,7 +37,7 @@ func TestDocumented(t *testing.T) {
 		seen[typ] = true
 		for i := range typ.NumField() {
 			f := typ.Field(i)
-			key := f.Tag.Get("json")
+			key := strings.TrimSuffix(f.Tag.Get("json"), ",omitempty")
 			if key == "" || strings.Contains(key, ",") {
 				t.Errorf("%s.%s: key %q", typ.Name(), f.Name, key)
 			}

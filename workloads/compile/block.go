@@ -26,6 +26,7 @@ type blocking struct {
 	pieces           int64 // of the streamed dimension, for the cores to share
 	scratch          int64
 	cost             float64
+	clocks           float64 // expected, where cost is something else
 }
 
 // blockCost finds out what blockings cost, in clocks. A core runs one tile
@@ -59,6 +60,9 @@ func (t *target) arrayUnits(dt dtype.Type) (m, n, k int64) {
 // al., SCALE-Sim, ISPASS 2020, for folds one after the other).
 func (t *target) arrayClocks(m, n, k int64, dt dtype.Type) float64 {
 	s := t.systolic
+	if t.elements() {
+		return t.mapped(layer{rows: min(m, s.Cols.Value), width: ceilDiv(m, min(m, s.Cols.Value)), pixels: m, out: n, in: k, r: 1, s: 1, stride: 1, parts: 1, dt: dt}).clocks
+	}
 	if s == nil {
 		clocks, _ := t.unitCost(asyncPath, m, n, k, dt)
 		return clocks
@@ -104,13 +108,20 @@ func (c *coder) blocked(g *gemm) error {
 			w.walk(&g.runs[i], b)
 		}
 	}
-	c.expect(b.cost)
+	if b.clocks > 0 {
+		c.expect(b.clocks)
+	} else {
+		c.expect(b.cost)
+	}
 	c.finish()
 	return nil
 }
 
 // block searches the blockings.
 func (c *coder) block(g *gemm) (blocking, error) {
+	if c.t.elements() {
+		return c.arrayBlock(g)
+	}
 	t, rules := c.t, &c.m.prof.block
 	bc := &blockCost{t: t, e: newEstimate(t, g, asyncPath, &gemmRules{}), stages: int64(rules.stages), limit: int64(float64(t.scratchGroup) * rules.share), least: math.MaxInt64}
 	um, un, uk := t.arrayUnits(g.dt)
@@ -291,7 +302,7 @@ func (b *blockCost) cost(x *blocking) float64 {
 // that stays, z products.
 func (w *gemmWriter) walk(r *run, b blocking) {
 	c, g := w.c, w.g
-	inner := len(g.runs) > 1 || r.count > 1
+	inner := len(g.runs) > 1 || r.count > 1 || c.t.elements()
 	stayN, stayBlock, streamN, streamBlock := r.m, b.rows, r.n, b.cols
 	if b.form == overM {
 		stayN, stayBlock, streamN, streamBlock = r.n, b.cols, r.m, b.rows
@@ -330,6 +341,9 @@ func (w *gemmWriter) walk(r *run, b blocking) {
 			return load(0, slot, across, fixed(x.op.col), size, r.k)
 		}
 		la := region(w.a, &g.a, r.a, r.aStep, alongM, sizeM)
+		if c.windows(g) {
+			la = w.windowLoad(alongM, sizeM, fixed(0), g.picture.channels)
+		}
 		lb := region(w.b, &g.b, r.b, r.bStep, alongN, sizeN)
 		row, col := alongM, alongN
 		row.C += r.c
@@ -347,7 +361,7 @@ func (w *gemmWriter) walk(r *run, b blocking) {
 		}
 		body := []trace.Instr{stream}
 		body = vector(body, 0, g.unpackA*sizeM*r.k+g.unpackB*sizeN*r.k, g.dt)
-		body = append(body, trace.Instr{Kind: trace.MatMul, M: sizeM, N: sizeN, K: r.k, DType: g.dt})
+		body = append(body, trace.Instr{Kind: trace.MatMul, M: sizeM, N: sizeN, K: r.k, DType: g.dt, Pass: c.pass(g, sizeM, sizeN, r.k, 1)})
 		for i, e := range g.extras {
 			at := plain
 			at.C += e.op.col

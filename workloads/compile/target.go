@@ -31,6 +31,7 @@ type target struct {
 	instrK       int64 // bytes
 	pair         bool  // neighbouring cores compute a tile together
 	systolic     *arch.Systolic
+	mappings     map[layer]*mapping // found, to arrays of elements
 	serial       bool
 	special      float64
 	start        float64 // clocks before the first load of a tile program

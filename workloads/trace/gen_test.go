@@ -158,6 +158,15 @@ func genInstr(rt *rapid.T, p *Program, part *Part, loop bool, trips int64) Instr
 	case MatMul:
 		in.M, in.N, in.K = count(1)%64+1, count(1)%64+1, count(1)%64+1
 		in.Count, in.FromReg, in.Pair, in.DType = count(0), flag("fromreg"), flag("pair"), genFormat(rt)
+		if flag("pass") {
+			three := func() (n [3]int64) {
+				for i := range n {
+					n[i] = count(0)
+				}
+				return n
+			}
+			in.Pass = &Pass{count(1), three(), three(), three()}
+		}
 	case Vector:
 		in.Count, in.DType = count(1), genFormat(rt)
 	case Special, Scratch:

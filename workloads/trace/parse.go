@@ -36,7 +36,7 @@ var forms = map[string]string{
 	"do":      "do",
 	"load":    "load SLOT ROWSxCOLS [row=EXPR] [col=EXPR] [share=N] [sync] [random] [pair] [op=N]",
 	"store":   "store SLOT ROWSxCOLS [row=EXPR] [col=EXPR] [sync] [random] [atomic] [op=N]",
-	"matmul":  "matmul MxNxK FORMAT [count=N] [fromreg] [pair] [op=N]",
+	"matmul":  "matmul MxNxK FORMAT [count=N] [steps=N] [registers=I,W,S] [network=I,W,S] [scratch=I,W,S] [fromreg] [pair] [op=N]",
 	"vector":  "vector COUNT FORMAT [op=N]",
 	"special": "special COUNT [op=N]",
 	"scratch": "scratch BYTES [op=N]",
@@ -55,7 +55,7 @@ var (
 	loopKeys    = []string{"stages", "ways", "groups"}
 	loadKeys    = []string{"op", "row", "col", "share"}
 	storeKeys   = []string{"op", "row", "col"}
-	matmulKeys  = []string{"op", "count"}
+	matmulKeys  = []string{"op", "count", "steps", "registers", "network", "scratch"}
 	instrKeys   = []string{"op"}
 )
 
@@ -660,6 +660,14 @@ func (p *parser) instr(kind InstrKind) {
 			in.Share = p.number(tok)
 		case "count":
 			in.Count = p.number(tok)
+		case "steps":
+			in.pass().Steps = p.number(tok)
+		case "registers":
+			in.pass().Registers = p.triple(tok)
+		case "network":
+			in.pass().Network = p.triple(tok)
+		case "scratch":
+			in.pass().Scratch = p.triple(tok)
 		}
 	}
 	if n < need {
@@ -669,6 +677,33 @@ func (p *parser) instr(kind InstrKind) {
 	part := &prog.Parts[len(prog.Parts)-1]
 	step := &part.Code[len(part.Code)-1]
 	step.Body = append(step.Body, in)
+}
+
+// pass is the instruction's mapping, a new one if it has none yet.
+func (in *Instr) pass() *Pass {
+	if in.Pass == nil {
+		in.Pass = new(Pass)
+	}
+	return in.Pass
+}
+
+// triple reads a number for each operand.
+func (p *parser) triple(tok *token) (n [3]int64) {
+	parts := bytes.Split(tok.val, []byte(","))
+	if len(parts) != len(n) {
+		p.fail(tok.valAt, fmt.Sprintf("%d numbers", len(parts)), "the form is I,W,S: inputs, weights, sums", "")
+		return n
+	}
+	at := tok.valAt
+	for i, part := range parts {
+		v, problem := number(part)
+		if problem != "" {
+			p.fail(at, quote(part)+" "+problem, "the form is I,W,S: inputs, weights, sums", "")
+		}
+		n[i] = v
+		at += len(part) + 1
+	}
+	return n
 }
 
 // operand reads the n-th value of an instruction.

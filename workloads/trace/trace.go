@@ -192,9 +192,22 @@ type Instr struct {
 	DType   dtype.Type // MatMul and Vector: format of the arithmetic
 	FromReg bool       // MatMul: operand A comes from registers
 
+	// MatMul on an array whose elements have registers: how it is mapped there;
+	// nil for the dataflow's closed form.
+	Pass *Pass
+
 	// Count is operations for Vector and Special, bytes for Scratch, and the
 	// number of M x N x K products for MatMul (0 reads as 1).
 	Count int64
+}
+
+// Pass is how one product is mapped to the elements of an array. Words are
+// counted by operand: inputs, weights, sums.
+type Pass struct {
+	Steps     int64    // multiply-adds that the busiest element does, one after the other
+	Registers [3]int64 // words read from and written to registers of elements
+	Network   [3]int64 // words that arrive at elements, from the scratchpad or a neighbour, and sums that leave
+	Scratch   [3]int64 // words that are read from the scratchpad for the array, and sums written there
 }
 
 // Launch runs a program.

@@ -128,7 +128,11 @@ func (e *emitter) instr(p *Program, in *Instr) {
 		e.nonzero("share", in.Share).flag("sync", in.Sync).flag("random", in.Random).flag("atomic", in.Atomic).flag("pair", in.Pair)
 	case MatMul:
 		e.text(" ").shape(in.M, in.N).text("x").int(in.K).text(" ").text(in.DType.String())
-		e.nonzero("count", in.Count).flag("fromreg", in.FromReg).flag("pair", in.Pair)
+		e.nonzero("count", in.Count)
+		if x := in.Pass; x != nil {
+			e.num("steps", x.Steps).triple("registers", x.Registers).triple("network", x.Network).triple("scratch", x.Scratch)
+		}
+		e.flag("fromreg", in.FromReg).flag("pair", in.Pair)
 	case Vector:
 		e.text(" ").int(in.Count).text(" ").text(in.DType.String())
 	case Special, Scratch:
@@ -200,6 +204,11 @@ func (e *emitter) nonzero(key string, n int64) *emitter {
 		return e
 	}
 	return e.num(key, n)
+}
+
+// triple writes a number for each operand.
+func (e *emitter) triple(key string, n [3]int64) *emitter {
+	return e.num(key, n[0]).text(",").int(n[1]).text(",").int(n[2])
 }
 
 func (e *emitter) unlessOne(key string, n int64) *emitter {
