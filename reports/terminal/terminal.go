@@ -180,6 +180,7 @@ func Summary(w io.Writer, res *result.Result, o Options) error {
 	p.operators(res, o.top())
 	p.critical(res)
 	p.units(res)
+	p.array(res, o.top())
 	p.elasticity(res)
 	p.notes(res)
 	_, err := w.Write(p.Bytes())

@@ -110,7 +110,7 @@ func (a *arrayOp) gather(chip *arch.Chip, prog *trace.Program, d *measured) {
 		return
 	}
 	a.moved.add(&d.cost.array, 1)
-	a.busy += d.cost.matrix
+	a.busy += d.cost.matrix + d.cost.fill
 	for t, f := range d.cost.flops {
 		if f > 0 {
 			a.flops += f

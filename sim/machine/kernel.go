@@ -957,5 +957,6 @@ func (s *spent) addN(o *spent, n float64) {
 	s.operand += float64(o.operand * n)
 	s.scratch += float64(o.scratch * n)
 	s.mem.add(o.mem, n)
+	s.fill += float64(o.fill * n)
 	s.array.add(&o.array, n)
 }

@@ -63,7 +63,8 @@ type spent struct {
 	operand float64 // bytes that the matrix unit reads from the scratchpad
 	scratch float64 // bytes of all other scratchpad traffic
 	mem     traffic
-	array   moved // by the elements of arrays
+	fill    float64 // ps in which systolic arrays fill and drain
+	array   moved   // by the elements of arrays
 }
 
 // barrierClocks is what a barrier among the threads of a tile program costs:
@@ -89,7 +90,7 @@ func (k *kernel) segments(c *class, cost *spent) []segment {
 		segs = k.step(segs, s, &k.steps[c.part][i], float64(n), t, cost)
 	}
 	if k.prog.Persistent && k.later {
-		segs = overlap(segs)
+		segs, cost.fill = overlap(segs), 0
 	}
 	return segs
 }
@@ -285,6 +286,7 @@ func (k *kernel) step(segs []segment, s *trace.Step, a *arithmetic, n float64, t
 	}
 	if sys := m.chip.Cores.Matrix.Systolic; sys != nil && matrixPS > 0 {
 		if clk := fillDrain(sys); clk > 0 {
+			cost.fill += float64(clk) * m.psClk
 			segs = wait(segs, float64(clk)*m.psClk, byMatrix, g.op)
 		}
 	}

@@ -96,6 +96,10 @@ func (c *coder) blocked(g *gemm) error {
 	if b.form == overK {
 		x := gemmTile{rows: b.rows, cols: b.cols, depth: b.deep, split: 1, band: 1, stages: c.m.prof.block.stages}
 		c.begin(fmt.Sprintf("block_%s_%dx%dx%d", g.dt, b.rows, b.cols, b.deep), 0, 0, b.scratch)
+		// Copies run ahead to the next block, whose buffers are the loop's, and
+		// results leave from a buffer of their own. Arrays of elements add up where
+		// results lie, so that the next block waits until they have left.
+		c.prog.Persistent = !c.t.elements()
 		w := &gemmWriter{c: c, g: g, x: &x, path: asyncPath}
 		w.slots()
 		w.parts()
@@ -270,29 +274,37 @@ func (b *blockCost) cost(x *blocking) float64 {
 			fill = float64(2*s.Rows.Value + s.Cols.Value)
 		}
 		one := t.start + fill
-		// A loop: the first iteration arrives and passes through alone.
-		chain, moved := clocks, am+bn
+		// A loop: the first iteration arrives and passes through alone. A buffer is
+		// taken from the request to the end of the arithmetic.
+		chain, moved, loaded, ways := clocks, am+bn, am+bn, 1.0
 		if x.form != overK {
 			stay := am
-			moved = bn + out + extra
+			moved, loaded = bn+out+extra, bn+extra
 			if x.form == overM {
-				stay, moved = bn, am+out+extra
+				stay, moved, loaded = bn, am+out+extra, am+extra
 			}
 			chain += arith
+			ways = float64(b.stages)
 			one += lat + stay/rate
 		}
-		bound := max(chain/float64(b.stages), (lat+chain)/float64(b.stages))
-		if x.form == overK {
-			bound = max(chain, bound)
+		trip := lat + loaded/t.dramRate
+		period, first := chain/ways, trip
+		if turn := (trip + chain) / float64(b.stages); turn > period {
+			first = min(trip, float64(b.stages-1)*period)
+			period = turn
 		}
-		one += max(0, lat+chain-bound) + float64(float64(iters)*max(bound, clocks, moved/rate))
+		one += first + chain - chain/ways + float64(float64(iters)*max(period, clocks, moved/rate))
+		each := one // of the blocks after a core's first
 		if x.form == overK {
 			one += arith + out/rate
 			if extra > 0 {
 				one += lat + extra/rate
 			}
+			// Copies run ahead: only the arithmetic shows.
+			n := float64(iters)
+			each = float64(n*max(period, clocks, (moved+(out+extra)/n)/rate)) + arith
 		}
-		total += float64(float64(ceilDiv(programs, t.cores)) * one)
+		total += one + float64(float64(ceilDiv(programs, t.cores)-1)*each)
 	}
 	return total
 }
