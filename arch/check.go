@@ -110,6 +110,9 @@ func (k *checker) discipline() {
 	if !k.has("discipline") || !k.doc.Has("cores") || !k.doc.Has("memory") {
 		return
 	}
+	if k.c.Discipline == Dispatch && k.doc.Has("embedding") {
+		k.fail("embedding", "remove it, or use discipline queues", "hardware that hands tile programs to cores has no units beside them")
+	}
 	if k.c.Discipline == Dispatch {
 		needs := []string{"cores.threads", "cores.groups", "cores.registers"}
 		if k.matrixUnit() {
@@ -164,6 +167,9 @@ func (k *checker) matrix() {
 		k.fail("cores.matrix.issue", "add it, or use async", "sync needs cores.matrix.sync_share")
 	}
 	order(k, "cores.scratchpad.per_group", "cores.scratchpad.capacity", s.Group.Value, s.Capacity.Value)
+	if e := k.c.Embedding; e != nil {
+		order(k, "embedding.scratchpad.per_group", "embedding.scratchpad.capacity", e.Scratchpad.Group.Value, e.Scratchpad.Capacity.Value)
+	}
 	operandPaths := []string{"cores.matrix.tile_m", "cores.matrix.tile_n", "cores.matrix.tile_k", "cores.scratchpad.capacity"}
 	if k.has(operandPaths...) {
 		operands := (float64(m.Tile.Value) + float64(m.TileN.Value)) * float64(m.TileK.Value)

@@ -28,6 +28,7 @@ type Chip struct {
 	Preferred  dtype.Type        `yaml:"preferred_dtype" doc:"Number format used when none is asked for."`
 	Clock      Clock             `yaml:"clock" doc:"Clock of the cores."`
 	Cores      Cores             `yaml:"cores" doc:"What repeats on the chip."`
+	Embedding  *Embedding        `yaml:"embedding,optional" doc:"Units beside the cores that gather rows of tables and add them up (SparseCore); they work while the cores do."`
 	Memory     Memory            `yaml:"memory" doc:"Shared cache and main memory."`
 	Launch     Launch            `yaml:"launch" doc:"Cost of starting kernels."`
 	Power      *Power            `yaml:"power,optional" doc:"Power cap, static power and energy per event."`
@@ -116,7 +117,33 @@ type Scratchpad struct {
 
 // DMA is a copy engine with descriptors.
 type DMA struct {
-	Fixed config.Figure[unit.Duration] `yaml:"fixed" bound:">=0" doc:"Fixed cost of one transfer, from issue to first byte, beyond the memory's latency."`
+	Fixed       config.Figure[unit.Duration] `yaml:"fixed" bound:">=0" doc:"Fixed cost of one transfer, from issue to first byte, beyond the memory's latency."`
+	Outstanding config.Figure[int64]         `yaml:"outstanding,optional" bound:">=1" doc:"Transfers in flight at once. Each row at an unpredictable place is one; no limit unless given."`
+}
+
+// Embedding is the units that look rows of tables up: memories with copy engines
+// and lanes of their own.
+type Embedding struct {
+	Units      config.Figure[int64]     `yaml:"units" bound:"1..1000000" doc:"Units of the chip."`
+	Vector     config.Figure[unit.Rate] `yaml:"vector" bound:">0" doc:"Additions of one unit per clock."`
+	Scratchpad Scratchpad               `yaml:"scratchpad" doc:"Memory of one unit, for rows on their way."`
+	DMA        DMA                      `yaml:"dma" doc:"Copy engine of one unit."`
+}
+
+// Gatherer is the chip as a program on its embedding units sees it: the units in
+// place of the cores. It is nil for a chip without.
+func (c *Chip) Gatherer() *Chip {
+	e := c.Embedding
+	if e == nil {
+		return nil
+	}
+	g := *c
+	g.Embedding = nil
+	g.Cores = Cores{
+		Count: e.Units, Special: e.Vector, Scratchpad: e.Scratchpad, DMA: &e.DMA,
+		Vector: Vector{Rate: map[dtype.Type]config.Figure[unit.Rate]{dtype.FP32: e.Vector}},
+	}
+	return &g
 }
 
 // Memory is what the cores share.

@@ -141,7 +141,17 @@ func (c *Chip) Describe() Description {
 		}
 	}
 	if k.DMA != nil {
-		d.Cores = append(d.Cores, rows(row("cores.dma.fixed", "fixed cost of a copy", k.DMA.Fixed))...)
+		d.Cores = append(d.Cores, rows(
+			row("cores.dma.fixed", "fixed cost of a copy", k.DMA.Fixed),
+			whole("cores.dma.outstanding", "copies in flight", k.DMA.Outstanding))...)
+	}
+	if e := c.Embedding; e != nil {
+		d.Cores = append(d.Cores, rows(
+			whole("embedding.units", "embedding units", e.Units),
+			row("embedding.vector", "additions of an embedding unit", e.Vector),
+			row("embedding.scratchpad.capacity", "memory of an embedding unit", e.Scratchpad.Capacity),
+			row("embedding.dma.fixed", "fixed cost of its copies", e.DMA.Fixed),
+			whole("embedding.dma.outstanding", "its copies in flight", e.DMA.Outstanding))...)
 	}
 	d.Launch = rows(
 		row("launch.graph", "gap in a graph", c.Launch.Graph),

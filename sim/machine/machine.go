@@ -61,6 +61,7 @@ type measured struct {
 	spans    []span
 	prog     int
 	asked    [2][]float64 // bytes loaded and stored by slot, without a shared cache
+	beside   *beside      // of a launch on the embedding units
 }
 
 // replay is the state of one replay.
@@ -76,6 +77,8 @@ type replay struct {
 	kernel  *kernel
 	sim     *event.Sim
 	models  map[float64]*model
+	gather  *arch.Chip // the embedding units in place of the cores; nil without
+	gathers map[float64]*model
 	gap     int64
 	passed  int64   // ps of the pass under way
 	weights []int32 // copy of each tensor in use: itself, or a rotated weight
@@ -103,8 +106,8 @@ func Replay(chip *arch.Chip, tr *trace.Trace, opt Options) (*result.Result, erro
 	r := &replay{
 		chip: chip, tr: tr, opt: opt,
 		sim:    event.New(),
-		models: map[float64]*model{},
-		memo:   map[string]*layerRun{},
+		models: map[float64]*model{}, gather: chip.Gatherer(), gathers: map[float64]*model{},
+		memo: map[string]*layerRun{},
 	}
 	r.kernel = newKernel(r.sim)
 	if opt.Records != nil && opt.Records.launches == nil {
@@ -124,7 +127,7 @@ func Replay(chip *arch.Chip, tr *trace.Trace, opt Options) (*result.Result, erro
 		return nil, fmt.Errorf("unknown launch mode %q; allowed: graph, stream", tr.Header.Launch)
 	}
 	for i := range tr.Programs {
-		if _, err := r.model(float64(chip.Clock.Max.Value)).occupancy(&tr.Programs[i]); err != nil {
+		if _, err := r.modelOf(&tr.Programs[i], float64(chip.Clock.Max.Value)).occupancy(&tr.Programs[i]); err != nil {
 			return nil, err
 		}
 	}
@@ -310,6 +313,20 @@ func (r *replay) model(hz float64) *model {
 	return m
 }
 
+// modelOf is what a program runs on at one clock: the cores, or the embedding
+// units.
+func (r *replay) modelOf(p *trace.Program, hz float64) *model {
+	if !p.Embedding || r.gather == nil {
+		return r.model(hz)
+	}
+	m, ok := r.gathers[hz]
+	if !ok {
+		m = newModel(r.gather, hz)
+		r.gathers[hz] = m
+	}
+	return m
+}
+
 // pass replays the whole trace once.
 func (r *replay) pass() ([]*measured, error) {
 	out := make([]*measured, 0, len(r.tr.Launches))
@@ -342,6 +359,9 @@ func (r *replay) pass() ([]*measured, error) {
 		}
 		out = append(out, done...)
 		i = j
+	}
+	if r.gather != nil {
+		r.together(out)
 	}
 	return out, nil
 }
@@ -441,12 +461,12 @@ func (r *replay) launch(index int, l *trace.Launch) (*measured, error) {
 		r.before.copyFrom(r.cache)
 	}
 	if r.final && !r.record && r.opt.Records != nil && r.cache != nil {
-		if known := r.opt.Records.launches[index]; known.fits(r.model(hz), r.cache) {
+		if known := r.opt.Records.launches[index]; known.fits(r.modelOf(prog, hz), r.cache) {
 			rec = known
 		}
 	}
 	for try := 0; ; try++ {
-		m := r.model(hz)
+		m := r.modelOf(prog, hz)
 		// What the last launch left to write drains in the gap.
 		r.kernel.writes.bytes = max(0, float64(r.writes)-float64(float64(r.gap)*m.dramPS))
 		r.kernel.ending = r.final && index == len(r.tr.Launches)-1

@@ -32,6 +32,7 @@ type model struct {
 	start   float64 // ps
 	hand    float64 // ps between tile programs that are handed out
 	dma     float64 // ps
+	copies  float64 // in flight in one core, of rows at unpredictable places; 0: no limit
 	vmem    float64 // scratchpad bytes per ps
 	special float64 // operations per ps
 }
@@ -72,6 +73,7 @@ func newModel(c *arch.Chip, hz float64) *model {
 	}
 	if c.Cores.DMA != nil {
 		m.dma = float64(c.Cores.DMA.Fixed.Value)
+		m.copies = float64(c.Cores.DMA.Outstanding.Value)
 	}
 	m.vmem = clk(float64(c.Cores.Scratchpad.Bandwidth.Value))
 	m.special = clk(float64(c.Cores.Special.Value))

@@ -113,8 +113,11 @@ func (r *replay) result(runs []*measured) *result.Result {
 	units := r.engines()
 	for i, d := range runs {
 		prog := &r.tr.Programs[d.prog]
+		res.LatencyPS += waited(runs, i)
 		start := res.LatencyPS
-		res.LatencyPS += d.dur
+		if d.beside == nil {
+			res.LatencyPS += d.dur
+		}
 		res.Cycles += d.cycles
 		main := &prog.Ops[0]
 		k := result.Kernel{
@@ -122,11 +125,17 @@ func (r *replay) result(runs []*measured) *result.Result {
 			StartPS: start + d.gap, EndPS: res.LatencyPS, Util: make([]float64, len(units)),
 			Limit: largest(&d.path),
 		}
-		for j, u := range units {
-			k.Util[j] = min(1, d.busy[u]/float64(max(1, d.dur-d.gap)))
+		if b := d.beside; b != nil {
+			k.StartPS, k.EndPS = b.start, b.end
+			k.Util[len(units)-1] = min(1, b.dram/float64(max(1, b.end-b.start)))
+			res.Timeline.Kernels = append(res.Timeline.Kernels, k)
+		} else {
+			for j, u := range units {
+				k.Util[j] = min(1, d.busy[u]/float64(max(1, d.dur-d.gap)))
+			}
+			res.Timeline.Kernels = append(res.Timeline.Kernels, k)
+			r.spans(res, d, prog, i, start+d.gap)
 		}
-		res.Timeline.Kernels = append(res.Timeline.Kernels, k)
-		r.spans(res, d, prog, i, start+d.gap)
 		for u := range busy {
 			busy[u] += d.busy[u]
 			for c := range stall[u] {
@@ -162,6 +171,7 @@ func (r *replay) result(runs []*measured) *result.Result {
 		clock += float64(d.hz * float64(d.dur))
 		total.add(&d.energy)
 	}
+	res.LatencyPS += waited(runs, len(runs))
 	t := float64(max(1, res.LatencyPS))
 	res.LatencyUS = float64(res.LatencyPS) / 1e6
 	res.ClockMHz = clock / t / 1e6

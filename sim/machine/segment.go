@@ -225,6 +225,9 @@ func (k *kernel) step(segs []segment, s *trace.Step, a *arithmetic, n float64, t
 	if m.flight > 0 {
 		mem.work[shFlight] = load * lat / m.flight
 	}
+	if m.copies > 0 {
+		mem.work[shFlight] += float64(rowsApart(s)) * lat / m.copies
+	}
 	mem.l2, mem.dram = fetch, dram
 	if !m.l2 {
 		mem.l2, mem.capBy = 0, byDRAM
@@ -291,6 +294,17 @@ func (k *kernel) step(segs []segment, s *trace.Step, a *arithmetic, n float64, t
 		}
 	}
 	return append(segs, g)
+}
+
+// rowsApart is the rows at unpredictable places that one iteration of a step
+// loads, each with a copy of its own.
+func rowsApart(s *trace.Step) (n int64) {
+	for i := range s.Body {
+		if in := &s.Body[i]; in.Kind == trace.Load && in.Random {
+			n += in.Rows
+		}
+	}
+	return n
 }
 
 // roundTrip names a wait for memory.

@@ -95,6 +95,17 @@ func (c *coder) pointwise() error {
 		s.vector = o.Rows * o.Cols * slots * int64(c.t.vectorRate(w.arith())) / lanes
 	}
 	c.accesses(s)
+	if o.Kind == graph.Gather && o.Fn == "bag" && c.t.gatherer != nil {
+		at := len(c.m.programs)
+		whole := c.t
+		c.t = whole.gatherer
+		err := c.stream(s)
+		c.t = whole
+		for i := at; i < len(c.m.programs); i++ {
+			c.m.programs[i].Embedding = true
+		}
+		return err
+	}
 	return c.stream(s)
 }
 

@@ -32,6 +32,7 @@ type target struct {
 	pair         bool  // neighbouring cores compute a tile together
 	systolic     *arch.Systolic
 	mappings     map[layer]*mapping // found, to arrays of elements
+	gatherer     *target            // the embedding units in place of the cores; nil without
 	serial       bool
 	special      float64
 	start        float64 // clocks before the first load of a tile program
@@ -133,6 +134,9 @@ func newTarget(c *arch.Chip, launch string) *target {
 	}
 	if d := c.Cores.DMA; d != nil {
 		t.dmaFixed = clocks(int64(d.Fixed.Value))
+	}
+	if g := c.Gatherer(); g != nil {
+		t.gatherer = newTarget(g, launch)
 	}
 	return t
 }

@@ -81,7 +81,7 @@ func genProgram(rt *rapid.T) Program {
 		Scratch:   rapid.Int64Range(0, MaxSize).Draw(rt, "scratch"),
 		Setup:     rapid.Int64Range(0, MaxCount).Draw(rt, "setup"),
 
-		Persistent: rapid.Bool().Draw(rt, "persistent"),
+		Persistent: rapid.Bool().Draw(rt, "persistent"), Embedding: rapid.Bool().Draw(rt, "embedding"),
 	}
 	for i := range rapid.IntRange(0, 4).Draw(rt, "slots") {
 		p.Slots = append(p.Slots, fmt.Sprintf("%s%d", rapid.StringMatching(`[a-zA-Z_][a-z.-]{0,3}`).Draw(rt, "slot"), i))

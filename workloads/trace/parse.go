@@ -28,7 +28,7 @@ var forms = map[string]string{
 	"run":     "run [model=NAME] [phase=NAME] [batch=N] [seq=N] dtype=FORMAT [layers=N] [tokens=N] [unit=UNIT] [params=N] [chip=NAME] [cache=CACHE] [launch=HOW] [data=DATA] [profile=NAME]",
 	"memory":  "memory [weights=BYTES] [activations=BYTES] [kv=BYTES] [gradients=BYTES] [state=BYTES]",
 	"tensor":  "tensor INDEX NAME ROWSxCOLS FORMAT ROLE [layer=N]",
-	"program": "program INDEX NAME [threads=N] [registers=N] [scratch=BYTES] [setup=CLOCKS] [slots=A,B,...] [persistent]",
+	"program": "program INDEX NAME [threads=N] [registers=N] [scratch=BYTES] [setup=CLOCKS] [slots=A,B,...] [persistent] [embedding]",
 	"launch":  "launch PROGRAM [layer=N] [SLOT=TENSOR ...] [free=TENSOR,...]",
 	"op":      "op INDEX NAME [kind=NAME] [flops=N] [vector=N] [special=N] [read=BYTES] [write=BYTES]",
 	"part":    "part grid=X[,Y[,Z[,W]]] [swizzle=N] [reverse]",
@@ -449,6 +449,10 @@ func (p *parser) programLine() error {
 			case 2:
 				if string(tok.val) == "persistent" && !prog.Persistent {
 					prog.Persistent = true
+					continue
+				}
+				if string(tok.val) == "embedding" && !prog.Embedding {
+					prog.Embedding = true
 					continue
 				}
 			}

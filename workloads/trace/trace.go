@@ -84,9 +84,12 @@ type Program struct {
 	// next tile's operands and others store the last one's results while a tile is
 	// computed, so that only the first tile of a core waits for its start and loads.
 	Persistent bool
-	Slots      []string
-	Ops        []Op
-	Parts      []Part // dispatched one after the other, without a barrier
+	// Embedding programs run on the chip's embedding units, where there are any,
+	// while launches that do not need their results go on on the cores.
+	Embedding bool
+	Slots     []string
+	Ops       []Op
+	Parts     []Part // dispatched one after the other, without a barrier
 }
 
 // Op is the work that one operator stands for in one launch. Its name holds

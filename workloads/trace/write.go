@@ -73,7 +73,7 @@ func (e *emitter) program(i int, p *Program) {
 			e.text(",").text(s)
 		}
 	}
-	e.flag("persistent", p.Persistent)
+	e.flag("persistent", p.Persistent).flag("embedding", p.Embedding)
 	e.line()
 	for i := range p.Ops {
 		op := &p.Ops[i]
