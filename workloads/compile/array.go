@@ -148,19 +148,32 @@ func pieces(n, most int64, tries int, f func(size int64)) {
 	}
 }
 
+// each is the output channels of an array, used the arrays that have some.
+func (s *mapper) each() (each, used int64) {
+	each = ceilDiv(s.l.out, s.arrays)
+	return each, ceilDiv(s.l.out, each)
+}
+
+// groups is the groups of n output channels that all arrays form of theirs.
+func (s *mapper) groups(n int64) int64 {
+	each, _ := s.each()
+	return s.l.out/each*ceilDiv(each, n) + ceilDiv(s.l.out%each, n)
+}
+
 // weightStationary keeps a weight in every element: those of a filter above each
 // other, so that sums run down a column, filters side by side, so that an input
 // serves all columns. Rows that a filter does not take hold more filters.
 func (s *mapper) weightStationary() {
 	l, macs, weights := s.l, s.l.macs(), s.l.weights()
 	k, sums := l.in*l.r*l.s, l.pixels*l.out
+	each, _ := s.each()
 	pieces(k, s.rows, int(s.rows), func(down int64) {
 		filters := s.rows / down * s.cols
-		tk, tm := ceilDiv(k, down), ceilDiv(ceilDiv(l.out, s.arrays), filters)
+		tk := ceilDiv(k, down)
 		var p trace.Pass
-		p.Steps = tk * tm * l.pixels
+		p.Steps = tk * ceilDiv(each, filters) * l.pixels
 		p.Registers[filter] = macs + weights
-		p.Scratch[ifmap] = k * l.pixels * tm * min(s.arrays, l.out)
+		p.Scratch[ifmap] = k * l.pixels * s.groups(filters)
 		p.Scratch[filter] = weights
 		p.Scratch[psum] = sums*(2*tk-1) + l.carried()
 		p.Network[ifmap] = macs
@@ -176,13 +189,14 @@ func (s *mapper) weightStationary() {
 func (s *mapper) inputStationary() {
 	l, macs := s.l, s.l.macs()
 	k, sums := l.in*l.r*l.s, l.pixels*l.out
+	each, used := s.each()
 	pieces(k, s.rows, int(s.rows), func(down int64) {
 		outputs := s.rows / down * s.cols
 		tk, tp := ceilDiv(k, down), ceilDiv(l.pixels, outputs)
 		var p trace.Pass
-		p.Steps = tk * tp * ceilDiv(l.out, s.arrays)
-		p.Registers[ifmap] = macs + k*l.pixels
-		p.Scratch[ifmap] = k * l.pixels * min(s.arrays, l.out)
+		p.Steps = tk * tp * each
+		p.Scratch[ifmap] = k * l.pixels * used
+		p.Registers[ifmap] = macs + p.Scratch[ifmap]
 		p.Scratch[filter] = k * l.out * tp
 		p.Scratch[psum] = sums*(2*tk-1) + l.carried()
 		p.Network[ifmap] = p.Scratch[ifmap]
@@ -198,15 +212,16 @@ func (s *mapper) inputStationary() {
 func (s *mapper) outputStationary() {
 	l, macs := s.l, s.l.macs()
 	k, sums := l.in*l.r*l.s, l.pixels*l.out
+	each, _ := s.each()
 	for _, beside := range [...]int64{1, s.cols} {
 		for down := int64(1); down <= s.rows; down++ {
 			outputs := down * beside
 			filters := s.rows / down * (s.cols / beside)
-			tp, tm := ceilDiv(l.pixels, outputs), ceilDiv(ceilDiv(l.out, s.arrays), filters)
+			tp := ceilDiv(l.pixels, outputs)
 			var p trace.Pass
-			p.Steps = tp * tm * k
+			p.Steps = tp * ceilDiv(each, filters) * k
 			p.Registers[psum] = 2 * macs
-			p.Scratch[ifmap] = k * l.pixels * tm * min(s.arrays, l.out)
+			p.Scratch[ifmap] = k * l.pixels * s.groups(filters)
 			p.Scratch[filter] = k * l.out * tp
 			p.Scratch[psum] = sums + l.carried()
 			p.Network[ifmap], p.Network[filter] = macs, macs
@@ -231,8 +246,7 @@ const rowTries = 5
 func (s *mapper) rowStationary() {
 	l, regs := s.l, &s.t.systolic.Elements.Registers
 	macs, weights, sums := l.macs(), l.weights(), l.pixels*l.out
-	each := ceilDiv(l.out, s.arrays) // filters of an array
-	used := ceilDiv(l.out, each)     // arrays
+	each, _ := s.each()
 	foldR := ceilDiv(l.r, s.rows)
 	r := ceilDiv(l.r, foldR)
 	foldS := ceilDiv(l.s, min(regs.Ifmap.Value, regs.Filter.Value))
@@ -258,10 +272,10 @@ func (s *mapper) rowStationary() {
 					tc, tm, te := ceilDiv(l.in, q*g)*foldR*foldS, ceilDiv(each, p*t), ceilDiv(l.rows, e)
 					var x trace.Pass
 					x.Steps = tc * tm * te * p * q * taps * l.width
-					x.Scratch[ifmap] = tm * used * l.in * in
+					x.Scratch[ifmap] = s.groups(p*t) * l.in * in
 					x.Scratch[filter] = weights
 					x.Scratch[psum] = sums*(2*tc-1) + l.carried()
-					x.Network[ifmap] = ceilDiv(each, p) * used * l.in * arrive
+					x.Network[ifmap] = s.groups(p) * l.in * arrive
 					x.Network[filter] = weights * min(e, l.rows)
 					x.Network[psum] = sums*(ceilDiv(l.in, q)*l.r*foldS-tc) + x.Scratch[psum]
 					x.Registers[ifmap] = macs + x.Network[ifmap]
