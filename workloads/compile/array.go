@@ -444,7 +444,7 @@ func (a *arrayCost) sizes() {
 // cost is the energy of a blocking times the time of the busiest core.
 func (a *arrayCost) cost() {
 	t, x, e, g := a.c.t, a.x, a.e, a.g
-	lat := t.dramLoaded + t.dmaFixed
+	lat := t.latency(g)
 	words := t.wordCosts(g.dt)
 	perByte := (words.dram + words.scratch) * 8 / float64(g.dt.Bits())
 	var clocks, pj float64
@@ -465,24 +465,28 @@ func (a *arrayCost) cost() {
 			parts = iters
 		}
 		m := t.mapped(a.c.layerOf(g, x.rows, x.cols, x.deep, parts))
-		rate := t.dramRate / float64(min(t.cores, programs))
+		active := float64(min(t.cores, programs))
 		elements := float64(x.rows * x.cols)
 		arith := elements*e.vectorOps/t.vectorRate(dtype.FP32) + elements*e.specials/t.special
-		stay, moved, chain := 0.0, a.a+a.b, m.clocks
+		in, weights, result := moved{}.of(g.a.op, a.a), moved{}.of(g.b.op, a.b), moved{}.of(g.c.op, a.out)
+		for _, x := range g.extras {
+			result = result.of(x.op, a.staging/float64(len(g.extras)))
+		}
+		stay, steady, chain := moved{}, in.add(weights), m.clocks
 		switch x.form {
 		case overN:
-			stay, moved = a.a, a.b+a.out+a.staging
+			stay, steady = in, weights.add(result)
 			chain += arith
 		case overM:
-			stay, moved = a.b, a.a+a.out+a.staging
+			stay, steady = weights, in.add(result)
 			chain += arith
 		}
-		period := max(m.clocks, moved/rate, (lat+chain)/float64(a.stages))
-		one := t.start + lat + stay/rate + max(0, lat+chain-period) + float64(float64(iters)*period)
-		bytes := stay + float64(float64(iters)*moved)
+		period := max(m.clocks, steady.clocks(t, active), (lat+chain)/float64(a.stages))
+		one := t.start + lat + stay.clocks(t, active) + max(0, lat+chain-period) + float64(float64(iters)*period)
+		bytes := stay.all() + float64(float64(iters)*steady.all())
 		if x.form == overK {
-			one += arith + (a.out+a.staging)/rate
-			bytes += a.out + a.staging
+			one += arith + result.clocks(t, active)
+			bytes += result.all()
 		}
 		clocks += float64(float64(ceilDiv(programs, t.cores)) * one)
 		pj += float64(programs) * (float64(float64(iters)*m.pj) + float64(bytes*perByte))

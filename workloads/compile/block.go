@@ -243,11 +243,19 @@ func (b *blockCost) try(x, best blocking) blocking {
 	return best
 }
 
+// latency is the round trip of a product's operands, in clocks.
+func (t *target) latency(g *gemm) float64 {
+	if g.a.op.home == trace.Main || g.b.op.home == trace.Main {
+		return t.dramLoaded + t.dmaFixed
+	}
+	return t.l2Latency
+}
+
 // cost is the time of a blocking: the tile programs that the busiest core runs,
 // one after the other.
 func (b *blockCost) cost(x *blocking) float64 {
 	t, e := b.t, b.e
-	lat := t.dramLoaded + t.dmaFixed
+	lat := t.latency(e.g)
 	total := 0.0
 	for i := range e.g.runs {
 		r := &e.g.runs[i]
@@ -262,7 +270,6 @@ func (b *blockCost) cost(x *blocking) float64 {
 			programs, iters = across*min(x.pieces, down)*r.count, ceilDiv(down, min(x.pieces, down))
 		}
 		active := float64(min(t.cores, programs))
-		rate := t.dramRate / active
 		am, bn := float64(float64(min(x.rows, r.m)*x.deep)*e.widthA), float64(float64(min(x.cols, r.n)*x.deep)*e.widthB)
 		elements := float64(min(x.rows, r.m) * min(x.cols, r.n))
 		out := float64(elements * e.outCols * e.widthC)
@@ -276,37 +283,69 @@ func (b *blockCost) cost(x *blocking) float64 {
 		one := t.start + fill
 		// A loop: the first iteration arrives and passes through alone. A buffer is
 		// taken from the request to the end of the arithmetic.
-		chain, moved, loaded, ways := clocks, am+bn, am+bn, 1.0
+		a, w := moved{}.of(e.g.a.op, am), moved{}.of(e.g.b.op, bn)
+		result, extras := moved{}.of(e.g.c.op, out), moved{}
+		for _, x := range e.g.extras {
+			extras = extras.of(x.op, extra/float64(len(e.g.extras)))
+		}
+		chain, steady, loaded, ways := clocks, a.add(w), a.add(w), 1.0
 		if x.form != overK {
-			stay := am
-			moved, loaded = bn+out+extra, bn+extra
+			stay := a
+			loaded = w.add(extras)
 			if x.form == overM {
-				stay, moved, loaded = bn, am+out+extra, am+extra
+				stay, loaded = w, a.add(extras)
 			}
+			steady = loaded.add(result)
 			chain += arith
 			ways = float64(b.stages)
-			one += lat + stay/rate
+			one += lat + stay.clocks(t, active)
 		}
-		trip := lat + loaded/t.dramRate
+		trip := lat + loaded.all()/t.port
 		period, first := chain/ways, trip
 		if turn := (trip + chain) / float64(b.stages); turn > period {
 			first = min(trip, float64(b.stages-1)*period)
 			period = turn
 		}
-		one += first + chain - chain/ways + float64(float64(iters)*max(period, clocks, moved/rate))
+		one += first + chain - chain/ways + float64(float64(iters)*max(period, clocks, steady.clocks(t, active)))
 		each := one // of the blocks after a core's first
 		if x.form == overK {
-			one += arith + out/rate
+			result = result.add(extras)
+			one += arith + result.clocks(t, active)
 			if extra > 0 {
-				one += lat + extra/rate
+				one += lat
 			}
 			// Copies run ahead: only the arithmetic shows.
 			n := float64(iters)
-			each = float64(n*max(period, clocks, (moved+(out+extra)/n)/rate)) + arith
+			each = float64(n*max(period, clocks, steady.add(result.part(n)).clocks(t, active))) + arith
 		}
 		total += one + float64(float64(ceilDiv(programs, t.cores)-1)*each)
 	}
 	return total
+}
+
+// moved is bytes on their way between a core and the memories they lie in.
+type moved struct{ main, chip float64 }
+
+// of adds bytes of an operand.
+func (m moved) of(o *operand, bytes float64) moved {
+	if o.home == trace.Main {
+		m.main += bytes
+	} else {
+		m.chip += bytes
+	}
+	return m
+}
+
+func (m moved) add(o moved) moved { return moved{m.main + o.main, m.chip + o.chip} }
+
+// all is the bytes of both, part an n-th of them.
+func (m moved) all() float64         { return m.main + m.chip }
+func (m moved) part(n float64) moved { return moved{m.main / n, m.chip / n} }
+
+// clocks is how long they take while so many cores move as much.
+func (m moved) clocks(t *target, active float64) float64 {
+	all := m.all()
+	return max(m.main*active/t.dramRate, all*active/t.l2Rate, all/t.port)
 }
 
 // walk writes the tile programs that keep one operand's block and stream the
