@@ -64,6 +64,16 @@ func reach(n, f, stride int64) int64 {
 	return (n-1)*stride + f
 }
 
+// reaches is the sum of that over a filter's parts of a size, of which the last
+// may be smaller.
+func reaches(n, f, part, stride int64) int64 {
+	sum := f / part * reach(n, part, stride)
+	if rest := f % part; rest > 0 {
+		sum += reach(n, rest, stride)
+	}
+	return sum
+}
+
 // macs is the multiply-adds of the layer.
 func (l *layer) macs() int64 { return l.pixels * l.out * l.in * l.r * l.s }
 
@@ -251,16 +261,16 @@ func (s *mapper) rowStationary() {
 	r := ceilDiv(l.r, foldR)
 	foldS := ceilDiv(l.s, min(regs.Ifmap.Value, regs.Filter.Value))
 	taps := ceilDiv(l.s, foldS)
-	row := foldS * reach(l.width, taps, l.stride) // words of the input for a row of the output
+	row := reaches(l.width, l.s, taps, l.stride) // words of the input for a row of the output
 	sets := s.rows / r
 	pieces(l.rows, s.cols, rowTries, func(e int64) {
 		beside := s.cols / e
 		// Rows of the input for all stretches of e rows of the output.
-		in := l.rows / e * reach(e, r, l.stride)
+		in := l.rows / e * reaches(e, l.r, r, l.stride)
 		if rest := l.rows % e; rest > 0 {
-			in += reach(rest, r, l.stride)
+			in += reaches(rest, l.r, r, l.stride)
 		}
-		in *= foldR * row
+		in *= row
 		arrive := l.rows * l.r * row // words at the elements of a set
 		if l.r == 1 && l.s == 1 {
 			in, arrive = l.pixels, l.pixels
