@@ -168,7 +168,7 @@ func (m *model) matmul(in *trace.Instr) (ps, bytes, flops float64, err error) {
 		if sys.Dataflow == arch.RowStationary {
 			return 0, 0, 0, fmt.Errorf("a product of %dx%dx%d says nothing of its steps, and row-stationary arrays have no closed form", in.M, in.N, in.K)
 		}
-		clk := SystolicCycles(sys, in.M, in.N, in.K)
+		clk := systolicCycles(sys, max(1, in.Count), in.M, in.N, in.K)
 		// Rates of other formats than the array's own go faster or slower in proportion.
 		native := float64(2 * sys.Rows.Value * sys.Cols.Value * sys.Count.Value)
 		scale := native / float64(rate.Value)
@@ -176,7 +176,7 @@ func (m *model) matmul(in *trace.Instr) (ps, bytes, flops float64, err error) {
 		if sys.Fold == arch.Overlapped {
 			scale /= float64(mx.Sustained.Value)
 		}
-		return n * float64(clk) * scale * m.psClk, n * bytes, n * 2 * float64(in.M*in.N*in.K), nil
+		return float64(clk) * scale * m.psClk, n * bytes, n * 2 * float64(in.M*in.N*in.K), nil
 	}
 	bits := int64(in.DType.Bits())
 	kStep := max(1, m.tileK*8/bits)

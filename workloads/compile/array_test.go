@@ -186,3 +186,39 @@ func TestArrayConv(t *testing.T) {
 		}
 	}
 }
+
+// Small products that lie one after the other go through the array several at a
+// time, all of them once.
+func TestBatched(t *testing.T) {
+	for _, spec := range []string{"bmm:batch=1000,m=27,n=27,k=16", "bmm:batch=7,m=3,n=5,k=2", "bmm:batch=24,m=64,n=64,k=64"} {
+		g := op(t, spec, dtype.BF16)
+		tr, _, err := Compile(g, plan.Plan{Batch: 1, Seq: 1, DType: dtype.BF16, Fuse: true}, queueChip(), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := g.Ops[0].MatMul
+		var products, stored int64
+		for i := range tr.Programs[0].Parts {
+			part := &tr.Programs[0].Parts[i]
+			for _, s := range part.Code {
+				for x := int64(0); x < part.Grid[0]; x++ {
+					n := s.Count.Eval([4]int64{x, 0, 0, 0}, 0)
+					for _, in := range s.Body {
+						switch in.Kind {
+						case trace.MatMul:
+							products += n * in.Count
+							if in.M != d.M || in.N != d.N || in.K != d.K {
+								t.Errorf("%s: products of %dx%dx%d", spec, in.M, in.N, in.K)
+							}
+						case trace.Store:
+							stored += n * in.Rows * in.Cols
+						}
+					}
+				}
+			}
+		}
+		if products != d.Batch || stored != d.Batch*d.M*d.N {
+			t.Errorf("%s: %d products and %d results, want %d and %d", spec, products, stored, d.Batch, d.Batch*d.M*d.N)
+		}
+	}
+}

@@ -89,6 +89,9 @@ func (c *coder) blocked(g *gemm) error {
 	if _, err := c.t.path(g.dt); err != nil {
 		return c.t.formatError(g.dt)
 	}
+	if c.batched(g) {
+		return nil
+	}
 	b, err := c.block(g)
 	if err != nil {
 		return err
@@ -119,6 +122,62 @@ func (c *coder) blocked(g *gemm) error {
 	}
 	c.finish()
 	return nil
+}
+
+// batched lowers many small products that lie one after the other: each core
+// walks its share, several in a block. It reports whether it did.
+func (c *coder) batched(g *gemm) bool {
+	r := &g.runs[0]
+	plain := len(g.runs) == 1 && r.count > 1 && !g.a.down && !g.b.down && r.aStep == r.m && r.bStep == r.n && r.cStep == r.m &&
+		r.aCol == 0 && r.bCol == 0 && r.cCol == 0 && !g.glu && g.picture == nil && len(g.extras)+len(g.also) == 0
+	if !plain {
+		return false
+	}
+	rules, e := &c.m.prof.block, newEstimate(c.t, g, asyncPath, &gemmRules{})
+	in := float64(float64(r.m*r.k)*e.widthA) + float64(float64(r.n*r.k)*e.widthB)
+	out := float64(float64(r.m*r.n) * e.widthC)
+	stages := float64(rules.stages)
+	one := float64(stages*(in+out)) + float64(4*r.m*r.n)
+	room := int64(float64(c.t.scratchGroup) * rules.share / one)
+	per := min(room, ceilDiv(r.count, c.t.cores), max(1, int64(float64(rules.chunk)/max(in, out))))
+	if per < 2 {
+		return false
+	}
+	for r.count%per != 0 { // blocks of one size
+		per--
+	}
+	blocks := r.count / per
+	cores := min(c.t.cores, blocks)
+	each := ceilDiv(blocks, cores)
+	cores = ceilDiv(blocks, each)
+	c.begin(fmt.Sprintf("batch_%s_%dx%dx%dx%d", g.dt, per, r.m, r.n, r.k), 0, 0, int64(float64(per)*one))
+	w := &gemmWriter{c: c, g: g, x: &gemmTile{split: 1}, path: asyncPath}
+	w.slots()
+	at := func(rows, first int64) trace.Expr {
+		x := trace.Expr{C: first, X: each * per * rows, K: per * rows}
+		if cores == 1 {
+			x.X = 0
+		}
+		return x
+	}
+	count := trace.Expr{C: blocks, X: -each, Max: each, Min: 1}
+	if cores == 1 {
+		count = fixed(blocks)
+	}
+	body := []trace.Instr{
+		load(0, w.a, at(r.m, r.a), fixed(g.a.op.col), per*r.m, r.k),
+		load(0, w.b, at(r.n, r.b), fixed(g.b.op.col), per*r.n, r.k),
+	}
+	body = vector(body, 0, per*(g.unpackA*r.m+g.unpackB*r.n)*r.k, g.dt)
+	body = append(body, trace.Instr{Kind: trace.MatMul, M: r.m, N: r.n, K: r.k, DType: g.dt, Count: per})
+	for i := range g.vector {
+		body = vector(body, i, per*r.m*r.n*g.vector[i], dtype.FP32)
+		body = special(body, i, per*r.m*r.n*g.special[i])
+	}
+	body = append(body, store(0, w.cc, at(r.m, r.c), fixed(g.c.op.col), per*r.m, r.n))
+	c.part([4]int64{cores, 1, 1, 1}, loop(count, rules.stages, rules.stages, body...))
+	c.finish()
+	return true
 }
 
 // block searches the blockings.
