@@ -347,7 +347,10 @@ func (p *page) operators(res *result.Result, top int) {
 		bytes := op.DRAMRead + op.DRAMWrite
 		dram, matrix := "-", "-"
 		if peak > 0 && op.LatencyPS > 0 {
-			dram = human.Percent(float64(bytes) / (float64(op.LatencyPS) / 1e12) / peak)
+			// What ran beside others moved its bytes in more than the time that shows.
+			if share := float64(bytes) / (float64(op.LatencyPS) / 1e12) / peak; share <= 1 {
+				dram = human.Percent(share)
+			}
 		}
 		if op.Flops > 0 {
 			matrix = human.Percent(op.MatrixUtil)

@@ -527,6 +527,7 @@ func (c *coder) streamBlocks(s *streamed) error {
 		}
 	}
 	per := max(1, min(s.units, min(room, rules.chunk*int64(len(s.accesses)))/max(1, unit/slices)))
+	per = min(per, ceilDiv(s.units*slices, c.t.cores)) // something for every core
 	chunks := ceilDiv(s.units, per)
 	cores := max(1, min(c.t.cores/min(slices, c.t.cores), chunks))
 	each := ceilDiv(chunks, cores)
