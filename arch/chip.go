@@ -162,6 +162,7 @@ type Shared struct {
 	Bandwidth config.Figure[unit.BytesPerClock] `yaml:"bandwidth" bound:">0" doc:"Bytes of all cores per clock that the network and the memory carry."`
 	Port      config.Figure[unit.BytesPerClock] `yaml:"port" bound:">0" doc:"Bytes that one core takes from the network per clock."`
 	Latency   config.Figure[unit.Duration]      `yaml:"latency" bound:">=0" doc:"From request to first byte, with the cost of issuing the copy."`
+	Local     bool                              `yaml:"local,optional" doc:"Each core holds a part of it, which it reaches without the network: the memory is that of the cores together. Products are then spread over the cores with their weights in place."`
 }
 
 // External is memory beyond the chip and the link to it. What lies there is

@@ -86,8 +86,12 @@ func (t *target) arrayClocks(m, n, k int64, dt dtype.Type) float64 {
 
 // blocked lowers a product for a machine whose cores the compiler schedules.
 func (c *coder) blocked(g *gemm) error {
-	if _, err := c.t.path(g.dt); err != nil {
+	path, err := c.t.path(g.dt)
+	if err != nil {
 		return c.t.formatError(g.dt)
+	}
+	if c.t.spread {
+		return c.spread(g, path)
 	}
 	if c.batched(g) {
 		return nil
@@ -521,7 +525,11 @@ func (c *coder) streamBlocks(s *streamed) error {
 	room := (limit - fixedBytes) / stages
 	slices := int64(1)
 	if unit > room || s.units < c.t.cores && !s.wholeRow {
-		slices = s.slices(max(ceilDiv(unit, max(1, min(room, rules.chunk))), ceilDiv(c.t.cores, s.units)))
+		least := int64(1)
+		if unit > room {
+			least = ceilDiv(unit, max(1, min(room, rules.chunk)))
+		}
+		slices = s.most(least, ceilDiv(c.t.cores, s.units))
 		if unit/slices > limit {
 			return &BufferError{Buffer: "the operands of " + s.name, Need: unit/slices*stages + fixedBytes, Have: limit}
 		}
