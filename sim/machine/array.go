@@ -100,11 +100,11 @@ type arrayOp struct {
 	ideal, busy   float64           // ps of a core's arrays: at their full rate, and taken
 	useful, flops float64           // of the issued ones
 	matrix        float64           // pJ
-	read, wrote   [operands]float64 // bytes of main memory
+	main, apart   [operands]float64 // bytes moved with main memory, and with other memory that holds tensors
 }
 
-// gather adds a launch. Traffic with main memory is divided among the operands as
-// they ask for it: slots bear the names of operands.
+// gather adds a launch. Traffic is divided among the operands as they ask for it:
+// slots bear their names.
 func (a *arrayOp) gather(chip *arch.Chip, prog *trace.Program, d *measured) {
 	if d.cost.matrix == 0 {
 		return
@@ -121,21 +121,34 @@ func (a *arrayOp) gather(chip *arch.Chip, prog *trace.Program, d *measured) {
 		a.useful += float64(prog.Ops[i].Flops)
 	}
 	a.matrix += d.energy.matrix
-	divide := func(to *[operands]float64, asked []float64, total float64) {
-		var sum float64
-		for _, v := range asked {
-			sum += v
+	// What was noted is that of the tile programs that were swept, others like
+	// them included in the totals.
+	sum := func(what int) (all float64) {
+		for _, v := range d.asked[what] {
+			all += v
 		}
-		for slot, v := range asked {
+		return all
+	}
+	divide := func(to *[operands]float64, what int, scale float64) {
+		for slot, v := range d.asked[what] {
 			for i, name := range arch.OperandNames() {
-				if name == prog.Slots[slot] && sum > 0 {
-					to[i] += float64(total * (v / sum))
+				if name == prog.Slots[slot] {
+					to[i] += float64(v * scale)
 				}
 			}
 		}
 	}
-	divide(&a.read, d.asked[0], d.cost.mem.miss)
-	divide(&a.wrote, d.asked[1], d.cost.mem.writeback)
+	per := func(total, noted float64) float64 {
+		if noted == 0 {
+			return 0
+		}
+		return total / noted
+	}
+	mem := &d.cost.mem
+	divide(&a.main, loadedMain, per(mem.miss, sum(loadedMain)))
+	divide(&a.main, storedMain, per(mem.writeback, sum(storedMain)))
+	divide(&a.apart, loadedApart, per(mem.load, sum(loadedMain)+sum(loadedApart)))
+	divide(&a.apart, storedApart, per(mem.store, sum(storedMain)+sum(storedApart)))
 }
 
 func (a *arrayOp) add(o *arrayOp) {
@@ -146,8 +159,8 @@ func (a *arrayOp) add(o *arrayOp) {
 	a.flops += o.flops
 	a.matrix += o.matrix
 	for i := range operands {
-		a.read[i] += o.read[i]
-		a.wrote[i] += o.wrote[i]
+		a.main[i] += o.main[i]
+		a.apart[i] += o.apart[i]
 	}
 }
 
@@ -160,8 +173,8 @@ func (a *arrayOp) utilization() float64 {
 	return a.ideal / a.busy * (a.useful / a.flops)
 }
 
-// levels lists the accesses to each level. The buffer is filled from main
-// memory, and results are read from it to be stored.
+// levels lists the accesses to each level. The buffer is filled from the memories
+// behind it, and results are read from it to be stored.
 func (a *arrayOp) levels(p *arch.Power) (list []result.Moved, pj float64) {
 	if a.steps == 0 {
 		return nil, a.matrix
@@ -175,18 +188,23 @@ func (a *arrayOp) levels(p *arch.Power) (list []result.Moved, pj float64) {
 			list = append(list, result.Moved{Level: name, Operand: operand, Words: round(words[i]), Bytes: round(bytes), EnergyPJ: e})
 		}
 	}
-	var buffer, dram [operands]float64
+	var buffer, shared, dram [operands]float64
+	moved := 0.0
 	for i := range operands {
-		dram[i] = (a.read[i] + a.wrote[i]) / a.width
-		buffer[i] = a.scratch[i] + dram[i]
+		dram[i], shared[i] = a.main[i]/a.width, a.apart[i]/a.width
+		buffer[i] = a.scratch[i] + dram[i] + shared[i]
+		moved += shared[i]
 	}
-	var registers, network, scratch, main float64
+	var registers, network, scratch, chip, main float64
 	if p != nil {
-		registers, network, scratch, main = float64(p.Registers.Value), float64(p.Network.Value), float64(p.Scratchpad.Value), float64(p.DRAM.Value)
+		registers, network, scratch, chip, main = float64(p.Registers.Value), float64(p.Network.Value), float64(p.Scratchpad.Value), float64(p.Shared.Value), float64(p.DRAM.Value)
 	}
 	level("registers", &a.registers, registers)
 	level("network", &a.network, network)
 	level("buffer", &buffer, scratch)
+	if moved > 0 {
+		level("shared", &shared, chip)
+	}
 	level("dram", &dram, main)
 	return list, pj
 }

@@ -88,6 +88,21 @@ func TestElements(t *testing.T) {
 	}
 }
 
+// What lies in other memory on the chip comes from there.
+func TestElementsShared(t *testing.T) {
+	c := load(t, "pe-array", "memory.shared.capacity=2 MiB", "memory.shared.bandwidth=64 B/clk", "memory.shared.port=32 B/clk", "memory.shared.latency=50 ns", "power.shared=6 pJ/B")
+	text := strings.Replace(elements(3, 500, "100,200,300"), "int16 input", "int16 input home=chip", 1)
+	words := map[string]int64{}
+	for _, m := range replay(t, c, parse(t, text), machine.Options{NoCap: true}).Array.Moved {
+		words[m.Level+" "+m.Operand] = m.Words
+	}
+	for key, want := range map[string]int64{"buffer ifmap": 300 + 2048, "shared ifmap": 2048, "dram ifmap": 0, "shared filter": 0, "dram filter": 1024, "dram psum": 2048} {
+		if words[key] != want {
+			t.Errorf("%s: %d words, want %d", key, words[key], want)
+		}
+	}
+}
+
 // A row-stationary array has no closed form for a product that is not mapped.
 func TestElementsNeedSteps(t *testing.T) {
 	c := load(t, "pe-array")

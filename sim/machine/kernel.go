@@ -106,7 +106,7 @@ type kernel struct {
 
 	// measured
 	cost  spent
-	asked [2][]float64             // without a shared cache: bytes loaded and stored by slot, of tile programs that were swept
+	asked [notes][]float64         // without a shared cache: bytes loaded and stored by slot, of tile programs that were swept
 	busy  [engines]float64         // ps x cores (ps for the shared ones)
 	stall [engines][limits]float64 // the same; of shared engines the time of all cores by cause, busy or not
 	path  [limits]float64

@@ -60,8 +60,8 @@ type measured struct {
 	cycles   int64
 	spans    []span
 	prog     int
-	asked    [2][]float64 // bytes loaded and stored by slot, without a shared cache
-	beside   *beside      // of a launch on the embedding units
+	asked    [notes][]float64 // bytes by slot, without a shared cache
+	beside   *beside          // of a launch on the embedding units
 }
 
 // replay is the state of one replay.
@@ -588,7 +588,9 @@ func (r *replay) measure(m *model, end event.Time) (*measured, error) {
 	d.path[byLatency] += rest
 	d.path[byLaunch] += float64(r.gap)
 	if r.arrays() {
-		d.asked[0], d.asked[1] = slices.Clone(k.asked[0]), slices.Clone(k.asked[1])
+		for i := range k.asked {
+			d.asked[i] = slices.Clone(k.asked[i])
+		}
 	}
 	d.energy = spend(r.chip, &d.cost, float64(d.dur), m.hz, r.tr.Header.Data == "zero")
 	return d, nil

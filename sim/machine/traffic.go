@@ -358,9 +358,11 @@ func (k *kernel) apart(in *trace.Instr, l *layout, total float64, r0, r1, c0, c1
 		sum.external += float64(l.note(k.brought[in.Slot], r0, r1, c0, c1))
 	}
 	if in.Kind == trace.Store {
+		k.note(storedApart, in.Slot, total)
 		sum.store += total
 		return true
 	}
+	k.note(loadedApart, in.Slot, total)
 	sum.load += total
 	sum.fetch += total / float64(max(1, in.Share))
 	return true
@@ -427,7 +429,7 @@ func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int6
 	write := in.Kind == trace.Store
 	if k.cache == nil {
 		if write {
-			k.note(1, in.Slot, total)
+			k.note(storedMain, in.Slot, total)
 			sum.writeback += total
 			if k.m.l2 { // copied out behind the programs
 				sum.spill += float64(total * cost)
@@ -436,7 +438,7 @@ func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int6
 			}
 			return
 		}
-		k.note(0, in.Slot, total)
+		k.note(loadedMain, in.Slot, total)
 		f := total / float64(max(1, in.Share))
 		sum.fetch += f
 		sum.miss += f
@@ -483,7 +485,17 @@ func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int6
 	sum.late += float64(total * float64(missed) / float64(asks))
 }
 
-// note adds up what is loaded (0) or stored (1) by slot.
+// What is noted by slot, on chips without a shared cache: traffic with main
+// memory, and with what else holds tensors.
+const (
+	loadedMain = iota
+	storedMain
+	loadedApart
+	storedApart
+	notes
+)
+
+// note adds up what is loaded or stored by slot.
 func (k *kernel) note(what, slot int, bytes float64) {
 	if slot < len(k.asked[what]) {
 		k.asked[what][slot] += bytes

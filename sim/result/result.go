@@ -243,7 +243,7 @@ type ArrayOp struct {
 
 // Moved is the accesses to one level for one operand.
 type Moved struct {
-	Level    string  `json:"level"`   // "registers", "network", "buffer", "dram"
+	Level    string  `json:"level"`   // "registers", "network", "buffer", "shared", "dram"
 	Operand  string  `json:"operand"` // "ifmap", "filter", "psum"
 	Words    int64   `json:"access_words"`
 	Bytes    int64   `json:"access_bytes"`
