@@ -3,7 +3,7 @@
 // turns a description into parts that take time.
 //
 // Described: cores with matrix, vector, special-function and copy units, their
-// scratchpads, a shared cache, main memory, clocks, kernel launch and power.
+// scratchpads, embedding units, a shared cache, main memory, clocks, kernel launch and power.
 // Not described: instruction encodings, coherence, layout on the die, links to
 // other chips, memories between the scratchpad and main memory other than one
 // shared cache, structured sparsity (all rates are dense). Floor 1.

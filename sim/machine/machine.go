@@ -4,14 +4,16 @@
 // Modelled: dispatch of tile programs to cores under their occupancy limits,
 // waves and tails; steady states of software pipelines under shared matrix,
 // vector and special-function units, scratchpad ports and bytes in flight;
-// systolic fill and drain; a shared cache of blocks with write-back; main
+// systolic fill and drain; accesses of arrays of elements; launches on embedding
+// units beside those of the cores; a shared cache of blocks with write-back; main
 // memory bandwidth and latency; kernel launch; clocks under a power cap. A
 // wave of equal tile programs costs a few events, whatever the number of
 // cores. Repeated layers are simulated once per state of the machine they
 // start from.
 //
 // Not modelled: single instructions and warps, bank conflicts, DRAM pages,
-// transients of clock and temperature, and overlap between launches. Floor 2.
+// transients of clock and temperature, and overlap between launches of the cores.
+// Floor 2.
 package machine
 
 import (
