@@ -213,6 +213,17 @@ func TestBeside(t *testing.T) {
 			t.Errorf("%d bytes gathered, want %d", got, rows*256)
 		}
 	}
+	// Two gathers that nobody waits for run one after the other, and end with the run.
+	text := beside(rows, 1, " embedding")
+	text = strings.Replace(text[:strings.Index(text, "launch 0")], "tensor 5 out", "tensor 5 bags2", 1) +
+		"launch 0 table=0 bags=1\nlaunch 0 table=0 bags=5\nend\n"
+	two := replay(t, units, parse(t, text), machine.Options{NoCap: true})
+	if err := two.Validate(); err != nil {
+		t.Error(err)
+	}
+	if k := two.Timeline.Kernels; two.LatencyPS != k[1].EndPS || k[1].StartPS < k[0].EndPS || math.Abs(float64(two.LatencyPS)/float64(2*k[0].EndPS)-1) > 1e-6 {
+		t.Errorf("%d ps for two gathers; they run from %d to %d and %d to %d", two.LatencyPS, k[0].StartPS, k[0].EndPS, k[1].StartPS, k[1].EndPS)
+	}
 	cores := run(1, false)
 	// Two cores with 256 copies of 850 ns each: a third of a row a nanosecond.
 	if got, want := float64(op(cores, "tables")), float64(rows)/2/256*850e3; math.Abs(got/want-1) > 0.05 {

@@ -77,7 +77,9 @@ func (r *replay) wait(runs []*measured, s, i int, now int64) int64 {
 	b := d.beside
 	need := b.dram
 	for k := s + 1; k < i; k++ {
-		need += runs[k].busy[onDRAM]
+		if runs[k].beside == nil { // the units do one launch after the other
+			need += runs[k].busy[onDRAM]
+		}
 	}
 	b.end = max(b.end, b.start+int64(need))
 	b.join = i

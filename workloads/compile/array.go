@@ -385,7 +385,7 @@ func (c *coder) arrayBlock(g *gemm) (blocking, error) {
 					continue
 				}
 				for _, bk := range ks {
-					if f != overK && bk != r.k || r.k%bk != 0 {
+					if f != overK && bk != r.k || r.k%bk != 0 || max(bm, bn, bk) > trace.MaxMatMul {
 						continue
 					}
 					x := blocking{form: f, rows: bm, cols: bn, deep: bk, pieces: 1}
