@@ -119,8 +119,8 @@ func (k *checker) discipline() {
 	if !k.has("discipline") || !k.doc.Has("cores") || !k.doc.Has("memory") {
 		return
 	}
-	if k.c.Discipline == Dispatch && k.doc.Has("embedding") {
-		k.fail("embedding", "remove it, or use discipline queues", "hardware that hands tile programs to cores has no units beside them")
+	if k.c.Discipline != Queues && k.doc.Has("embedding") {
+		k.fail("embedding", "remove it (with null, if it is of a base), or use discipline queues", "units beside the cores are for discipline queues, not %v", k.c.Discipline)
 	}
 	if k.c.Discipline == Dispatch {
 		needs := []string{"cores.threads", "cores.groups", "cores.registers"}
