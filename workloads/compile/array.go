@@ -2,6 +2,7 @@ package compile
 
 import (
 	"math"
+	"slices"
 
 	"maru/arch"
 	"maru/arch/dtype"
@@ -346,17 +347,21 @@ func (w *gemmWriter) windowLoad(across trace.Expr, size int64, col trace.Expr, c
 	return load(0, w.a, row, col, n, cols)
 }
 
-// cuts are the sides to try for a dimension of n units: so many cuts.
+// cuts are the sides to try for a dimension of n units, the largest first: those
+// that cut it evenly, and those of so many cuts.
 func cuts(n, unit int64) []int64 {
 	var out []int64
-	for i := int64(1); i <= n; i += max(1, i/4) {
-		if side := ceilDiv(n, i) * unit; len(out) == 0 || side < out[len(out)-1] {
-			out = append(out, side)
+	for i := int64(1); i*i <= n; i++ {
+		if n%i == 0 {
+			out = append(out, i*unit, n/i*unit)
 		}
 	}
-	if n > 1 && out[len(out)-1] > unit {
-		out = append(out, unit)
+	for i := int64(1); i <= n; i += max(1, i/4) {
+		out = append(out, ceilDiv(n, i)*unit)
 	}
+	slices.Sort(out)
+	out = slices.Compact(out)
+	slices.Reverse(out)
 	return out
 }
 
@@ -395,14 +400,15 @@ func (c *coder) arrayBlock(g *gemm) (blocking, error) {
 					if x.scratch > limit {
 						continue
 					}
-					a.cost()
-					if x.cost < best.cost {
-						best = x
-					}
-					if f != overK && t.cores > 1 {
-						x.pieces = t.cores
-						if a.cost(); x.cost < best.cost {
-							best = x
+					for _, x.pieces = range [...]int64{1, t.cores} {
+						// With a mapping that wastes nothing first: most blocks are no match.
+						if a.cost(t.ideal); x.cost < best.cost {
+							if a.cost(t.mapped); x.cost < best.cost {
+								best = x
+							}
+						}
+						if f == overK || t.cores == 1 {
+							break
 						}
 					}
 				}
@@ -451,8 +457,21 @@ func (a *arrayCost) sizes() {
 	}
 }
 
-// cost is the energy of a blocking times the time of the busiest core.
-func (a *arrayCost) cost() {
+// ideal is a mapping that no mapping of a layer beats: all elements multiply all
+// the time, and each operand of a multiply-add comes from the cheaper of
+// registers and network.
+func (t *target) ideal(l layer) *mapping {
+	macs, words := float64(l.macs()), t.wordCosts(l.dt)
+	m := &mapping{clocks: 2 * macs / float64(t.chip.Cores.Matrix.Rate[l.dt].Value), pj: 3 * macs * min(words.registers, words.network)}
+	if !t.serial {
+		m.clocks /= t.sustained
+	}
+	return m
+}
+
+// cost is the energy of a blocking times the time of the busiest core, with the
+// mappings of its blocks.
+func (a *arrayCost) cost(mapped func(layer) *mapping) {
 	t, x, e, g := a.c.t, a.x, a.e, a.g
 	lat := t.latency(g)
 	words := t.wordCosts(g.dt)
@@ -474,7 +493,7 @@ func (a *arrayCost) cost() {
 		if x.form == overK {
 			parts = iters
 		}
-		m := t.mapped(a.c.layerOf(g, x.rows, x.cols, x.deep, parts))
+		m := mapped(a.c.layerOf(g, x.rows, x.cols, x.deep, parts))
 		active := float64(min(t.cores, programs))
 		elements := float64(x.rows * x.cols)
 		arith := elements*e.vectorOps/t.vectorRate(dtype.FP32) + elements*e.specials/t.special

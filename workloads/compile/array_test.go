@@ -113,7 +113,11 @@ func TestMappingBounds(t *testing.T) {
 		l := layer{rows: n("height", 1, 20), width: n("width", 1, 20), out: n("out", 1, 40), in: n("in", 1, 40),
 			r: n("r", 1, 7), s: n("s", 1, 7), stride: n("stride", 1, 3), parts: n("parts", 1, 4), dt: dtype.Int16}
 		l.pixels = l.rows * l.width
-		x := newTarget(c, "graph").mapped(l).pass
+		tg := newTarget(c, "graph")
+		x := tg.mapped(l).pass
+		if m, least := tg.mapped(l), tg.ideal(l); m.clocks < least.clocks*(1-1e-12) || m.pj < least.pj*(1-1e-12) {
+			rt.Fatalf("%v clocks and %v pJ, less than the least of %v and %v", m.clocks, m.pj, least.clocks, least.pj)
+		}
 		macs := l.macs()
 		if elements := a.Rows.Value * a.Cols.Value * a.Count.Value; x.Steps*elements < macs {
 			rt.Fatalf("%d steps of %d elements for %d multiply-adds", x.Steps, elements, macs)
