@@ -409,7 +409,7 @@ func (p *page) operators(res *result.Result, top int) {
 			matrix = human.Percent(op.MatrixUtil)
 		}
 		bound := "-"
-		if op.BoundUS > 0 {
+		if op.BoundUS > 0 && op.LatencyUS > 0.99*op.BoundUS { // what ran beside others has its own time elsewhere
 			bound = ratio(op.LatencyUS / op.BoundUS)
 		}
 		rows = append(rows, []string{oneLine(op.Name), human.Count(int64(op.Count)), human.Time(op.LatencyPS),
