@@ -168,6 +168,12 @@ func (c *Chip) Describe() Description {
 	if k.DMA != nil {
 		d.Cores = append(d.Cores, rows(row("cores.dma.fixed", "fixed cost of a copy", k.DMA.Fixed))...)
 	}
+	if s := c.Superstep; s != nil {
+		d.Cores = append(d.Cores, rows(
+			whole("superstep.threads", "threads in turn", s.Threads),
+			row("superstep.sync", "sync of a superstep", s.Sync),
+			row("superstep.far_latency", "exchange of the farthest pair", s.Far))...)
+	}
 	d.Launch = rows(
 		row("launch.graph", "gap in a graph", c.Launch.Graph),
 		row("launch.stream", "gap in a stream", c.Launch.Stream))
