@@ -492,6 +492,12 @@ func (a *attend) decode() error {
 	}
 	scratch = min(scratch, t.scratchGroup) // queries beyond that come in parts
 	blocks := ceilDiv(visible, a.keys)
+	for n := a.keys; t.spread && n > a.keys/2; n-- { // small pieces: even ones, if there are any
+		if visible%n == 0 {
+			blocks = visible / n
+			break
+		}
+	}
 	resident := max(1, min(2, t.resident(a.threads, a.regs, scratch)))
 	splits := a.splits(d.Batch*d.KVHeads, blocks, t.cores*resident)
 	keys := ceilDiv(visible, blocks)
@@ -683,20 +689,28 @@ func (a *attend) combine(partial, stats int, splits int64) {
 		}
 		held = min(trace.MaxStages, int64(float64(c.t.scratchGroup)*c.m.prof.block.share)/(4*heads*(d.ValueDim+1)))
 	}
-	cols := heads * d.ValueDim
+	// Where a core has one head, more cores share its columns.
+	pieces := int64(1)
+	for heads == 1 && len(c.o.Out) == 1 && c.t.spread && 2*pieces*rows*d.Heads <= c.t.cores && d.ValueDim%(2*pieces) == 0 && d.ValueDim > 4*pieces {
+		pieces *= 2
+	}
+	cols := heads * d.ValueDim / pieces
 	threads := int(min(256, max(64, roundUp(cols/4, 32))))
 	c.begin(a.r.name+"_combine", threads, s.registers, 0)
 	c.prog.Setup = a.r.combineSetup
 	p, st, o := c.slot("partials", partial), c.slot("stats", stats), c.slot("o", c.resultRef(0))
 	weigh := load(0, st, trace.Expr{Y: 1, K: rows}, trace.Expr{X: heads}, 1, heads)
-	add := load(0, p, trace.Expr{Y: 1, K: rows}, trace.Expr{X: cols}, 1, cols)
+	add := load(0, p, trace.Expr{Y: 1, K: rows}, trace.Expr{X: heads * d.ValueDim, Z: cols}, 1, cols)
+	if pieces > 1 {
+		weigh.Share = pieces
+	}
 	weigh.Sync, add.Sync = true, true
 	sums := special(vector([]trace.Instr{weigh, add}, 0, 2*cols+2*heads, dtype.FP32), 0, heads)
 	body := vector(nil, 0, cols, dtype.FP32)
-	row, col := trace.Expr{Y: 1}, trace.Expr{C: c.result(0).col, X: cols}
+	row, col := trace.Expr{Y: 1}, trace.Expr{C: c.result(0).col, X: heads * d.ValueDim, Z: cols}
 	if x := c.result(0); x.cols != width {
-		row, col = trace.Expr{Y: d.Heads, X: heads}, fixed(x.col)
-		body = append(body, store(0, o, row, col, heads, x.cols))
+		row, col = trace.Expr{Y: d.Heads, X: heads}, trace.Expr{C: x.col, Z: cols}
+		body = append(body, store(0, o, row, col, heads, x.cols/pieces))
 	} else {
 		body = append(body, store(0, o, row, col, 1, cols))
 	}
@@ -706,6 +720,6 @@ func (a *attend) combine(partial, stats int, splits int64) {
 		l.Sync = true
 		body = append(body, l)
 	}
-	c.part([4]int64{d.Heads / heads, rows, 1, 1}, loop(fixed(splits), int(max(1, min(splits, held))), 1, sums...), once(body...))
+	c.part([4]int64{d.Heads / heads, rows, pieces, 1}, loop(fixed(splits), int(max(1, min(splits, held))), 1, sums...), once(body...))
 	c.finish()
 }

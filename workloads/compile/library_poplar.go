@@ -31,6 +31,5 @@ var poplar = profile{
 		stages: 1,
 		share:  0.9,
 		chunk:  64 << 10,
-		waves:  4,
 	},
 }
