@@ -96,6 +96,9 @@ func (c *coder) pointwise() error {
 		lanes := 32 * max(1, c.t.chip.Cores.Schedulers.Value)
 		s.vector = o.Rows * o.Cols * slots * int64(c.t.vectorRate(w.arith())) / lanes
 	}
+	if c.lookUp() {
+		return nil
+	}
 	c.accesses(s)
 	if c.t.spread && s.wholeRow && (o.Kind == graph.Norm || o.Kind == graph.Softmax) {
 		if n := s.rowSlices(o.Cols, c.t.cores); n > 1 {
