@@ -695,25 +695,21 @@ func (a *attend) combine(partial, stats int, splits int64) {
 		pieces *= 2
 	}
 	cols := heads * d.ValueDim / pieces
-	beside := int64(0) // columns from one core's to the next one's
-	if pieces > 1 {
-		beside = cols
-	}
 	threads := int(min(256, max(64, roundUp(cols/4, 32))))
 	c.begin(a.r.name+"_combine", threads, s.registers, 0)
 	c.prog.Setup = a.r.combineSetup
 	p, st, o := c.slot("partials", partial), c.slot("stats", stats), c.slot("o", c.resultRef(0))
 	weigh := load(0, st, trace.Expr{Y: 1, K: rows}, trace.Expr{X: heads}, 1, heads)
-	add := load(0, p, trace.Expr{Y: 1, K: rows}, trace.Expr{X: heads * d.ValueDim, Z: beside}, 1, cols)
+	add := load(0, p, trace.Expr{Y: 1, K: rows}, trace.Expr{X: heads * d.ValueDim, Z: cols}, 1, cols)
 	if pieces > 1 {
 		weigh.Share = pieces
 	}
 	weigh.Sync, add.Sync = true, true
 	sums := special(vector([]trace.Instr{weigh, add}, 0, 2*cols+2*heads, dtype.FP32), 0, heads)
 	body := vector(nil, 0, cols, dtype.FP32)
-	row, col := trace.Expr{Y: 1}, trace.Expr{C: c.result(0).col, X: heads * d.ValueDim, Z: beside}
+	row, col := trace.Expr{Y: 1}, trace.Expr{C: c.result(0).col, X: heads * d.ValueDim, Z: cols}
 	if x := c.result(0); x.cols != width {
-		row, col = trace.Expr{Y: d.Heads, X: heads}, trace.Expr{C: x.col, Z: beside}
+		row, col = trace.Expr{Y: d.Heads, X: heads}, trace.Expr{C: x.col, Z: cols}
 		body = append(body, store(0, o, row, col, heads, x.cols/pieces))
 	} else {
 		body = append(body, store(0, o, row, col, 1, cols))
