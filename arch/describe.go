@@ -187,6 +187,12 @@ func (c *Chip) Describe() Description {
 			row("embedding.dma.fixed", "fixed cost of its copies", e.DMA.Fixed),
 			whole("embedding.dma.outstanding", "its copies in flight", e.DMA.Outstanding))...)
 	}
+	if s := c.Superstep; s != nil {
+		d.Cores = append(d.Cores, rows(
+			whole("superstep.threads", "threads in turn", s.Threads),
+			row("superstep.sync", "sync of a superstep", s.Sync),
+			row("superstep.far_latency", "exchange of the farthest pair", s.Far))...)
+	}
 	d.Launch = rows(
 		row("launch.graph", "gap in a graph", c.Launch.Graph),
 		row("launch.stream", "gap in a stream", c.Launch.Stream))

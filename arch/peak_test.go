@@ -143,6 +143,10 @@ func TestPublishedPeaks(t *testing.T) {
 		{"tpu-v4", "matrix", dtype.Int8, 275, spec, usual, "stas00/ml-engineering, accelerator chapter"},
 		{"tpu-v5e", "matrix", dtype.BF16, 197, spec, usual, "Google Cloud documentation, TPU v5e"},
 		{"tpu-v5e", "matrix", dtype.Int8, 393, spec, usual, "Google Cloud documentation, TPU v5e"},
+		{"ipu-gc2", "matrix", dtype.FP16, 124.5, spec, usual, "Jia et al., arXiv 1912.03413"},
+		{"ipu-gc2", "matrix", dtype.FP32, 31.1, spec, usual, "Jia et al., arXiv 1912.03413"},
+		{"ipu-gc200", "matrix", dtype.FP16, 250, spec, usual, "Graphcore, Colossus Mk2 GC200"},
+		{"ipu-gc200", "matrix", dtype.FP32, 62.5, spec, usual, "Graphcore, Colossus Mk2 GC200"},
 	} {
 		c, _ := load(t, test.chip)
 		clock := c.Clock.Spec.Value
