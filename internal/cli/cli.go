@@ -188,6 +188,8 @@ for chips that exist and for chips that do not.`,
 		replayVerb(e),
 		benchVerb(e),
 		compareVerb(e),
+		explainVerb(e),
+		plotVerb(e),
 		validateVerb(e),
 	)
 	addVerbs(cmd, "Look at chips and models",

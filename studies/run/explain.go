@@ -155,10 +155,10 @@ func Explain(c *Compiled, step float64, opt Options) (*Explanation, error) {
 }
 
 // Bounds of what counts as far from what is expected: by a third of it, and by
-// a thousandth of the latency.
+// two thousandths of the latency.
 const (
 	farShare = 1.0 / 3
-	farLeast = 0.001
+	farLeast = 0.002
 )
 
 // reason finds why a gain is far from what the critical path promises. The
@@ -188,10 +188,25 @@ func (e *Effect) reason(before, after *result.Result) {
 			e.Reason = fmt.Sprintf("its time shrinks by %.0f %% of what is in proportion: the rest of it is hidden, or of other figures", 100*max(part, 0))
 		} else {
 			e.Reason = fmt.Sprintf("its time shrinks %.1f times as much as in proportion", part)
+			if e.Resource == "power" { // which has the time by which clocked work is longer than at the highest clock
+				e.Reason += ", as the clock of all work on the cores rises"
+			}
 		}
 	case other != "" && miss < 0:
 		e.Reason = other + " takes its place"
 	case other != "":
 		e.Reason = other + " shrinks along with it"
 	}
+}
+
+// Notable tells whether a change of the resource changes the latency by a
+// thousandth or more.
+func (e *Effect) Notable() bool {
+	const least = 0.001
+	for _, v := range []float64{e.Gain, e.Loss, e.AnewGain, e.AnewLoss, e.Expected} {
+		if math.Abs(v) >= least {
+			return true
+		}
+	}
+	return false
 }
