@@ -34,7 +34,7 @@ func (p *Parallel) Figure() *Figure {
 	barRoom := 0.0
 	by := &p.Dims[p.Shade]
 	if !by.words() {
-		barRoom = 60 + widest(scales[p.Shade].ticks(6))
+		barRoom = 30 + max(30+widest(scales[p.Shade].ticks(6)), textWidth(by.Title(), textSize))
 	}
 	right := widest(ticks[n-1]) + 10
 	width := max(left+gap*float64(n-1)+right+barRoom+margin, 320)
@@ -95,13 +95,13 @@ func (p *Parallel) Figure() *Figure {
 				c.underlay(b)
 				c.text(point{x + step, y}, label, smallSize, side, atCenter, ink)
 			}
-			lines := wrapTitle(axisName(&p.Dims[d]), gap-6)
+			lines := wrapTitle(p.Dims[d].Title(), gap-6)
 			for k, s := range lines {
 				c.text(point{x, area.y1 + 8 + 11*float64(len(lines)-1-k)}, s, textSize, atCenter, atStart, ink)
 			}
 		}
 		if barRoom > 0 {
-			c.colourBar(box{area.x1 + right + 18, area.y0 + 30, area.x1 + right + 29, area.y1 - 30}, scales[p.Shade], "")
+			c.colourBar(box{area.x1 + right + 18, area.y0 + 30, area.x1 + right + 29, area.y1 - 30}, scales[p.Shade], by.Title())
 		}
 		c.legend(point{margin, margin + legendRow*float64(len(rows)) - 2}, rows)
 	}
