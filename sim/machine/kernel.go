@@ -100,6 +100,9 @@ type kernel struct {
 	extra      [limits]float64 // the same by cause
 	ending     bool            // nothing runs after this launch
 	covered    [][]uint64      // by slot and block: rows that were loaded
+	static     static          // where the program fixes all clocks
+	brought    [][]uint64      // the same of tensors in external memory: rows that were copied
+	early      float64         // share of the launch's weights in main memory that was copied ahead
 	first      int64           // bytes of the cohort under way that were not loaded before
 
 	// measured
@@ -140,6 +143,7 @@ func (k *kernel) run(m *model, c *cache, layouts []layout, prog *trace.Program, 
 	}
 	k.sim.Reset()
 	k.m, k.cache, k.layouts, k.prog, k.args = m, c, layouts, prog, args
+	k.brought = make([][]uint64, len(args))
 	k.warps = m.warpShare(prog)
 	k.part, k.tile, k.taken = 0, 0, 0
 	k.cost = spent{}
@@ -230,7 +234,7 @@ func (k *kernel) weight(u engine) float64 {
 }
 
 // shared tells the engines of the whole chip from those of each core.
-func shared(u engine) bool { return u == onL2 || u == onDRAM }
+func shared(u engine) bool { return u >= onL2 }
 
 // poke asks for a settle event at the present time, after all events already
 // due now.
@@ -388,27 +392,6 @@ func (s *segment) amount() float64 {
 	return s.wait
 }
 
-// coord turns an index into grid coordinates in dispatch order.
-func coord(p *trace.Part, i int64) (g [4]int64) {
-	if p.Reverse {
-		i = p.Tiles() - 1 - i
-	}
-	gx, gy := p.Grid[0], p.Grid[1]
-	plane := gx * gy
-	g[2] = i / plane % p.Grid[2]
-	g[3] = i / plane / p.Grid[2]
-	i %= plane
-	if p.Swizzle <= 1 || p.Swizzle >= gx {
-		g[0], g[1] = i%gx, i/gx
-		return g
-	}
-	band := i / (p.Swizzle * gy)
-	width := min(p.Swizzle, gx-band*p.Swizzle)
-	i -= band * p.Swizzle * gy
-	g[0], g[1] = band*p.Swizzle+i%width, i/width
-	return g
-}
-
 // take collects up to n tile programs in dispatch order.
 func (k *kernel) take(n int) {
 	k.next = k.next[:0]
@@ -418,7 +401,7 @@ func (k *kernel) take(n int) {
 			k.part, k.tile = k.part+1, 0
 			continue
 		}
-		k.next = append(k.next, pending{coord(p, k.tile), k.part, k.taken})
+		k.next = append(k.next, pending{p.Coordinates(k.tile), k.part, k.taken})
 		k.tile++
 		k.taken++
 	}
@@ -505,6 +488,7 @@ const skimWaves = 8
 func (k *kernel) skim(m *model, c *cache, layouts []layout, prog *trace.Program, args []int32, share float64) float64 {
 	k.m, k.cache, k.layouts, k.prog, k.args = m, c, layouts, prog, args
 	k.part, k.tile, k.taken, k.covered = 0, 0, 0, nil
+	k.brought = make([][]uint64, len(args))
 	var tiles int64
 	for i := range prog.Parts {
 		tiles += prog.Parts[i].Tiles()

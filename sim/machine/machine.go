@@ -83,6 +83,9 @@ type replay struct {
 	final   bool    // this is the measured pass
 	record  bool    // opt.Records is being filled
 	writes  int64   // bytes on their way to main memory when the last launch ended
+	needs   needs
+	ahead   ahead
+	clock   int64 // in which the last launch of a fixed schedule ended
 	memo    map[string]*layerRun
 	events  result.Events
 }
@@ -93,6 +96,7 @@ type layerRun struct {
 	done   []*measured
 	after  *cache
 	writes int64
+	ahead  ahead
 }
 
 // Replay runs a valid trace on a chip. The result lacks what does not follow
@@ -121,6 +125,9 @@ func Replay(chip *arch.Chip, tr *trace.Trace, opt Options) (*result.Result, erro
 	case "graph", "":
 	default:
 		return nil, fmt.Errorf("unknown launch mode %q; allowed: graph, stream", tr.Header.Launch)
+	}
+	if err := r.homes(); err != nil {
+		return nil, err
 	}
 	for i := range tr.Programs {
 		if _, err := r.model(float64(chip.Clock.Max.Value)).occupancy(&tr.Programs[i]); err != nil {
@@ -322,6 +329,8 @@ func (r *replay) pass() ([]*measured, error) {
 			r.last[r.weights[t]] = i
 		}
 	}
+	r.need()
+	r.ahead, r.clock = ahead{}, 0
 	for i := 0; i < len(r.tr.Launches); {
 		layer := r.tr.Launches[i].Layer
 		j := i + 1
@@ -349,11 +358,11 @@ func (r *replay) pass() ([]*measured, error) {
 // that started from an equal state.
 func (r *replay) layer(layer int32, launches []trace.Launch) ([]*measured, error) {
 	var id string
-	if layer >= 0 && !r.opt.Exact && r.opt.Replays == 0 {
+	if layer >= 0 && !r.opt.Exact && r.opt.Replays == 0 && r.chip.Discipline != arch.Static {
 		id = r.signature(layer, launches)
 		if known := r.memo[id]; known != nil {
 			r.events.LayersReused++
-			r.writes = known.writes
+			r.writes, r.ahead = known.writes, known.ahead
 			if r.cache != nil {
 				r.cache.copyFrom(known.after)
 				if shift := layer - known.layer; shift != 0 {
@@ -372,7 +381,7 @@ func (r *replay) layer(layer int32, launches []trace.Launch) ([]*measured, error
 		done = append(done, d)
 	}
 	if id != "" {
-		run := &layerRun{layer: layer, done: done, writes: r.writes}
+		run := &layerRun{layer: layer, done: done, writes: r.writes, ahead: r.ahead}
 		if r.cache != nil {
 			run.after = r.cache.clone()
 		}
@@ -418,6 +427,12 @@ func (r *replay) signature(layer int32, launches []trace.Launch) string {
 		b = binary.LittleEndian.AppendUint64(b, uint64(r.writes))
 		b = r.cache.state(b, layer, func(t int32) bool { return r.final && r.last[t] < r.at })
 	}
+	if room := r.room(); room != (ahead{}) {
+		b = r.ahead.state(b)
+		after := r.at + len(launches)
+		rest := ahead{min(r.needs.mainLeft[after], room.main), min(r.needs.external[after], room.external)}
+		b = rest.state(b)
+	}
 	return string(b)
 }
 
@@ -431,6 +446,9 @@ func (r *replay) launch(index int, l *trace.Launch) (*measured, error) {
 	hint := r.final && len(r.opt.Clocks) == len(r.tr.Launches)
 	if hint && r.opt.Clocks[index] > 0 {
 		hz = min(top, r.opt.Clocks[index])
+	}
+	if r.chip.Discipline == arch.Static {
+		return r.fixed(l, prog, args)
 	}
 	capped := !r.opt.NoCap && r.final && r.chip.Power != nil
 	var d *measured
@@ -448,6 +466,7 @@ func (r *replay) launch(index int, l *trace.Launch) (*measured, error) {
 		m := r.model(hz)
 		// What the last launch left to write drains in the gap.
 		r.kernel.writes.bytes = max(0, float64(r.writes)-float64(float64(r.gap)*m.dramPS))
+		r.kernel.early = r.early(index)
 		r.kernel.ending = r.final && index == len(r.tr.Launches)-1
 		end, err := r.kernel.run(m, r.cache, r.layouts, prog, args, rec, r.opt.Timeline)
 		if r.opt.Steps && err == nil {
@@ -489,6 +508,8 @@ func (r *replay) launch(index int, l *trace.Launch) (*measured, error) {
 		r.cache.copyFrom(rec.after)
 	}
 	r.writes = int64(r.kernel.writes.bytes)
+	r.copied(r.model(hz), index, d)
+	d.energy = spend(r.chip, &d.cost, float64(d.dur), hz, r.tr.Header.Data == "zero")
 	r.events.Kernels++
 	if hint {
 		r.opt.Clocks[index] = hz
@@ -503,6 +524,44 @@ func (r *replay) launch(index int, l *trace.Launch) (*measured, error) {
 		}
 	}
 	r.free(l)
+	return d, nil
+}
+
+// fixed runs a launch whose program fixes the clock of every instruction. The
+// chip keeps its highest clock, whatever power that takes, and launches begin
+// and end on its edges.
+func (r *replay) fixed(l *trace.Launch, prog *trace.Program, args []int32) (*measured, error) {
+	hz := float64(r.chip.Clock.Max.Value)
+	m := r.model(hz)
+	n, err := r.kernel.runStatic(m, r.layouts, r.tr, prog, args, r.opt.Timeline)
+	if err != nil {
+		return nil, err
+	}
+	r.events.Handled += int64(r.sim.Handled())
+	r.events.Kernels++
+	clk, err := event.NewClock(int64(hz))
+	if err != nil {
+		return nil, err
+	}
+	if least := r.clock + (&Timing{m}).Gap(r.tr.Header.Launch); l.At < least {
+		return nil, fmt.Errorf("program %s starts in clock %d, the launch before it lets it start in clock %d; compile the model for this chip", prog.Name, l.At, least)
+	}
+	gap := int64(clk.Edge(l.At) - clk.Edge(r.clock))
+	work := int64(clk.Edge(l.At+n) - clk.Edge(l.At))
+	r.clock = l.At + n
+	k := r.kernel
+	d := &measured{gap: gap, dur: gap + work, hz: hz, cycles: n, cost: k.cost, spans: k.spans, prog: l.Program}
+	d.busy, d.stall, d.path = k.busy, k.stall, k.path
+	for u := range d.busy {
+		w := k.weight(engine(u))
+		d.busy[u] /= w
+		for c := range d.stall[u] {
+			d.stall[u][c] /= w
+		}
+		d.stall[u][byLaunch] += float64(gap)
+	}
+	d.path[byLaunch] += float64(gap)
+	d.energy = spend(r.chip, &d.cost, float64(d.dur), hz, r.tr.Header.Data == "zero")
 	return d, nil
 }
 

@@ -17,6 +17,7 @@ import (
 	"maru/arch/dtype"
 	"maru/internal/config"
 	"maru/sim/bound"
+	"maru/sim/cycle"
 	"maru/sim/machine"
 	"maru/sim/result"
 	"maru/workloads/compile"
@@ -47,6 +48,7 @@ type Input struct {
 	Cache      string // default cold
 	Launch     string // default graph
 	Data       string // default random
+	Weights    string // memory that weights lie in; default as [plan.Plan] has it
 
 	PrintAfter []string  // passes whose outcome is printed
 	PrintTo    io.Writer // where to
@@ -85,7 +87,7 @@ func length(m *model.Model) int64 {
 func (in *Input) plan(chip *arch.Chip) (p plan.Plan, err error) {
 	p = plan.Plan{
 		Batch: in.Batch, Seq: in.Seq, Layers: in.Layers, Fuse: !in.NoFuse,
-		Profile: in.Profile, Cache: in.Cache, Launch: in.Launch, Data: in.Data, DType: chip.Preferred,
+		Profile: in.Profile, Cache: in.Cache, Launch: in.Launch, Data: in.Data, Weights: in.Weights, DType: chip.Preferred,
 	}
 	if in.Batch < 0 {
 		return p, fmt.Errorf("batch %d: must be at least 1", in.Batch)
@@ -119,6 +121,7 @@ func (in *Input) plan(chip *arch.Chip) (p plan.Plan, err error) {
 			return p, err
 		}
 	}
+	p.Wide = wide(chip, p.DType)
 	p.KVDType = p.DType
 	if p.DType.Bits() < 16 && !p.DType.IsFloat() {
 		p.KVDType = dtype.FP16
@@ -203,11 +206,32 @@ type Options struct {
 	Jobs  int  // simulations at once; 0 is 1
 }
 
+// wide is the format of what stays wide in a run in a narrow format: one of 16
+// bits in which the chip multiplies, or, if there is none, the narrow one.
+func wide(chip *arch.Chip, dt dtype.Type) dtype.Type {
+	for _, w := range [...]dtype.Type{dtype.BF16, dtype.FP16} {
+		if chip.Supports(w) {
+			return w
+		}
+	}
+	if len(chip.MatrixTypes()) == 0 {
+		return dtype.BF16
+	}
+	return dt
+}
+
 // Simulate replays a trace on a chip described by doc and completes the
 // result. Equal chips and traces give equal results.
 func Simulate(chip *arch.Chip, doc *config.Doc, tr *trace.Trace, opt Options) (*result.Result, error) {
 	if err := tr.Validate(); err != nil {
 		return nil, err
+	}
+	if chip.Discipline == arch.Static {
+		if wrong, _, err := cycle.Check(chip, tr); err != nil {
+			return nil, err
+		} else if len(wrong) > 0 {
+			return nil, fmt.Errorf("the schedule of the trace does not hold on %s: %w; compile the model for this chip", chip.Name, wrong[0])
+		}
 	}
 	clocks := make([]float64, len(tr.Launches))
 	records := &machine.Records{}
@@ -280,7 +304,12 @@ func roofline(chip *arch.Chip, tr *trace.Trace) result.Roofline {
 		out.Ceilings = append(out.Ceilings, result.Ceiling{Name: "matrix " + d.String(), FlopsPerS: float64(chip.PeakFlops(d, hz))})
 	}
 	out.Ceilings = append(out.Ceilings, result.Ceiling{Name: "vector fp32", FlopsPerS: float64(chip.VectorPeak(dtype.FP32, hz))})
-	out.Slopes = append(out.Slopes, result.Slope{Name: "dram", BytesPerS: float64(chip.Memory.DRAM.Bandwidth.Value)})
+	if chip.HasDRAM() {
+		out.Slopes = append(out.Slopes, result.Slope{Name: "dram", BytesPerS: float64(chip.Memory.DRAM.Bandwidth.Value)})
+	}
+	if chip.Memory.Shared != nil {
+		out.Slopes = append(out.Slopes, result.Slope{Name: "shared", BytesPerS: float64(chip.SharedBandwidth(hz))})
+	}
 	if chip.Memory.L2 != nil {
 		out.Slopes = append(out.Slopes, result.Slope{Name: "l2", BytesPerS: float64(chip.L2Bandwidth(hz))})
 	}

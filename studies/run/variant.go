@@ -11,6 +11,7 @@ import (
 	"maru/internal/config"
 	"maru/sim/machine"
 	"maru/sim/result"
+	"maru/workloads/compile"
 	"maru/workloads/trace"
 )
 
@@ -53,6 +54,17 @@ var resources = []resource{
 			up(&c.Memory.L2.Port, by)
 		}
 	}},
+	{"shared", "memory.shared.bandwidth", func(c *arch.Chip, by float64) {
+		if c.Memory.Shared != nil {
+			up(&c.Memory.Shared.Bandwidth, by)
+			up(&c.Memory.Shared.Port, by)
+		}
+	}},
+	{"external", "memory.external.bandwidth", func(c *arch.Chip, by float64) {
+		if c.Memory.External != nil {
+			up(&c.Memory.External.Bandwidth, by)
+		}
+	}},
 	{"dram", "memory.dram.bandwidth", func(c *arch.Chip, by float64) { up(&c.Memory.DRAM.Bandwidth, by) }},
 	{"latency", "memory.dram.latency", func(c *arch.Chip, by float64) {
 		sooner(&c.Memory.DRAM.Latency, by)
@@ -61,6 +73,12 @@ var resources = []resource{
 		if c.Memory.L2 != nil {
 			sooner(&c.Memory.L2.Latency, by)
 			sooner(&c.Memory.L2.Far, by)
+		}
+		if c.Memory.Shared != nil {
+			sooner(&c.Memory.Shared.Latency, by)
+		}
+		if c.Memory.External != nil {
+			sooner(&c.Memory.External.Latency, by)
 		}
 	}},
 	{"launch", "launch.graph", func(c *arch.Chip, by float64) { sooner(&c.Launch.Graph, by); sooner(&c.Launch.Stream, by) }},
@@ -84,6 +102,14 @@ func copyChip(c *arch.Chip) *arch.Chip {
 		l2 := *c.Memory.L2
 		n.Memory.L2 = &l2
 	}
+	if c.Memory.Shared != nil {
+		shared := *c.Memory.Shared
+		n.Memory.Shared = &shared
+	}
+	if c.Memory.External != nil {
+		external := *c.Memory.External
+		n.Memory.External = &external
+	}
 	if c.Cores.DMA != nil {
 		dma := *c.Cores.DMA
 		n.Cores.DMA = &dma
@@ -100,9 +126,9 @@ const negligible = 0.03
 
 // slower lists the beginnings of paths whose figures slow a run as they grow.
 var slower = []string{
-	"cores.start", "cores.dma.", "cores.scratchpad.latency", "memory.l2.latency", "memory.l2.far_latency",
-	"memory.dram.latency", "memory.dram.loaded_latency", "memory.dram.queue", "cores.matrix.least", "launch.", "power.static", "power.matrix",
-	"power.vector", "power.special", "power.zero_data", "power.scratchpad", "power.l2", "power.dram", "power.voltage.floor", "power.voltage.at_max",
+	"cores.start", "cores.dma.fixed", "cores.scratchpad.latency", "memory.l2.latency", "memory.l2.far_latency",
+	"memory.dram.latency", "memory.shared.latency", "memory.external.latency", "memory.dram.loaded_latency", "memory.dram.queue", "cores.matrix.least", "launch.", "power.static", "power.matrix",
+	"power.vector", "power.special", "power.zero_data", "power.scratchpad", "power.l2", "power.shared", "power.dram", "power.external", "power.voltage.floor", "power.voltage.at_max",
 }
 
 // growsTime tells whether a larger figure at path makes runs slower.
@@ -141,7 +167,11 @@ func variants(res *result.Result, clocks []float64, records *machine.Records, ch
 	}
 	times := make([]float64, len(chips))
 	err := parallel(len(chips), opt.Jobs, func(i int) error {
-		r, err := machine.Replay(chips[i], tr, machine.Options{Exact: opt.Exact, NoCap: opt.NoCap, Clocks: slices.Clone(clocks), Records: records})
+		own, err := fitting(chips[i], tr)
+		if err != nil {
+			return err
+		}
+		r, err := machine.Replay(chips[i], own, machine.Options{Exact: opt.Exact, NoCap: opt.NoCap, Clocks: slices.Clone(clocks), Records: records})
 		if err != nil {
 			return err
 		}
@@ -172,12 +202,31 @@ func variants(res *result.Result, clocks []float64, records *machine.Records, ch
 	return nil
 }
 
+// fitting is a trace for a changed chip: the same, but for the clocks at which
+// the compiler of a static chip starts each part.
+func fitting(chip *arch.Chip, tr *trace.Trace) (*trace.Trace, error) {
+	if chip.Discipline == arch.Static {
+		return compile.Reschedule(chip, tr)
+	}
+	return tr, nil
+}
+
+// compiledFor are figures that a program was compiled to fit: with less of them
+// it would be another one.
+var compiledFor = []string{
+	"cores.scratchpad.capacity", "cores.scratchpad.per_group", "cores.registers", "cores.threads", "cores.groups",
+	"memory.shared.capacity", "memory.dram.capacity", "memory.external.capacity",
+}
+
 // estimates is the chip with every estimated figure at its fast or its slow
 // end; nil if it has none or the ends contradict each other.
 func estimates(doc *config.Doc, chip *arch.Chip, fast bool) *arch.Chip {
 	d := doc.Clone()
 	any := false
 	for _, f := range chip.Estimates() {
+		if slices.Contains(compiledFor, f.Path) {
+			continue
+		}
 		v := f.High
 		if growsTime(f.Path) == fast {
 			v = f.Low

@@ -47,7 +47,7 @@ func genHeader(rt *rapid.T) Header {
 		Model: text("model"), Phase: text("phase"), Batch: size("batch"), Seq: size("seq"),
 		DType: genFormat(rt), Layers: rapid.IntRange(0, 12).Draw(rt, "layers"), Tokens: size("tokens"),
 		Unit: rapid.SampledFrom(unitWords).Draw(rt, "unit"), Params: size("params"), Chip: text("chip"),
-		Memory:  Footprint{size("weights"), size("activations"), size("kv"), size("gradients"), size("state")},
+		Memory:  Footprint{size("weights"), size("activations"), size("kv"), size("gradients"), size("state"), size("external")},
 		Cache:   rapid.SampledFrom([]string{"cold", "warm", "rotate:3"}).Draw(rt, "cache"),
 		Launch:  rapid.SampledFrom(launchWords).Draw(rt, "launch"),
 		Data:    rapid.SampledFrom([]string{"", "zero"}).Draw(rt, "data"),
@@ -65,6 +65,7 @@ func genTensor(rt *rapid.T, i, layers int) Tensor {
 		DType: genFormat(rt),
 		Role:  graph.Role(rapid.IntRange(0, len(roleWords)-1).Draw(rt, "role")),
 		Layer: -1,
+		Home:  Home(rapid.IntRange(0, len(homeWords)-1).Draw(rt, "home")),
 	}
 	if layers > 0 && rapid.Bool().Draw(rt, "layered") {
 		x.Layer = rapid.IntRange(0, layers-1).Draw(rt, "layer")
@@ -101,6 +102,7 @@ func genProgram(rt *rapid.T) Program {
 		part := Part{
 			Swizzle: rapid.Int64Range(0, 9).Draw(rt, "swizzle"),
 			Reverse: rapid.Bool().Draw(rt, "reverse"),
+			At:      rapid.Int64Range(0, 9).Draw(rt, "at"), Pitch: rapid.Int64Range(0, 9).Draw(rt, "pitch"),
 		}
 		for i := range part.Grid {
 			part.Grid[i] = rapid.Int64Range(1, 6).Draw(rt, "extent")
@@ -127,7 +129,9 @@ func genStep(rt *rapid.T, p *Program, part *Part) Step {
 		s.Stages = rapid.IntRange(1, MaxStages).Draw(rt, "stages")
 		s.Ways = rapid.IntRange(1, 3).Draw(rt, "ways")
 		s.Groups = rapid.IntRange(1, 3).Draw(rt, "groups")
+		s.Interval = rapid.Int64Range(0, 9).Draw(rt, "interval")
 	}
+	s.At = rapid.Int64Range(0, 9).Draw(rt, "at")
 	for range rapid.IntRange(1, 4).Draw(rt, "body") {
 		s.Body = append(s.Body, genInstr(rt, p, part, s.Count != nil, trips))
 	}
@@ -135,7 +139,7 @@ func genStep(rt *rapid.T, p *Program, part *Part) Step {
 }
 
 func genInstr(rt *rapid.T, p *Program, part *Part, loop bool, trips int64) Instr {
-	in := Instr{Op: rapid.IntRange(0, len(p.Ops)-1).Draw(rt, "op")}
+	in := Instr{Op: rapid.IntRange(0, len(p.Ops)-1).Draw(rt, "op"), At: rapid.Int64Range(0, 9).Draw(rt, "at")}
 	first := MatMul
 	if len(p.Slots) > 0 {
 		first = Load
@@ -148,7 +152,7 @@ func genInstr(rt *rapid.T, p *Program, part *Part, loop bool, trips int64) Instr
 		in.Slot = rapid.IntRange(0, len(p.Slots)-1).Draw(rt, "slot")
 		in.Rows, in.Cols = count(1), count(1)
 		in.Row, in.Col = genStart(rt, part, loop, trips, in.Rows), genStart(rt, part, loop, trips, in.Cols)
-		in.Sync, in.Random = flag("sync"), flag("random")
+		in.Sync, in.Random, in.Local = flag("sync"), flag("random"), flag("local")
 		if in.Kind == Load {
 			in.Share = rapid.Int64Range(0, part.Tiles()).Draw(rt, "share")
 			in.Pair = flag("pair")

@@ -33,7 +33,11 @@ func emit(w io.Writer, t *Trace) error {
 	for i := range t.Tensors {
 		x := &t.Tensors[i]
 		e.text("tensor ").int(int64(i)).text(" ").name(x.Name).text(" ").shape(x.Rows, x.Cols)
-		e.text(" ").text(x.DType.String()).text(" ").text(roleWord(x.Role)).layer(x.Layer).line()
+		e.text(" ").text(x.DType.String()).text(" ").text(roleWord(x.Role)).layer(x.Layer)
+		if x.Home != Main {
+			e.text(" home=").text(homeWord(x.Home))
+		}
+		e.line()
 	}
 	for i := range t.Programs {
 		e.program(i, &t.Programs[i])
@@ -60,7 +64,7 @@ func (e *emitter) header(h *Header) {
 	e.set("chip", h.Chip).text(" cache=").name(h.Cache).text(" launch=").name(h.Launch).set("data", h.Data).set("profile", h.Profile).line()
 	m := &h.Memory
 	e.text("memory").num("weights", m.Weights).num("activations", m.Activations).num("kv", m.KV)
-	e.num("gradients", m.Gradients).num("state", m.State).line()
+	e.num("gradients", m.Gradients).num("state", m.State).nonzero("external", m.External).line()
 }
 
 func (e *emitter) program(i int, p *Program) {
@@ -91,13 +95,13 @@ func (e *emitter) program(i int, p *Program) {
 		for _, n := range part.Grid[1 : last+1] {
 			e.text(",").int(n)
 		}
-		e.nonzero("swizzle", part.Swizzle).flag("reverse", part.Reverse).line()
+		e.nonzero("swizzle", part.Swizzle).flag("reverse", part.Reverse).nonzero("at", part.At).nonzero("pitch", part.Pitch).line()
 		for i := range part.Code {
 			s := &part.Code[i]
 			if s.Count == nil {
-				e.text("    do").line()
+				e.text("    do").nonzero("at", s.At).line()
 			} else {
-				e.text("    loop ").expr(s.Count).unlessOne("stages", int64(s.Stages)).unlessOne("ways", int64(s.Ways)).unlessOne("groups", int64(max(1, s.Groups))).line()
+				e.text("    loop ").expr(s.Count).unlessOne("stages", int64(s.Stages)).unlessOne("ways", int64(s.Ways)).unlessOne("groups", int64(max(1, s.Groups))).nonzero("at", s.At).nonzero("interval", s.Interval).line()
 			}
 			for i := range s.Body {
 				e.instr(p, &s.Body[i])
@@ -125,7 +129,7 @@ func (e *emitter) instr(p *Program, in *Instr) {
 		if in.Col != (Expr{}) {
 			e.text(" col=").expr(&in.Col)
 		}
-		e.nonzero("share", in.Share).flag("sync", in.Sync).flag("random", in.Random).flag("atomic", in.Atomic).flag("pair", in.Pair)
+		e.nonzero("share", in.Share).flag("sync", in.Sync).flag("random", in.Random).flag("atomic", in.Atomic).flag("local", in.Local).flag("pair", in.Pair)
 	case MatMul:
 		e.text(" ").shape(in.M, in.N).text("x").int(in.K).text(" ").text(in.DType.String())
 		e.nonzero("count", in.Count).flag("fromreg", in.FromReg).flag("pair", in.Pair)
@@ -134,7 +138,7 @@ func (e *emitter) instr(p *Program, in *Instr) {
 	case Special, Scratch:
 		e.text(" ").int(in.Count)
 	}
-	e.nonzero("op", int64(in.Op)).line()
+	e.nonzero("op", int64(in.Op)).nonzero("at", in.At).line()
 }
 
 func (e *emitter) launch(t *Trace, l *Launch) {
@@ -157,7 +161,7 @@ func (e *emitter) launch(t *Trace, l *Launch) {
 			e.text(",").int(int64(f))
 		}
 	}
-	e.line()
+	e.nonzero("at", l.At).line()
 }
 
 func (e *emitter) text(s string) *emitter { e.buf = append(e.buf, s...); return e }
