@@ -171,7 +171,8 @@ func quantity(s string) (v float64, unit string, ok bool) {
 	}
 	for _, base := range bases {
 		if p, found := strings.CutSuffix(unit, base); found && prefixes[p] != 0 {
-			return v * prefixes[p], base, true
+			v *= prefixes[p]
+			return v, base, !math.IsInf(v, 0)
 		}
 	}
 	// Anything else is a unit of its own if it stands apart, and a word that
