@@ -105,7 +105,7 @@ func Explain(c *Compiled, step float64, opt Options) (*Explanation, error) {
 	const ways = 4 // more and less, the same program and compiled anew
 	results := make([]*result.Result, ways*len(list))
 	// A chip may be too small for the program, or for any; its result stays nil.
-	err = parallel(len(results), opt.Jobs, func(i int) error {
+	err = Parallel(len(results), opt.Jobs, func(i int) error {
 		by := 1 + step
 		if i%2 == 1 {
 			by = 1 - step
