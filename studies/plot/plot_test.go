@@ -84,6 +84,18 @@ func TestTable(t *testing.T) {
 	}
 }
 
+// Words for no value do not make a column of numbers one of words.
+func TestMissing(t *testing.T) {
+	tab := read(t, "a,b\n1 ms,x\nNaN,none\n,null\n2 ms,y\n")
+	a, err := tab.number("y", "a")
+	if err != nil || !math.IsNaN(a.numbers[1]) || !math.IsNaN(a.numbers[2]) || a.numbers[3] != 2e-3 {
+		t.Errorf("%v: %+v", err, a)
+	}
+	if b, err := tab.column("x", "b"); err != nil || b.numbers != nil || b.text[1] != "none" {
+		t.Errorf("%v: %+v", err, b)
+	}
+}
+
 func TestMistakes(t *testing.T) {
 	for _, tc := range []struct {
 		o    Options
