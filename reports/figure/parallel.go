@@ -142,7 +142,7 @@ func (p *Parallel) ends(i int, s *scale) []tick {
 	if levels := d.levels(); len(levels) <= few {
 		var out []tick
 		for _, v := range levels {
-			out = append(out, tick{s.of(v), d.write(v)})
+			out = append(out, tick{s.of(v), d.at(slices.Index(d.Values, v))})
 		}
 		return out
 	}
