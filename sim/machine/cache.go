@@ -5,6 +5,7 @@ import (
 	mathbits "math/bits"
 	"slices"
 
+	"maru/workloads/graph"
 	"maru/workloads/trace"
 )
 
@@ -41,6 +42,8 @@ type layout struct {
 	sub      int64 // rows that one bit of presence stands for
 	across   int64 // blocks in one row of blocks
 	elemBits int64
+	home     trace.Home
+	weight   bool
 }
 
 func newLayout(family string, t *trace.Tensor, g grain) layout {
@@ -49,6 +52,8 @@ func newLayout(family string, t *trace.Tensor, g grain) layout {
 		layer:    int32(t.Layer),
 		rows:     t.Rows,
 		elemBits: int64(t.DType.Bits()),
+		home:     t.Home,
+		weight:   t.Role == graph.Weight,
 	}
 	l.rowBytes = (t.Cols*l.elemBits + 7) / 8
 	l.br = min(g.rows, t.Rows)
