@@ -24,6 +24,7 @@ var floors = map[string]int{
 	"sim/result":            1,
 	"sim/result/resulttest": 1,
 
+	"arch/area":       2,
 	"workloads/model": 2,
 	"sim/bound":       2,
 	"sim/machine":     2,
