@@ -47,6 +47,7 @@ var beside = map[[2]string]string{
 	{"sim/result/resulttest", "sim/result"}: "makes results for tests",
 	{"reports/...", "reports/human"}:        "all reports write quantities alike",
 	{"studies/...", "studies/run"}:          "a study is many runs",
+	{"studies/...", "studies/study"}:        "sweeps and searches run the points of a study file",
 }
 
 // find returns the floor of a package and the entry of floors it falls under.

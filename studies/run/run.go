@@ -34,8 +34,9 @@ type Input struct {
 	Chip string   // name or file
 	Sets []string // "PATH=VALUE" changes to the chip
 
-	Model string // name or file; exactly one of Model and Op
-	Op    string // a single operator, "gemm:m=4096,n=4096,k=4096"
+	Model     string   // name or file; exactly one of Model and Op
+	ModelSets []string // "PATH=VALUE" changes to the model
+	Op        string   // a single operator, "gemm:m=4096,n=4096,k=4096"
 
 	Phase      string // default: prefill for decoders, forward otherwise
 	Batch, Seq int64  // default 1; 2048, or what the model is built for
@@ -143,6 +144,11 @@ func Compile(in Input) (*Compiled, error) {
 	if err != nil {
 		return nil, err
 	}
+	return compileFor(chip, doc, in)
+}
+
+// compileFor is Compile for a chip that is loaded already.
+func compileFor(chip *arch.Chip, doc *config.Doc, in Input) (*Compiled, error) {
 	p, err := in.plan(chip)
 	if err != nil {
 		return nil, err
@@ -162,7 +168,7 @@ func Compile(in Input) (*Compiled, error) {
 			return nil, err
 		}
 	} else {
-		m, err := model.Load(in.Model)
+		m, _, err := model.LoadSet(in.Model, in.ModelSets)
 		if err != nil {
 			return nil, err
 		}
