@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"maru/arch"
+	"maru/arch/area"
 	"maru/internal/config"
 	"maru/sim/result"
 )
@@ -72,6 +73,23 @@ var metrics = []Metric{
 		}
 		return float64(c.Power.Cap.Value), nil
 	}},
+	{Name: "area", Unit: "mm2", Doc: "Area of all dies, as modelled.", Chip: silicon(func(e *area.Estimate) float64 { return e.AreaMM2 })},
+	{Name: "largest_die", Unit: "mm2", Doc: "Area of the largest die, as modelled; steppers end at 858 mm2.", Chip: silicon(func(e *area.Estimate) float64 { return e.LargestMM2 })},
+	{Name: "cost", Unit: "USD", Doc: "Cost of building the packaged chip with its memory, as modelled.", Chip: silicon(func(e *area.Estimate) float64 { return e.Cost.Total })},
+}
+
+// silicon makes a metric of what a chip is made of.
+func silicon(of func(*area.Estimate) float64) func(*arch.Chip) (float64, error) {
+	return func(c *arch.Chip) (float64, error) {
+		e, err := area.Of(c)
+		switch {
+		case err != nil:
+			return 0, err
+		case e == nil:
+			return 0, errNoSilicon
+		}
+		return of(e), nil
+	}
 }
 
 // standard are the metrics of a study that names none.
@@ -106,7 +124,10 @@ type missingError string
 
 func (e missingError) Error() string { return string(e) }
 
-const errNoPower = missingError("the chip has no power section")
+const (
+	errNoPower   = missingError("the chip has no power section")
+	errNoSilicon = missingError("the chip does not describe its silicon")
+)
 
 // limit is the resource with the largest part of the critical path.
 func limit(r *result.Result) string {
