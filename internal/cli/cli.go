@@ -186,6 +186,7 @@ for chips that exist and for chips that do not.`,
 		runVerb(e),
 		compileVerb(e),
 		replayVerb(e),
+		sweepVerb(e),
 		diffVerb(e),
 		validateVerb(e),
 	)

@@ -8,24 +8,28 @@ import (
 
 	"maru/arch"
 	"maru/internal/config"
+	"maru/studies/study"
 	"maru/workloads/model"
 )
 
 func schemaVerb(e *env) *cobra.Command {
-	kinds := []string{"chip", "model"}
+	kinds := []string{"chip", "model", "study"}
 	return &cobra.Command{
-		Use:   "schema chip|model",
-		Short: "Print the JSON Schema of chip or model files",
+		Use:   "schema chip|model|study",
+		Short: "Print the JSON Schema of chip, model or study files",
 		Long: `Schema prints the JSON Schema (draft 2020-12) of the YAML files that describe
-chips or models, with the meaning of each key. Editors use it to complete and to
-check such files while they are written.`,
+chips, models or studies, with the meaning of each key. Editors use it to
+complete and to check such files while they are written.`,
 		Example:   `  maru schema chip`,
 		ValidArgs: kinds,
 		Args:      oneOf("kind", kinds),
 		RunE: func(_ *cobra.Command, args []string) error {
 			schema := arch.Schema()
-			if args[0] == "model" {
+			switch args[0] {
+			case "model":
 				schema = config.Schema(model.Model{}, "Maru model", false)
+			case "study":
+				schema = study.Schema()
 			}
 			_, err := e.out.Write(schema)
 			return err

@@ -48,6 +48,7 @@ var beside = map[[2]string]string{
 	{"reports/...", "reports/human"}:        "all reports write quantities alike",
 	{"studies/...", "studies/run"}:          "a study is many runs",
 	{"studies/...", "studies/study"}:        "sweeps and searches run the points of a study file",
+	{"studies/...", "studies/parquet"}:      "tables of studies are written in this form, too",
 }
 
 // find returns the floor of a package and the entry of floors it falls under.

@@ -26,7 +26,7 @@ type Metric struct {
 func (m *Metric) Column() string {
 	suffix := map[string]string{
 		"us": "_us", "J": "_j", "W": "_w", "MHz": "_mhz", "mm2": "_mm2", "USD": "_usd", "B": "_bytes",
-		"FLOP": "_flop", "1/s": "_per_s", "B/s": "_bytes_per_s", "FLOP/s": "_flops_per_s", "": "",
+		"FLOP": "", "1/s": "_per_s", "B/s": "_bytes_per_s", "FLOP/s": "_flops_per_s", "": "",
 	}
 	return m.Name + suffix[m.Unit]
 }

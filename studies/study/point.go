@@ -121,7 +121,7 @@ func (s *Study) Case(choice []int) *Case {
 		}
 	}
 	if err := c.build(list); err != nil {
-		c.Status, c.Reason = Failed, oneLine(err)
+		c.Status, c.Reason = Failed, Line(err)
 		return c
 	}
 	for i := range s.constraints {
@@ -132,23 +132,36 @@ func (s *Study) Case(choice []int) *Case {
 	return c
 }
 
+// Figures gives the value of a metric of a run, or its word.
+type Figures func(m *Metric) (v float64, word string)
+
+// Of returns the metrics of a result.
+func Of(r *result.Result) Figures {
+	return func(m *Metric) (float64, string) {
+		if m.Word != nil {
+			return 0, m.Word(r)
+		}
+		return m.Result(r), ""
+	}
+}
+
 // hold checks a constraint, and reports whether the point is still in order.
-func (c *Case) hold(k *constraint, r *result.Result) bool {
-	holds, left, err := k.eval(func(name string) (value, error) { return c.lookup(name, r) })
+func (c *Case) hold(k *constraint, of Figures) bool {
+	holds, left, err := k.eval(func(name string) (value, error) { return c.lookup(name, of) })
 	switch {
 	case err != nil:
-		c.Status, c.Reason = Failed, k.text+": "+oneLine(err)
+		c.Status, c.Reason = Failed, k.text+": "+Line(err)
 	case !holds:
 		c.Status, c.Reason = Excluded, fmt.Sprintf("%s: it is %v", k.text, left)
 	}
 	return c.Status == OK
 }
 
-// Judge holds a result against the constraints that need one. The case then says
-// whether it fits.
-func (c *Case) Judge(r *result.Result) {
+// Judge holds what a run measured against the constraints that need it. The case
+// then says whether it fits.
+func (c *Case) Judge(of Figures) {
 	for i := range c.study.constraints {
-		if k := &c.study.constraints[i]; k.late && !c.hold(k, r) {
+		if k := &c.study.constraints[i]; k.late && !c.hold(k, of) {
 			return
 		}
 	}
@@ -251,11 +264,11 @@ func (s *Study) file(name string) string {
 	return filepath.Join(s.dir, name)
 }
 
-// lookup returns what a name in an expression stands for. Metrics of the result
-// need r.
-func (c *Case) lookup(name string, r *result.Result) (value, error) {
+// lookup returns what a name in an expression stands for. Metrics of a run need
+// its figures.
+func (c *Case) lookup(name string, of Figures) (value, error) {
 	if m := FindMetric(name); m != nil && m.Name == name {
-		v, word, err := c.Metric(m, r)
+		v, word, err := c.Metric(m, of)
 		return value{m.number(v), word, m.Word != nil}, err
 	}
 	k, err := find(name)
@@ -291,19 +304,19 @@ func (c *Case) lookup(name string, r *result.Result) (value, error) {
 	return value{n: n}, nil
 }
 
-// Metric is the value of a metric for the point, or the word. Metrics of the
-// result need r, which may be nil for those of the chip. The error is about a
-// figure that the chip lacks.
-func (c *Case) Metric(m *Metric, r *result.Result) (v float64, word string, err error) {
+// Metric is the value of a metric for the point, or the word. Metrics of a run
+// need its figures, which may be nil for those of the chip. The error is about
+// what the chip lacks.
+func (c *Case) Metric(m *Metric, of Figures) (v float64, word string, err error) {
 	switch {
+	case m.Chip != nil && c.Chip == nil:
+		err = fmt.Errorf("there is no chip to take %s of", m.Name)
 	case m.Chip != nil:
 		v, err = m.Chip(c.Chip)
-	case r == nil:
+	case of == nil:
 		err = fmt.Errorf("%s is known only after the run", m.Name)
-	case m.Word != nil:
-		word = m.Word(r)
 	default:
-		v = m.Result(r)
+		v, word = of(m)
 	}
 	return v, word, err
 }
@@ -324,8 +337,8 @@ func (c *Case) Key() string {
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-// oneLine is an error without the excerpts that its message shows.
-func oneLine(err error) string {
+// Line is an error in one line, without the excerpts that its message shows.
+func Line(err error) string {
 	var many config.Errors
 	if !errors.As(err, &many) {
 		return strings.Join(strings.Fields(err.Error()), " ")
