@@ -91,11 +91,19 @@ func order[T interface {
 }
 
 func (k *checker) identity() {
-	for path, text := range map[string]string{"name": k.c.Name, "title": k.c.Title, "memory.dram.kind": k.c.Memory.DRAM.Kind} {
+	for path, text := range map[string]string{"name": k.c.Name, "title": k.c.Title, "memory.dram.kind": k.c.Memory.DRAM.Kind, "memory.external.kind": externalKind(k.c)} {
 		if k.has(path) && strings.TrimSpace(text) == "" {
 			k.fail(path, "allowed: a text", "an empty text")
 		}
 	}
+}
+
+// externalKind is what the chip says of its external memory.
+func externalKind(c *Chip) string {
+	if c.Memory.External == nil {
+		return ""
+	}
+	return c.Memory.External.Kind
 }
 
 func (k *checker) clock() {
@@ -122,15 +130,18 @@ func (k *checker) discipline() {
 		}
 		return
 	}
-	if !k.doc.Has("cores.dma") {
+	if k.c.Discipline == Queues && !k.doc.Has("cores.dma") {
 		k.fail("discipline", "add it, or use dispatch for a chip that hands thread blocks to cores", "queues needs cores.dma")
 	}
 	if !k.doc.Has("cores.matrix") {
-		k.fail("discipline", "add it, or use dispatch, where the vector unit may compute products", "queues needs cores.matrix")
+		k.fail("discipline", "add it, or use dispatch, where the vector unit may compute products", "%v needs cores.matrix", k.c.Discipline)
+	}
+	if k.c.Discipline != Queues && !k.doc.Has("memory.shared") {
+		k.fail("discipline", "add it, or use queues for a chip whose cores load from main memory", "%v needs memory.shared", k.c.Discipline)
 	}
 	if extra := k.filter(true, "cores.threads", "cores.groups", "cores.registers", "cores.schedulers"); len(extra) > 0 {
 		k.fail(k.latest(append(extra, "discipline")...), "remove them (with null, if they are of a base), or use discipline dispatch",
-			"a chip with discipline queues has no threads, but there is %s", strings.Join(extra, ", "))
+			"a chip with discipline %v has no threads, but there is %s", k.c.Discipline, strings.Join(extra, ", "))
 	}
 }
 
@@ -217,6 +228,16 @@ func simple(a, b float64) bool {
 }
 
 func (k *checker) memory() {
+	if k.doc.Has("memory") && !k.doc.Has("memory.dram") && !k.doc.Has("memory.shared") {
+		k.fail("memory", "add memory.dram, or memory.shared for a chip that keeps everything on the chip", "no memory that holds tensors")
+	}
+	if k.doc.Has("memory.l2") && k.doc.Has("memory.shared") {
+		k.fail(k.latest("memory.l2", "memory.shared"), "remove one of the two: a cache fills itself, on-chip memory is filled by the compiler",
+			"a chip has memory.l2 or memory.shared")
+	}
+	if k.doc.Has("cores.dma.ahead") && !k.doc.Has("memory.shared") {
+		k.fail("cores.dma.ahead", "add memory.shared, or remove it", "weights that are copied ahead need memory.shared")
+	}
 	const near, far, partitions = "memory.l2.latency", "memory.l2.far_latency", "memory.l2.partitions"
 	if !k.has(far) {
 		return
@@ -252,6 +273,12 @@ func (k *checker) power() {
 	}
 	if k.doc.Has("memory.l2") && !k.doc.Has("power.l2") {
 		k.fail("power", "l2: Energy of traffic between the shared cache and a core", "missing key l2, which a chip with memory.l2 needs")
+	}
+	if k.doc.Has("memory.shared") && !k.doc.Has("power.shared") {
+		k.fail("power", "shared: Energy of traffic between on-chip memory and a core", "missing key shared, which a chip with memory.shared needs")
+	}
+	if k.doc.Has("memory.dram") && !k.doc.Has("power.dram") {
+		k.fail("power", "dram: Energy of main memory traffic", "missing key dram, which a chip with memory.dram needs")
 	}
 	const floor, knee, atMax = "power.voltage.floor", "power.voltage.knee", "power.voltage.at_max"
 	v, clock := &p.Voltage, &k.c.Clock

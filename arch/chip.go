@@ -23,7 +23,7 @@ type Chip struct {
 	Aliases    []string          `yaml:"aliases,optional" doc:"Other names that measurement tables use for this chip."`
 	Notes      []string          `yaml:"notes,optional" doc:"What a reader should know about these figures."`
 	Sources    map[string]string `yaml:"sources,optional" doc:"Short keys for the sources that figures name."`
-	Discipline Discipline        `yaml:"discipline" doc:"How work is issued: dispatch (hardware hands thread blocks to cores) or queues (the compiler schedules engines with their own queues)."`
+	Discipline Discipline        `yaml:"discipline" doc:"How work is issued: dispatch (hardware hands thread blocks to cores), queues (the compiler schedules engines with their own queues), bsp (supersteps of compute, sync and exchange), static (the compiler fixes the clock of every instruction) or spatial (operators are spread over a mesh of cores, between which data flows)."`
 	Profile    string            `yaml:"profile" doc:"Kernel library the compiler imitates unless told otherwise: cublas, xla."`
 	Preferred  dtype.Type        `yaml:"preferred_dtype" doc:"Number format used when none is asked for."`
 	Clock      Clock             `yaml:"clock" doc:"Clock of the cores."`
@@ -99,12 +99,35 @@ type Scratchpad struct {
 // DMA is a copy engine with descriptors.
 type DMA struct {
 	Fixed config.Figure[unit.Duration] `yaml:"fixed" bound:">=0" doc:"Fixed cost of one transfer, from issue to first byte, beyond the memory's latency."`
+	Ahead config.Figure[unit.Bytes]    `yaml:"ahead,optional" bound:">=0" doc:"Part of memory.shared in which weights of main memory wait that were copied before the operator began that needs them; none unless given."`
 }
 
 // Memory is what the cores share.
 type Memory struct {
-	L2   *Cache `yaml:"l2,optional" doc:"Shared cache."`
-	DRAM DRAM   `yaml:"dram" doc:"Main memory."`
+	L2       *Cache    `yaml:"l2,optional" doc:"Shared cache."`
+	Shared   *Shared   `yaml:"shared,optional" doc:"On-chip memory in which the compiler places tensors, and the network that leads to it; in place of a shared cache."`
+	DRAM     DRAM      `yaml:"dram,optional" doc:"Main memory; a chip without one keeps everything in memory.shared."`
+	External *External `yaml:"external,optional" doc:"Memory beyond the chip from which weights can be streamed: that of a host, or a memory server."`
+}
+
+// Shared is memory on the chip that the compiler manages, a memory of its own
+// or the scratchpads together, with the network between it and the cores.
+type Shared struct {
+	Capacity  config.Figure[unit.Bytes]         `yaml:"capacity" bound:">0" doc:"Bytes that hold tensors; what tile programs work on is cores.scratchpad.capacity beside it."`
+	Bandwidth config.Figure[unit.BytesPerClock] `yaml:"bandwidth" bound:">0" doc:"Bytes of all cores per clock that the network and the memory carry."`
+	Port      config.Figure[unit.BytesPerClock] `yaml:"port" bound:">0" doc:"Bytes that one core takes from the network per clock."`
+	Latency   config.Figure[unit.Duration]      `yaml:"latency" bound:">=0" doc:"From request to first byte, with the cost of issuing the copy."`
+}
+
+// External is memory beyond the chip and the link to it. What lies there is
+// brought ahead of time, as far as there is room for it.
+type External struct {
+	Kind      string                        `yaml:"kind" doc:"What it is and how it is reached: DDR4 of the host over PCIe, ..."`
+	Capacity  config.Figure[unit.Bytes]     `yaml:"capacity" bound:">0" doc:"Bytes for one chip."`
+	Bandwidth config.Figure[unit.Bandwidth] `yaml:"bandwidth" bound:">0" doc:"Of the link, in one direction."`
+	Sustained config.Figure[unit.Ratio]     `yaml:"sustained,optional" bound:">0,<=1" doc:"Share of it that large streams reach; 1 unless given."`
+	Latency   config.Figure[unit.Duration]  `yaml:"latency" bound:">=0" doc:"From request to first byte."`
+	Ahead     config.Figure[unit.Bytes]     `yaml:"ahead,optional" bound:">=0" doc:"Part of the chip's memory in which weights wait that were streamed before the operator began that needs them; none unless given."`
 }
 
 // Cache is a shared cache.
@@ -154,7 +177,9 @@ type Power struct {
 	Zero       config.Figure[unit.Ratio]                        `yaml:"zero_data,optional" bound:">=0,<=1" doc:"Share of the matrix and vector energies that is left when all operands are zero; 0.44 unless given."`
 	Scratchpad config.Figure[unit.EnergyPerByte]                `yaml:"scratchpad" bound:">=0" doc:"Energy of scratchpad traffic, except for the operands of the matrix unit, which its own figures hold."`
 	L2         config.Figure[unit.EnergyPerByte]                `yaml:"l2,optional" bound:">=0" doc:"Energy of traffic between the shared cache and a core."`
-	DRAM       config.Figure[unit.EnergyPerByte]                `yaml:"dram" bound:">=0" doc:"Energy of main memory traffic with its interface."`
+	Shared     config.Figure[unit.EnergyPerByte]                `yaml:"shared,optional" bound:">=0" doc:"Energy of traffic between on-chip memory and a core, over the network."`
+	DRAM       config.Figure[unit.EnergyPerByte]                `yaml:"dram,optional" bound:">=0" doc:"Energy of main memory traffic with its interface."`
+	External   config.Figure[unit.EnergyPerByte]                `yaml:"external,optional" bound:">=0" doc:"Energy of traffic from external memory with its link; none unless given."`
 	Voltage    Voltage                                          `yaml:"voltage" doc:"Supply voltage against clock."`
 }
 

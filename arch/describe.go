@@ -60,20 +60,21 @@ type Row struct {
 
 // Peak is the throughput of a unit in a format.
 type Peak struct {
-	Unit      string  `json:"unit"`                  // "matrix", "vector", "special"
-	DType     string  `json:"dtype"`                 // empty for special functions
-	PerCore   float64 `json:"flop_per_clk_per_core"` // dense
-	Spec      float64 `json:"spec_flop_per_s"`       // at the specified clock
-	Max       float64 `json:"max_flop_per_s"`        // at the highest clock
-	RidgeDRAM float64 `json:"ridge_dram_flop_per_b"` // at the specified clock; matrix only, else 0
-	RidgeL2   float64 `json:"ridge_l2_flop_per_b"`   // the same; 0 without a shared cache
-	Sustained float64 `json:"sustained_clock_hz"`    // of a large product under the power cap; matrix only, else 0
+	Unit      string  `json:"unit"`                    // "matrix", "vector", "special"
+	DType     string  `json:"dtype"`                   // empty for special functions
+	PerCore   float64 `json:"flop_per_clk_per_core"`   // dense
+	Spec      float64 `json:"spec_flop_per_s"`         // at the specified clock
+	Max       float64 `json:"max_flop_per_s"`          // at the highest clock
+	RidgeDRAM float64 `json:"ridge_dram_flop_per_b"`   // at the specified clock; matrix only, else 0
+	RidgeL2   float64 `json:"ridge_l2_flop_per_b"`     // the same; 0 without a shared cache
+	RidgeChip float64 `json:"ridge_shared_flop_per_b"` // the same; 0 without on-chip memory
+	Sustained float64 `json:"sustained_clock_hz"`      // of a large product under the power cap; matrix only, else 0
 }
 
 // Level is a memory level of the whole chip, nearest the cores first.
 type Level struct {
-	Name      string  `json:"name"` // "scratchpad", "l2", "dram"
-	Kind      string  `json:"kind"` // of main memory: "HBM3"; else empty
+	Name      string  `json:"name"` // "scratchpad", "l2", "shared", "dram", "external"
+	Kind      string  `json:"kind"` // of main and external memory: "HBM3"; else empty
 	Capacity  int64   `json:"capacity_bytes"`
 	Bandwidth float64 `json:"bandwidth_bytes_per_s"` // at the specified clock
 	Usable    float64 `json:"usable_bytes_per_s"`    // what large streams reach
@@ -153,7 +154,9 @@ func (c *Chip) Describe() Description {
 			row("power.special", "special function", p.Special),
 			row("power.scratchpad", "scratchpad", p.Scratchpad),
 			row("power.l2", "shared cache", p.L2),
-			row("power.dram", "main memory", p.DRAM))
+			row("power.shared", "on-chip memory and network", p.Shared),
+			row("power.dram", "main memory", p.DRAM),
+			row("power.external", "external memory and link", p.External))
 	}
 	for _, f := range c.Estimates() {
 		d.Estimates = append(d.Estimates, Estimate{f.Path, f.Value, f.Low, f.High, f.Source, f.Calibrated})
@@ -204,7 +207,7 @@ func (c *Chip) peaks() []Peak {
 		out = append(out, Peak{
 			Unit: "matrix", DType: dt.String(), PerCore: float64(c.MatrixRate(dt)),
 			Spec: float64(c.PeakAtSpec(dt)), Max: float64(c.PeakFlops(dt, c.MatrixClock())),
-			RidgeDRAM: ridge.DRAM, RidgeL2: ridge.L2,
+			RidgeDRAM: ridge.DRAM, RidgeL2: ridge.L2, RidgeChip: ridge.Shared,
 			Sustained: float64(c.SustainedClock(dt, GEMMTraffic(dt))),
 		})
 	}
@@ -237,10 +240,24 @@ func (c *Chip) levels() []Level {
 		}
 		out = append(out, level)
 	}
-	return append(out, Level{
-		Name: "dram", Kind: d.Kind, Capacity: int64(d.Capacity.Value), Bandwidth: float64(d.Bandwidth.Value),
-		Usable: float64(c.DRAMBandwidth()), LatencyNS: nanoseconds(d.Latency.Value),
-	})
+	if m := c.Memory.Shared; m != nil {
+		bandwidth := float64(c.SharedBandwidth(spec))
+		out = append(out, Level{Name: "shared", Capacity: int64(m.Capacity.Value), Bandwidth: bandwidth, Usable: bandwidth,
+			LatencyNS: nanoseconds(m.Latency.Value)})
+	}
+	if c.HasDRAM() {
+		out = append(out, Level{
+			Name: "dram", Kind: d.Kind, Capacity: int64(d.Capacity.Value), Bandwidth: float64(d.Bandwidth.Value),
+			Usable: float64(c.DRAMBandwidth()), LatencyNS: nanoseconds(d.Latency.Value),
+		})
+	}
+	if e := c.Memory.External; e != nil {
+		out = append(out, Level{
+			Name: "external", Kind: e.Kind, Capacity: int64(e.Capacity.Value), Bandwidth: float64(e.Bandwidth.Value),
+			Usable: float64(c.ExternalBandwidth()), LatencyNS: nanoseconds(e.Latency.Value),
+		})
+	}
+	return out
 }
 
 func nanoseconds(d unit.Duration) float64 { return float64(d) / float64(unit.Nanosecond) }

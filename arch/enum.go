@@ -13,6 +13,9 @@ type Discipline uint8
 const (
 	Dispatch Discipline = iota // hardware hands tile programs to cores as they free up
 	Queues                     // the compiler orders work for each core's engines
+	BSP                        // all cores compute, wait for each other and exchange, again and again
+	Static                     // the compiler says in which clock each instruction starts
+	Spatial                    // operators are spread over a mesh of cores, between which data flows
 )
 
 // Issue is how a matrix unit gets its operands.
@@ -41,7 +44,7 @@ const (
 )
 
 var (
-	disciplineNames = []string{"dispatch", "queues"}
+	disciplineNames = []string{"dispatch", "queues", "bsp", "static", "spatial"}
 	issueNames      = []string{"async", "sync"}
 	dataflowNames   = []string{"ws", "os", "is"}
 	foldNames       = []string{"overlapped", "serial"}

@@ -97,6 +97,9 @@ func (c *Chip) fill() {
 			l2.Far.Value = l2.Latency.Value
 		}
 	}
+	if e := c.Memory.External; e != nil && !e.Sustained.IsSet() {
+		e.Sustained.Value = 1
+	}
 	if d := &c.Memory.DRAM; !d.Loaded.IsSet() {
 		d.Loaded.Value = d.Latency.Value
 	}

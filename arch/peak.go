@@ -83,6 +83,40 @@ func (c *Chip) L2Bandwidth(clock unit.Frequency) unit.Bandwidth {
 	return min(l2.Bandwidth.Value, ports).At(clock)
 }
 
+// HasDRAM reports whether the chip has main memory of its own.
+func (c *Chip) HasDRAM() bool { return c.Memory.DRAM.Bandwidth.Value > 0 }
+
+// Capacity returns the bytes in which the chip keeps what a program works on:
+// main memory, or the on-chip memory of a chip that has no other.
+func (c *Chip) Capacity() unit.Bytes {
+	if !c.HasDRAM() && c.Memory.Shared != nil {
+		return c.Memory.Shared.Capacity.Value
+	}
+	return c.Memory.DRAM.Capacity.Value
+}
+
+// SharedBandwidth returns the bandwidth of on-chip memory at a clock: the
+// smaller of its network's bytes per clock and those of all ports, x clock. It
+// is 0 without such memory.
+func (c *Chip) SharedBandwidth(clock unit.Frequency) unit.Bandwidth {
+	s := c.Memory.Shared
+	if s == nil {
+		return 0
+	}
+	ports := unit.BytesPerClock(float64(c.Cores.Count.Value) * float64(s.Port.Value))
+	return min(s.Bandwidth.Value, ports).At(clock)
+}
+
+// ExternalBandwidth returns the bandwidth of the link to external memory that
+// large streams reach; 0 without one.
+func (c *Chip) ExternalBandwidth() unit.Bandwidth {
+	e := c.Memory.External
+	if e == nil {
+		return 0
+	}
+	return unit.Bandwidth(float64(e.Bandwidth.Value) * float64(e.Sustained.Value))
+}
+
 // DRAMBandwidth returns the bandwidth of main memory that large streams reach: peak x sustained share.
 func (c *Chip) DRAMBandwidth() unit.Bandwidth {
 	d := &c.Memory.DRAM
@@ -92,15 +126,22 @@ func (c *Chip) DRAMBandwidth() unit.Bandwidth {
 // Ridge is the arithmetic intensity, in FLOP/B of traffic at a memory level, above which the matrix peak and not the
 // level's bandwidth bounds an operator (Williams et al. 2009, Roofline).
 type Ridge struct {
-	DRAM float64
-	L2   float64 // 0 without a shared cache
+	DRAM   float64 // 0 without main memory
+	L2     float64 // 0 without a shared cache
+	Shared float64 // 0 without on-chip memory
 }
 
 // Ridge returns the ridge points of a format at the specified clock: the dense matrix peak over the peak bandwidth of the
 // pins, and over that of the shared cache. They are 0 for a format that the matrix unit does not compute in.
 func (c *Chip) Ridge(dt dtype.Type) Ridge {
 	peak := float64(c.PeakAtSpec(dt))
-	r := Ridge{DRAM: peak / float64(c.Memory.DRAM.Bandwidth.Value)}
+	var r Ridge
+	if c.HasDRAM() {
+		r.DRAM = peak / float64(c.Memory.DRAM.Bandwidth.Value)
+	}
+	if c.Memory.Shared != nil {
+		r.Shared = peak / float64(c.SharedBandwidth(c.Clock.Spec.Value))
+	}
 	if c.Memory.L2 != nil {
 		r.L2 = peak / float64(c.L2Bandwidth(c.Clock.Spec.Value))
 	}

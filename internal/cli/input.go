@@ -33,6 +33,7 @@ type inputFlags struct {
 	cache     choice
 	launch    choice
 	data      choice
+	weights   choice
 }
 
 // chipFlags are the flags that choose a chip.
@@ -58,6 +59,7 @@ func (in *inputFlags) add(cmd *cobra.Command) {
 	in.profile = choice{what: "library profile", words: compile.Profiles()}
 	in.launch = choice{what: "launch mode", words: []string{"graph", "stream"}}
 	in.data = choice{what: "data", words: plan.DataNames()}
+	in.weights = choice{what: "memory", words: plan.WeightNames()}
 	addFlags(cmd, "What to run", func(f *pflag.FlagSet) {
 		in.chip.add(cmd, f, "`NAME|FILE` chip: a name of \"maru list chips\" or a YAML file")
 		f.StringVar(&in.model, "model", "", "`NAME|FILE` model: a name of \"maru list models\", a YAML file or a config.json")
@@ -75,6 +77,7 @@ func (in *inputFlags) add(cmd *cobra.Command) {
 		f.Var(&in.cache, "cache", "`STATE` what the shared cache holds at the start: cold, warm, or rotate:N for N copies of the weights in turn (default cold)")
 		f.Var(&in.launch, "launch", "`MODE` how kernels start: graph or stream (default graph)")
 		f.Var(&in.data, "data", "`WHAT` what the operands hold: random values, or zero, on which arithmetic spends less energy (default random)")
+		f.Var(&in.weights, "weights", "`MEMORY` that the weights lie in: main, chip (memory that the compiler manages) or external (streamed from beyond the chip; default main, on a chip without main memory chip, or external if they do not fit)")
 	})
 	complete(cmd, "chip", arch.Names)
 	complete(cmd, "model", model.Names)
@@ -86,6 +89,7 @@ func (in *inputFlags) add(cmd *cobra.Command) {
 	complete(cmd, "cache", func() []string { return []string{"cold", "warm", "rotate:2"} })
 	complete(cmd, "launch", func() []string { return in.launch.words })
 	complete(cmd, "data", plan.DataNames)
+	complete(cmd, "weights", plan.WeightNames)
 }
 
 // maxRotation is the most copies of the weights that may take turns.
@@ -117,7 +121,7 @@ func (in *inputFlags) input() (run.Input, error) {
 		Chip: in.chip.name, Sets: in.chip.sets, Model: in.model, Op: in.op,
 		Phase: in.phase.value, Batch: int64(in.batch), Seq: int64(in.seq), Layers: int(in.layers),
 		DType: in.dtype.value, KVDType: in.kv.value,
-		NoFuse: in.noFuse, Profile: in.profile.value, Cache: in.cache.value, Launch: in.launch.value, Data: in.data.value,
+		NoFuse: in.noFuse, Profile: in.profile.value, Cache: in.cache.value, Launch: in.launch.value, Data: in.data.value, Weights: in.weights.value,
 	}, nil
 }
 

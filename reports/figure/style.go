@@ -53,7 +53,7 @@ var (
 		"softmax": yellow, "gather": grey, "collective": darkGrey,
 	}
 	resourceColour = map[string]color.RGBA{
-		"matrix": blue, "dram": vermillion, "l2": skyBlue, "vector": green, "special": purple, "scratchpad": yellow,
+		"matrix": blue, "dram": vermillion, "l2": skyBlue, "shared": skyBlue, "vector": green, "special": purple, "scratchpad": yellow,
 		"latency": orange, "launch": darkGrey, "tail": grey, "power": ink, "start": lightGrey, "dependency": brown, "dma": indigo,
 	}
 )

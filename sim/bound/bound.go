@@ -26,7 +26,7 @@ import (
 // Bound is a lower bound on time and the resource that sets it.
 type Bound struct {
 	PS float64
-	By string // "matrix", "vector", "special", "l2", "dram"
+	By string // "matrix", "vector", "special", "l2", "dram", "external"
 }
 
 // Work is compulsory work, by resource.
@@ -36,6 +36,7 @@ type Work struct {
 	Special float64
 	Read    float64 // bytes of main memory
 	Write   float64
+	Link    float64 // bytes of external memory
 	Cache   float64 // bytes between the shared cache and the cores
 }
 
@@ -53,6 +54,7 @@ type peaks struct {
 	special float64
 	l2      float64 // 0 without a shared cache
 	dram    float64
+	link    float64 // 0 without external memory
 }
 
 func newPeaks(c *arch.Chip) peaks {
@@ -70,6 +72,9 @@ func newPeaks(c *arch.Chip) peaks {
 		p.l2 = float64(c.Memory.L2.Bandwidth.Value) * hz / 1e12
 	}
 	p.dram = float64(c.Memory.DRAM.Bandwidth.Value) / 1e12
+	if e := c.Memory.External; e != nil {
+		p.link = float64(e.Bandwidth.Value) / 1e12
+	}
 	return p
 }
 
@@ -86,7 +91,8 @@ func (p *peaks) time(w *Work) Bound {
 		{w.Vector / p.vector, "vector"},
 		{w.Special / p.special, "special"},
 		{over(w.Cache, p.l2), "l2"},
-		{(w.Read + w.Write) / p.dram, "dram"},
+		{over(w.Read+w.Write, p.dram), "dram"},
+		{over(w.Link, p.link), "external"},
 	} {
 		if o.PS > b.PS {
 			b = o
@@ -118,6 +124,13 @@ func Of(chip *arch.Chip, tr *trace.Trace) *Bounds {
 	if l2 := chip.Memory.L2; l2 != nil {
 		capacity = float64(l2.Capacity.Value)
 	}
+	var early, sooner float64 // bytes of main and external memory that may be copied before the operator begins that needs them
+	if d := chip.Cores.DMA; d != nil {
+		early = float64(d.Ahead.Value)
+	}
+	if e := chip.Memory.External; e != nil {
+		sooner = float64(e.Ahead.Value)
+	}
 	warm := tr.Header.Cache != "" && tr.Header.Cache != "cold"
 	out := &Bounds{Ops: map[string]Bound{}, Work: Work{Matrix: map[dtype.Type]float64{}}}
 	var stay float64 // bytes written and not freed
@@ -129,7 +142,7 @@ func Of(chip *arch.Chip, tr *trace.Trace) *Bounds {
 		l := t.layer(tr.Launches[i:j])
 		for n := range l.reads {
 			prog := &tr.Programs[tr.Launches[i+n].Program]
-			w := Work{Matrix: map[dtype.Type]float64{}, Read: l.reads[n]}
+			w := Work{Matrix: map[dtype.Type]float64{}, Read: l.reads[n], Link: l.links[n]}
 			d := matrixType(prog, &p)
 			for k := range prog.Ops {
 				o := &prog.Ops[k]
@@ -149,10 +162,12 @@ func Of(chip *arch.Chip, tr *trace.Trace) *Bounds {
 			out.Work.Vector += w.Vector
 			out.Work.Special += w.Special
 			out.Work.Read += w.Read
+			out.Work.Link += w.Link
 			stay += l.kept[n]
 			if warm {
 				w.Read = max(0, w.Read-capacity)
 			}
+			w.Read, w.Link = max(0, w.Read-early), max(0, w.Link-sooner)
 			name := prog.Ops[0].Name
 			b, was := p.time(&w), out.Ops[name]
 			if b.PS > 0 && (was.By == "" || b.PS > was.PS/2) {
@@ -202,6 +217,7 @@ type tracker struct {
 // layer is the traffic of each launch of a layer.
 type layer struct {
 	reads, kept []float64
+	links       []float64 // bytes of external memory
 	times       int
 }
 
@@ -262,8 +278,8 @@ func (t *tracker) layer(launches []trace.Launch) *layer {
 	}
 	l := &layer{times: 1}
 	for i := range launches {
-		r, k := t.launch(&launches[i], false)
-		l.reads, l.kept = append(l.reads, r), append(l.kept, k)
+		r, e, k := t.launch(&launches[i], false)
+		l.reads, l.links, l.kept = append(l.reads, r), append(l.links, e), append(l.kept, k)
 	}
 	if id != "" {
 		if was := t.known[id]; was != nil {
@@ -293,8 +309,8 @@ func (t *tracker) signature(launches []trace.Launch) string {
 }
 
 // launch returns, unless only stores are followed, the bytes that a launch reads before the run wrote them and
-// nobody read before it, and those it writes and leaves behind.
-func (t *tracker) launch(l *trace.Launch, storesOnly bool) (read, kept float64) {
+// nobody read before it, of main memory and of external memory, and those it writes to main memory and leaves behind.
+func (t *tracker) launch(l *trace.Launch, storesOnly bool) (read, link, kept float64) {
 	prog := &t.tr.Programs[l.Program]
 	for i := range prog.Parts {
 		p := &prog.Parts[i]
@@ -306,8 +322,16 @@ func (t *tracker) launch(l *trace.Launch, storesOnly bool) (read, kept float64) 
 					if storesOnly {
 						continue
 					}
-					read += t.mark(p, &p.Code[j], in, l.Args[in.Slot], false)
+					switch t.tr.Tensors[l.Args[in.Slot]].Home {
+					case trace.Main:
+						read += t.mark(p, &p.Code[j], in, l.Args[in.Slot], false)
+					case trace.External:
+						link += t.mark(p, &p.Code[j], in, l.Args[in.Slot], false)
+					}
 				case trace.Store:
+					if t.tr.Tensors[l.Args[in.Slot]].Home != trace.Main {
+						continue
+					}
 					kept += t.mark(p, &p.Code[j], in, l.Args[in.Slot], true)
 				}
 			}
@@ -319,7 +343,7 @@ func (t *tracker) launch(l *trace.Launch, storesOnly bool) (read, kept float64) 
 			delete(t.seen, a)
 		}
 	}
-	return read, kept
+	return read, link, kept
 }
 
 // mark visits every block that in touches over its grid and loop, and returns

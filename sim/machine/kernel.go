@@ -100,6 +100,8 @@ type kernel struct {
 	extra      [limits]float64 // the same by cause
 	ending     bool            // nothing runs after this launch
 	covered    [][]uint64      // by slot and block: rows that were loaded
+	brought    [][]uint64      // the same of tensors in external memory: rows that were copied
+	early      float64         // share of the launch's weights in main memory that was copied ahead
 	first      int64           // bytes of the cohort under way that were not loaded before
 
 	// measured
@@ -140,6 +142,7 @@ func (k *kernel) run(m *model, c *cache, layouts []layout, prog *trace.Program, 
 	}
 	k.sim.Reset()
 	k.m, k.cache, k.layouts, k.prog, k.args = m, c, layouts, prog, args
+	k.brought = make([][]uint64, len(args))
 	k.warps = m.warpShare(prog)
 	k.part, k.tile, k.taken = 0, 0, 0
 	k.cost = spent{}
@@ -230,7 +233,7 @@ func (k *kernel) weight(u engine) float64 {
 }
 
 // shared tells the engines of the whole chip from those of each core.
-func shared(u engine) bool { return u == onL2 || u == onDRAM }
+func shared(u engine) bool { return u >= onL2 }
 
 // poke asks for a settle event at the present time, after all events already
 // due now.
@@ -505,6 +508,7 @@ const skimWaves = 8
 func (k *kernel) skim(m *model, c *cache, layouts []layout, prog *trace.Program, args []int32, share float64) float64 {
 	k.m, k.cache, k.layouts, k.prog, k.args = m, c, layouts, prog, args
 	k.part, k.tile, k.taken, k.covered = 0, 0, 0, nil
+	k.brought = make([][]uint64, len(args))
 	var tiles int64
 	for i := range prog.Parts {
 		tiles += prog.Parts[i].Tiles()

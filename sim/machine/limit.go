@@ -17,12 +17,13 @@ const (
 	byTail       // no tile program left for this core
 	byPower      // the clock is below its maximum
 	byDMA        // fixed cost of transfers
+	byExternal   // the link to external memory
 	limits
 )
 
 var limitNames = [limits]string{
 	"matrix", "vector", "special", "scratchpad", "l2", "dram", "latency",
-	"dependency", "launch", "start", "tail", "power", "dma",
+	"dependency", "launch", "start", "tail", "power", "dma", "external",
 }
 
 // clocked tells which limits scale with the clock of the cores.
@@ -41,10 +42,29 @@ const (
 	onScratch
 	onL2
 	onDRAM
+	onExternal
 	engines
 )
 
-var engineNames = [engines]string{"matrix", "vector", "special", "scratchpad", "l2", "dram"}
+var engineNames = [engines]string{"matrix", "vector", "special", "scratchpad", "l2", "dram", "external"}
+
+// limitName and engineName are names for a reader: what cores share is a cache,
+// or memory on the chip.
+func (m *model) limitName(l limit) string {
+	if l == byL2 && m.chip.Memory.Shared != nil {
+		return sharedName
+	}
+	return limitNames[l]
+}
+
+func (m *model) engineName(u engine) string {
+	if u == onL2 && m.chip.Memory.Shared != nil {
+		return sharedName
+	}
+	return engineNames[u]
+}
+
+const sharedName = "shared"
 
 // share is a unit inside a core that co-resident tile programs divide.
 type share uint8

@@ -83,6 +83,8 @@ type replay struct {
 	final   bool    // this is the measured pass
 	record  bool    // opt.Records is being filled
 	writes  int64   // bytes on their way to main memory when the last launch ended
+	needs   needs
+	ahead   ahead
 	memo    map[string]*layerRun
 	events  result.Events
 }
@@ -93,6 +95,7 @@ type layerRun struct {
 	done   []*measured
 	after  *cache
 	writes int64
+	ahead  ahead
 }
 
 // Replay runs a valid trace on a chip. The result lacks what does not follow
@@ -121,6 +124,9 @@ func Replay(chip *arch.Chip, tr *trace.Trace, opt Options) (*result.Result, erro
 	case "graph", "":
 	default:
 		return nil, fmt.Errorf("unknown launch mode %q; allowed: graph, stream", tr.Header.Launch)
+	}
+	if err := r.homes(); err != nil {
+		return nil, err
 	}
 	for i := range tr.Programs {
 		if _, err := r.model(float64(chip.Clock.Max.Value)).occupancy(&tr.Programs[i]); err != nil {
@@ -322,6 +328,8 @@ func (r *replay) pass() ([]*measured, error) {
 			r.last[r.weights[t]] = i
 		}
 	}
+	r.need()
+	r.ahead = ahead{}
 	for i := 0; i < len(r.tr.Launches); {
 		layer := r.tr.Launches[i].Layer
 		j := i + 1
@@ -353,7 +361,7 @@ func (r *replay) layer(layer int32, launches []trace.Launch) ([]*measured, error
 		id = r.signature(layer, launches)
 		if known := r.memo[id]; known != nil {
 			r.events.LayersReused++
-			r.writes = known.writes
+			r.writes, r.ahead = known.writes, known.ahead
 			if r.cache != nil {
 				r.cache.copyFrom(known.after)
 				if shift := layer - known.layer; shift != 0 {
@@ -372,7 +380,7 @@ func (r *replay) layer(layer int32, launches []trace.Launch) ([]*measured, error
 		done = append(done, d)
 	}
 	if id != "" {
-		run := &layerRun{layer: layer, done: done, writes: r.writes}
+		run := &layerRun{layer: layer, done: done, writes: r.writes, ahead: r.ahead}
 		if r.cache != nil {
 			run.after = r.cache.clone()
 		}
@@ -418,6 +426,12 @@ func (r *replay) signature(layer int32, launches []trace.Launch) string {
 		b = binary.LittleEndian.AppendUint64(b, uint64(r.writes))
 		b = r.cache.state(b, layer, func(t int32) bool { return r.final && r.last[t] < r.at })
 	}
+	if room := r.room(); room != (ahead{}) {
+		b = r.ahead.state(b)
+		after := r.at + len(launches)
+		rest := ahead{min(r.needs.mainLeft[after], room.main), min(r.needs.external[after], room.external)}
+		b = rest.state(b)
+	}
 	return string(b)
 }
 
@@ -448,6 +462,7 @@ func (r *replay) launch(index int, l *trace.Launch) (*measured, error) {
 		m := r.model(hz)
 		// What the last launch left to write drains in the gap.
 		r.kernel.writes.bytes = max(0, float64(r.writes)-float64(float64(r.gap)*m.dramPS))
+		r.kernel.early = r.early(index)
 		r.kernel.ending = r.final && index == len(r.tr.Launches)-1
 		end, err := r.kernel.run(m, r.cache, r.layouts, prog, args, rec, r.opt.Timeline)
 		if r.opt.Steps && err == nil {
@@ -489,6 +504,8 @@ func (r *replay) launch(index int, l *trace.Launch) (*measured, error) {
 		r.cache.copyFrom(rec.after)
 	}
 	r.writes = int64(r.kernel.writes.bytes)
+	r.copied(r.model(hz), index, d)
+	d.energy = spend(r.chip, &d.cost, float64(d.dur), hz, r.tr.Header.Data == "zero")
 	r.events.Kernels++
 	if hint {
 		r.opt.Clocks[index] = hz

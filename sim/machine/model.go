@@ -20,10 +20,12 @@ type model struct {
 	tileN   int64
 	tileK   int64 // bytes
 	sync    bool
-	l2      bool
-	capPS   float64 // bytes per ps of the whole L2
+	l2      bool    // cores share a cache, or on-chip memory
+	capPS   float64 // bytes per ps of all of it
 	portPS  float64 // bytes per ps of one core's port
 	dramPS  float64 // sustained bytes per ps of main memory
+	linkPS  float64 // sustained bytes per ps of the link to external memory
+	linkLat float64 // ps
 	l2Lat   float64 // ps
 	dramLat float64 // ps
 	queue   float64 // wait of a read at half load over its round trip
@@ -44,14 +46,22 @@ func newModel(c *arch.Chip, hz float64) *model {
 	m.tileN = max(1, c.Cores.Matrix.TileN.Value)
 	m.tileK = max(1, int64(c.Cores.Matrix.TileK.Value))
 	m.sync = c.Cores.Matrix.Issue == arch.Sync
-	m.dramPS = float64(c.Memory.DRAM.Bandwidth.Value) * float64(c.Memory.DRAM.Sustained.Value) / 1e12
+	m.dramPS = float64(c.DRAMBandwidth()) / 1e12
+	if !c.HasDRAM() {
+		m.dramPS = 1 // nothing lies there
+	}
 	m.dramLat = float64(c.Memory.DRAM.Latency.Value)
 	m.run = float64(c.Memory.DRAM.Run.Value)
 	if c.Memory.DRAM.Loaded.IsSet() {
 		m.dramLat = float64(c.Memory.DRAM.Loaded.Value)
 	}
-	m.queue = float64(c.Memory.DRAM.Queue.Value) / m.dramLat
-	if l2 := c.Memory.L2; l2 != nil {
+	m.queue = float64(c.Memory.DRAM.Queue.Value) / max(1, m.dramLat)
+	if s := c.Memory.Shared; s != nil {
+		m.l2 = true
+		m.capPS = clk(float64(s.Bandwidth.Value))
+		m.portPS = clk(float64(s.Port.Value))
+		m.l2Lat = float64(s.Latency.Value)
+	} else if l2 := c.Memory.L2; l2 != nil {
 		m.l2 = true
 		m.capPS = clk(float64(l2.Bandwidth.Value))
 		m.portPS = clk(float64(l2.Port.Value))
@@ -72,6 +82,10 @@ func newModel(c *arch.Chip, hz float64) *model {
 	}
 	if c.Cores.DMA != nil {
 		m.dma = float64(c.Cores.DMA.Fixed.Value)
+	}
+	if e := c.Memory.External; e != nil {
+		m.linkPS = float64(c.ExternalBandwidth()) / 1e12
+		m.linkLat = float64(e.Latency.Value)
 	}
 	m.vmem = clk(float64(c.Cores.Scratchpad.Bandwidth.Value))
 	m.special = clk(float64(c.Cores.Special.Value))

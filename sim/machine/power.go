@@ -8,13 +8,13 @@ import (
 
 // energies of one kernel in pJ, by where they are spent.
 type energies struct {
-	matrix, vector, special, scratch, l2, dram, static float64
+	matrix, vector, special, scratch, l2, dram, external, static float64
 }
 
-var energyNames = [...]string{"matrix", "vector", "special", "scratchpad", "l2", "dram", "static"}
+var energyNames = [...]string{"matrix", "vector", "special", "scratchpad", "l2", "dram", "external", "static"}
 
-func (e *energies) list() [7]float64 {
-	return [7]float64{e.matrix, e.vector, e.special, e.scratch, e.l2, e.dram, e.static}
+func (e *energies) list() [8]float64 {
+	return [8]float64{e.matrix, e.vector, e.special, e.scratch, e.l2, e.dram, e.external, e.static}
 }
 
 func (e *energies) total() float64 {
@@ -57,6 +57,10 @@ func spend(chip *arch.Chip, c *spent, ps, hz float64, zero bool) (e energies) {
 	if chip.Memory.L2 != nil {
 		e.l2 = (c.mem.load + c.mem.store) * float64(p.L2.Value) * v2
 	}
+	if chip.Memory.Shared != nil {
+		e.l2 = (c.mem.load + c.mem.store) * float64(p.Shared.Value) * v2
+	}
+	e.external = c.mem.external * float64(p.External.Value)
 	e.dram = (c.mem.miss + c.mem.writeback) * float64(p.DRAM.Value)
 	e.static = float64(p.Static.Value) * ps // W x ps = pJ
 	return e
@@ -91,7 +95,7 @@ func sustained(chip *arch.Chip, limit float64, e energies, path *[limits]float64
 	watts := func(f float64) float64 {
 		v := float64(chip.VoltageAt(unit.Frequency(f))) / v0
 		t := float64(fast*hz/f) + slow
-		return (float64(e.core()*v*v)+e.dram)/t + float64(chip.Power.Static.Value)
+		return (float64(e.core()*v*v)+e.dram+e.external)/t + float64(chip.Power.Static.Value)
 	}
 	hi := float64(chip.Clock.Max.Value)
 	lo := hi / 10

@@ -24,10 +24,6 @@ type record struct {
 	even          []bool      // by cohort: not swept, as others before it
 }
 
-func (c *cache) equal(o *cache) bool {
-	return c.sets == o.sets && slices.Equal(c.tags, o.tags) && slices.Equal(c.have, o.have) && slices.Equal(c.dirty, o.dirty)
-}
-
 // fits tells whether a launch on m from cache c may follow the record.
 func (rec *record) fits(m *model, c *cache) bool {
 	return rec != nil && rec.run == m.run && rec.before.equal(c)

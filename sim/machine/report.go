@@ -56,11 +56,11 @@ func apportion(parts []float64, total int64) []int64 {
 func round(x float64) int64 { return int64(math.Floor(x + 0.5)) }
 
 // shareList turns a split of total into named shares, largest first.
-func shareList(path *[limits]float64, total int64) []result.Share {
+func (m *model) shareList(path *[limits]float64, total int64) []result.Share {
 	var out []result.Share
 	for i, ps := range apportion(path[:], total) {
 		if ps > 0 {
-			out = append(out, result.Share{Resource: limitNames[i], PS: ps, Share: float64(ps) / float64(total)})
+			out = append(out, result.Share{Resource: m.limitName(limit(i)), PS: ps, Share: float64(ps) / float64(total)})
 		}
 	}
 	slices.SortStableFunc(out, func(a, b result.Share) int {
@@ -98,7 +98,7 @@ func (r *replay) result(runs []*measured) *result.Result {
 			WeightBytes: h.Memory.Weights, ActivationBytes: h.Memory.Activations,
 			KVBytes: h.Memory.KV, GradientBytes: h.Memory.Gradients,
 			StateBytes: h.Memory.State, TotalBytes: h.Memory.Total(),
-			CapacityBytes: int64(r.chip.Memory.DRAM.Capacity.Value),
+			CapacityBytes: int64(r.chip.Capacity()), ExternalBytes: h.Memory.External,
 		},
 	}
 	var busy [engines]float64
@@ -110,6 +110,7 @@ func (r *replay) result(runs []*measured) *result.Result {
 	rows := map[string]*row{}
 	var order []*row
 	units := r.engines()
+	m := r.model(float64(r.chip.Clock.Max.Value))
 	for i, d := range runs {
 		prog := &r.tr.Programs[d.prog]
 		start := res.LatencyPS
@@ -119,13 +120,13 @@ func (r *replay) result(runs []*measured) *result.Result {
 		k := result.Kernel{
 			Op: opName(main.Name, r.tr.Launches[i].Layer), Kernel: prog.Name, Layer: r.tr.Launches[i].Layer,
 			StartPS: start + d.gap, EndPS: res.LatencyPS, Util: make([]float64, len(units)),
-			Limit: largest(&d.path),
+			Limit: m.limitName(largest(&d.path)),
 		}
 		for j, u := range units {
 			k.Util[j] = min(1, d.busy[u]/float64(max(1, d.dur-d.gap)))
 		}
 		res.Timeline.Kernels = append(res.Timeline.Kernels, k)
-		r.spans(res, d, prog, i, start+d.gap)
+		r.spans(res, m, d, prog, i, start+d.gap)
 		for u := range busy {
 			busy[u] += d.busy[u]
 			for c := range stall[u] {
@@ -168,12 +169,12 @@ func (r *replay) result(runs []*measured) *result.Result {
 		o := &w.op
 		o.LatencyUS = float64(o.LatencyPS) / 1e6
 		o.Share = float64(o.LatencyPS) / t
-		o.Limits = shareList(&w.path, o.LatencyPS)
+		o.Limits = m.shareList(&w.path, o.LatencyPS)
 		if len(o.Limits) > 0 {
 			o.LimitedBy = o.Limits[0].Resource
 		}
 		o.DRAMRead, o.DRAMWrite = round(w.cost.mem.miss), round(w.cost.mem.writeback)
-		if r.cache != nil {
+		if m.l2 {
 			o.L2Read, o.L2Write = round(w.cost.mem.load), round(w.cost.mem.store)
 		}
 		o.ClockMHz = w.clock / float64(max(1, o.LatencyPS)) / 1e6
@@ -183,14 +184,14 @@ func (r *replay) result(runs []*measured) *result.Result {
 		res.SpecialOps += o.SpecialOps
 		res.Ops = append(res.Ops, *o)
 	}
-	res.Critical = shareList(&path, res.LatencyPS)
+	res.Critical = m.shareList(&path, res.LatencyPS)
 	for _, u := range units {
 		parts := append([]float64{busy[u]}, stall[u][:]...)
 		ps := apportion(parts, res.LatencyPS)
-		out := result.Unit{Name: engineNames[u], BusyPS: ps[0], Busy: float64(ps[0]) / t}
+		out := result.Unit{Name: m.engineName(u), BusyPS: ps[0], Busy: float64(ps[0]) / t}
 		for c, v := range ps[1:] {
 			if v > 0 {
-				out.Stalls = append(out.Stalls, result.Stall{Cause: limitNames[c], PS: v, Share: float64(v) / t})
+				out.Stalls = append(out.Stalls, result.Stall{Cause: m.limitName(limit(c)), PS: v, Share: float64(v) / t})
 			}
 		}
 		slices.SortStableFunc(out.Stalls, func(a, b result.Stall) int {
@@ -213,10 +214,16 @@ func (r *replay) result(runs []*measured) *result.Result {
 // engines lists what this chip accounts for.
 func (r *replay) engines() []engine {
 	out := []engine{onMatrix, onVector, onSpecial, onScratch}
-	if r.cache != nil {
+	if r.chip.Memory.L2 != nil || r.chip.Memory.Shared != nil {
 		out = append(out, onL2)
 	}
-	return append(out, onDRAM)
+	if r.chip.HasDRAM() {
+		out = append(out, onDRAM)
+	}
+	if r.chip.Memory.External != nil {
+		out = append(out, onExternal)
+	}
+	return out
 }
 
 // opName fills the layer into an operator's name.
@@ -227,24 +234,24 @@ func opName(name string, layer int) string {
 	return strings.Replace(name, ".*.", "."+strconv.Itoa(layer)+".", 1)
 }
 
-func largest(path *[limits]float64) string {
+func largest(path *[limits]float64) limit {
 	at := 0
 	for i, v := range path {
 		if v > path[at] {
 			at = i
 		}
 	}
-	return limitNames[at]
+	return limit(at)
 }
 
 // coreSpans bounds the spans of core 0 in a result.
 const coreSpans = 4000
 
 // spans adds core 0's activity in one launch, until the bound is reached.
-func (r *replay) spans(res *result.Result, d *measured, prog *trace.Program, launch int, start int64) {
+func (r *replay) spans(res *result.Result, m *model, d *measured, prog *trace.Program, launch int, start int64) {
 	for _, s := range d.spans {
-		for u := onMatrix; u < engines; u++ {
-			if s.util[u] < 0.005 || (u == onL2 && r.cache == nil) || shared(u) {
+		for u := onMatrix; u < onL2; u++ {
+			if s.util[u] < 0.005 {
 				continue
 			}
 			if len(res.Timeline.Core) >= coreSpans {
@@ -253,7 +260,7 @@ func (r *replay) spans(res *result.Result, d *measured, prog *trace.Program, lau
 			}
 			op := prog.Ops[min(s.op, len(prog.Ops)-1)].Name
 			res.Timeline.Core = append(res.Timeline.Core, result.Span{
-				Unit: engineNames[u], Op: opName(op, r.tr.Launches[launch].Layer),
+				Unit: m.engineName(u), Op: opName(op, r.tr.Launches[launch].Layer),
 				StartPS: start + int64(s.start), EndPS: start + int64(s.end), Level: min(1, s.util[u]),
 			})
 		}
@@ -280,7 +287,15 @@ func (r *replay) levels(res *result.Result, all *spent, t float64) {
 		}
 		add("l2", all.mem.fetch, all.mem.store, float64(l2.Bandwidth.Value.At(hz)), hit)
 	}
-	add("dram", all.mem.miss, all.mem.writeback, float64(c.Memory.DRAM.Bandwidth.Value), 0)
+	if s := c.Memory.Shared; s != nil {
+		add("shared", all.mem.fetch, all.mem.store, float64(s.Bandwidth.Value.At(hz)), 0)
+	}
+	if c.HasDRAM() {
+		add("dram", all.mem.miss, all.mem.writeback, float64(c.Memory.DRAM.Bandwidth.Value), 0)
+	}
+	if e := c.Memory.External; e != nil {
+		add("external", all.mem.external, 0, float64(e.Bandwidth.Value), 0)
+	}
 }
 
 func (e *energies) add(o *energies) {
@@ -290,6 +305,7 @@ func (e *energies) add(o *energies) {
 	e.scratch += o.scratch
 	e.l2 += o.l2
 	e.dram += o.dram
+	e.external += o.external
 	e.static += o.static
 }
 
@@ -308,7 +324,15 @@ func (r *replay) energy(res *result.Result, e *energies, t float64) {
 	}
 	for i, v := range e.list() {
 		if v > 0 {
-			res.Energy.Parts = append(res.Energy.Parts, result.EnergyPart{Name: energyNames[i], J: v / 1e12, Share: v / sum})
+			res.Energy.Parts = append(res.Energy.Parts, result.EnergyPart{Name: r.energyName(i), J: v / 1e12, Share: v / sum})
 		}
 	}
+}
+
+// energyName is the name of a part of the energy, by its place in the list.
+func (r *replay) energyName(i int) string {
+	if energyNames[i] == engineNames[onL2] && r.chip.Memory.Shared != nil {
+		return sharedName
+	}
+	return energyNames[i]
 }

@@ -203,19 +203,16 @@ func (k *kernel) step(segs []segment, s *trace.Step, a *arithmetic, n float64, t
 	m := k.m
 	g, chain, units, matrixPS := segment{op: a.op, work: a.work}, a.chain, a.units, a.cost.matrix
 	cost.addN(&a.cost, n)
-	cost.scratch += t.load
+	cost.scratch += t.load + t.local
 	load, fetch, late := t.load/n, t.fetch/n, t.late/n
 	store, dram, spill := t.store/n, t.dram/n, t.spill/n
 	lat := 0.0
 	if load > 0 {
-		lat = m.l2Lat + float64((m.dramLat-m.l2Lat)*late/load)
-		if !m.l2 {
-			lat += m.dma
-		}
+		lat = m.l2Lat + float64((m.dramLat+m.dma-m.l2Lat)*late/load)
 	}
 	mem := segment{op: g.op, iters: 1, cap: minPeriod, capBy: byL2, once: true}
 	mem.work[shPort] = load / m.portPS
-	mem.work[shScratch] = load / m.vmem
+	mem.work[shScratch] = (load + t.local/n) / m.vmem
 	if m.flight > 0 {
 		mem.work[shFlight] = load * lat / m.flight
 	}
@@ -239,7 +236,10 @@ func (k *kernel) step(segs []segment, s *trace.Step, a *arithmetic, n float64, t
 			mem.spill = spill
 		}
 		if load > 0 {
-			segs = append(wait(segs, lat, m.roundTrip(), g.op), mem)
+			segs = wait(segs, lat, m.roundTrip(), g.op)
+		}
+		if load+t.local > 0 {
+			segs = append(segs, mem)
 		}
 		if chain > 0 {
 			g.iters, g.cap, g.capBy = 1, max(chain, minPeriod), m.chainLimit(units)

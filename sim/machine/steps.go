@@ -175,10 +175,11 @@ func (s *stepper) work(st *trace.Step, n int64, t traffic) (stepWork, error) {
 		w.stages, w.ways, w.groups = int64(max(1, st.Stages)), int64(max(1, st.Ways)), int64(max(1, st.Groups))
 	}
 	if t.load > 0 {
-		w.lat = m.l2Lat + float64((m.dramLat-m.l2Lat)*t.late/t.load)
-		if !m.l2 {
-			w.lat += m.dma
-		}
+		w.lat = m.l2Lat + float64((m.dramLat+m.dma-m.l2Lat)*t.late/t.load)
+	}
+	if t.local > 0 {
+		ps := t.local / f / m.vmem
+		w.ops = append(w.ops, unitTime{shScratch, ps, ps})
 	}
 	for i := range st.Body {
 		in := &st.Body[i]

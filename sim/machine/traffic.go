@@ -17,6 +17,8 @@ type traffic struct {
 	writeback float64 // written to main memory
 	dram      float64 // miss (without a shared cache, all traffic) in bytes of long runs: short ones take as long as more
 	spill     float64 // writeback from the shared cache, counted likewise
+	local     float64 // moved between the core and its own part of the memory on the chip
+	external  float64 // brought from external memory, once in a launch
 }
 
 func (t *traffic) add(o traffic, f float64) {
@@ -28,6 +30,8 @@ func (t *traffic) add(o traffic, f float64) {
 	t.writeback += float64(o.writeback * f)
 	t.dram += float64(o.dram * f)
 	t.spill += float64(o.spill * f)
+	t.local += float64(o.local * f)
+	t.external += float64(o.external * f)
 }
 
 // stripe is a region that several tile programs of a cohort sweep together.
@@ -312,6 +316,9 @@ func (k *kernel) like(s *trace.Step, tiles [][4]int64, n int64, mean traffic) tr
 				continue
 			}
 			total := own(w.in, asked*st.n)
+			if k.apart(w.in, l, total, r0, r1, c0, c1, &sum) {
+				continue
+			}
 			k.ask(w.in, total, &sum)
 			if w.in.Kind == trace.Load {
 				sum.fetch += total / float64(max(1, w.in.Share))
@@ -330,22 +337,53 @@ func (k *kernel) like(s *trace.Step, tiles [][4]int64, n int64, mean traffic) tr
 	return traffic{
 		load: load, fetch: sum.fetch / float64(len(tiles)), miss: mean.miss * in, late: mean.late * in,
 		store: store, writeback: mean.writeback * both, dram: mean.dram * both, spill: mean.spill * both,
+		local: sum.local / float64(len(tiles)), external: sum.external / float64(len(tiles)),
 	}
+}
+
+// apart accounts for accesses to tensors that do not lie in main memory, and
+// reports whether the tensor is one of them. What lies in external memory is
+// copied ahead of the tile programs, once in a launch.
+func (k *kernel) apart(in *trace.Instr, l *layout, total float64, r0, r1, c0, c1 int64, sum *traffic) bool {
+	switch {
+	case l.home == trace.Main:
+		return false
+	case in.Local:
+		sum.local += total
+		return true
+	case l.home == trace.External:
+		if k.brought[in.Slot] == nil {
+			k.brought[in.Slot] = make([]uint64, ceilDiv(l.rows, l.br)*l.across)
+		}
+		sum.external += float64(l.note(k.brought[in.Slot], r0, r1, c0, c1))
+	}
+	if in.Kind == trace.Store {
+		sum.store += total
+		return true
+	}
+	sum.load += total
+	sum.fetch += total / float64(max(1, in.Share))
+	return true
 }
 
 // covers notes that a region is loaded, without sweeping it, and counts the
 // bytes of it that were not noted before in the launch.
 func (k *kernel) covers(in *trace.Instr, l *layout, r0, r1, c0, c1 int64) {
-	seen := k.covered[in.Slot]
+	k.first += l.note(k.covered[in.Slot], r0, r1, c0, c1)
+}
+
+// note marks a region as seen, and returns the bytes of it that were not.
+func (l *layout) note(seen []uint64, r0, r1, c0, c1 int64) (fresh int64) {
 	for br := r0 / l.br; br <= (r1-1)/l.br; br++ {
 		rows := l.bits(max(0, r0-br*l.br), min(l.br, r1-br*l.br))
 		for b := br*l.across + c0/l.bw; b <= br*l.across+(c1-1)/l.bw; b++ {
-			if fresh := rows &^ seen[b]; fresh != 0 {
-				k.first += l.bytes(b, fresh)
+			if bits := rows &^ seen[b]; bits != 0 {
+				fresh += l.bytes(b, bits)
 				seen[b] |= rows
 			}
 		}
 	}
+	return fresh
 }
 
 // sweep is an instruction of a loop with its stripes.
@@ -377,6 +415,9 @@ func (k *kernel) ask(in *trace.Instr, total float64, sum *traffic) {
 // sweep accesses one region for n tile programs.
 func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int64, sum *traffic) {
 	total := own(in, asked*n)
+	if k.apart(in, l, total, r0, r1, c0, c1, sum) {
+		return
+	}
 	run := min(l.rowBytes, max(1, (in.Cols*l.elemBits+7)/8))
 	if run == l.rowBytes {
 		run *= r1 - r0
@@ -387,14 +428,22 @@ func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int6
 	if k.cache == nil {
 		if write {
 			sum.writeback += total
-			sum.dram += float64(total * cost)
+			if k.m.l2 { // copied out behind the programs
+				sum.spill += float64(total * cost)
+			} else {
+				sum.dram += float64(total * cost)
+			}
 			return
 		}
 		f := total / float64(max(1, in.Share))
 		sum.fetch += f
 		sum.miss += f
-		sum.late += total
-		sum.dram += float64(f * cost)
+		late := 1.0
+		if l.weight { // what was copied ahead does not wait
+			late -= k.early
+		}
+		sum.late += total * late
+		sum.dram += float64(f * cost * late)
 		return
 	}
 	tensor := k.args[in.Slot]
@@ -403,15 +452,18 @@ func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int6
 		seen = k.covered[in.Slot]
 	}
 	var asks, missed, bytes, back int64
+	left, right := c0/l.bw, (c1-1)/l.bw
 	for br := r0 / l.br; br <= (r1-1)/l.br; br++ {
 		rows := l.bits(max(0, r0-br*l.br), min(l.br, r1-br*l.br))
-		for bc := c0 / l.bw; bc <= (c1-1)/l.bw; bc++ {
+		height := min(l.br, l.rows-br*l.br)
+		for bc := left; bc <= right; bc++ {
 			b := br*l.across + bc
 			missing, wb := k.cache.touch(tensor, b, rows, write)
 			asks += int64(bits.OnesCount64(rows))
 			if missing != 0 {
-				missed += int64(bits.OnesCount64(missing))
-				bytes += l.bytes(b, missing)
+				n := int64(bits.OnesCount64(missing))
+				missed += n
+				bytes += min(n*l.sub, height) * min(l.bw, l.rowBytes-bc*l.bw)
 				if seen != nil && missing&^seen[b] != 0 {
 					k.first += l.bytes(b, missing&^seen[b])
 					seen[b] |= missing
@@ -439,6 +491,22 @@ func (k *kernel) scatter(in *trace.Instr, tiles [][4]int64, n int64, sum *traffi
 	const sector = 32
 	width := min(l.rowBytes, (in.Cols*l.elemBits+7)/8)
 	total := float64(float64(in.Rows*ceilDiv(width, sector)*sector) * float64(n) * float64(len(tiles)))
+	switch {
+	case in.Local:
+		sum.local += total
+		return
+	case l.home == trace.External:
+		sum.external += total
+	}
+	if l.home != trace.Main {
+		if in.Kind == trace.Store {
+			sum.store += total
+			return
+		}
+		sum.load += total
+		sum.fetch += total
+		return
+	}
 	sum.dram += float64(total * k.m.runCost(width))
 	if in.Kind == trace.Store {
 		sum.store += total

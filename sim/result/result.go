@@ -163,6 +163,7 @@ type Memory struct {
 	StateBytes      int64 `json:"state_bytes"`
 	TotalBytes      int64 `json:"total_bytes"`
 	CapacityBytes   int64 `json:"capacity_bytes"`
+	ExternalBytes   int64 `json:"external_bytes"` // weights in memory beyond the chip, not in the total
 }
 
 // Energy is split by where it was spent.

@@ -97,7 +97,7 @@ func (c *checker) run(r *Result) {
 		{"memory.weight_bytes", r.Memory.WeightBytes}, {"memory.activation_bytes", r.Memory.ActivationBytes},
 		{"memory.kv_bytes", r.Memory.KVBytes}, {"memory.gradient_bytes", r.Memory.GradientBytes},
 		{"memory.state_bytes", r.Memory.StateBytes}, {"memory.total_bytes", r.Memory.TotalBytes},
-		{"memory.capacity_bytes", r.Memory.CapacityBytes},
+		{"memory.capacity_bytes", r.Memory.CapacityBytes}, {"memory.external_bytes", r.Memory.ExternalBytes},
 		{"estimates.figures", int64(r.Estimate.Figures)}, {"estimates.estimated", int64(r.Estimate.Estimated)},
 	} {
 		c.size(s.path, s.v)

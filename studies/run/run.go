@@ -48,6 +48,7 @@ type Input struct {
 	Cache      string // default cold
 	Launch     string // default graph
 	Data       string // default random
+	Weights    string // memory that weights lie in; default as [plan.Plan] has it
 
 	PrintAfter []string  // passes whose outcome is printed
 	PrintTo    io.Writer // where to
@@ -86,7 +87,7 @@ func length(m *model.Model) int64 {
 func (in *Input) plan(chip *arch.Chip) (p plan.Plan, err error) {
 	p = plan.Plan{
 		Batch: in.Batch, Seq: in.Seq, Layers: in.Layers, Fuse: !in.NoFuse,
-		Profile: in.Profile, Cache: in.Cache, Launch: in.Launch, Data: in.Data, DType: chip.Preferred,
+		Profile: in.Profile, Cache: in.Cache, Launch: in.Launch, Data: in.Data, Weights: in.Weights, DType: chip.Preferred,
 	}
 	if in.Batch < 0 {
 		return p, fmt.Errorf("batch %d: must be at least 1", in.Batch)
@@ -286,7 +287,12 @@ func roofline(chip *arch.Chip, tr *trace.Trace) result.Roofline {
 		out.Ceilings = append(out.Ceilings, result.Ceiling{Name: "matrix " + d.String(), FlopsPerS: float64(chip.PeakFlops(d, hz))})
 	}
 	out.Ceilings = append(out.Ceilings, result.Ceiling{Name: "vector fp32", FlopsPerS: float64(chip.VectorPeak(dtype.FP32, hz))})
-	out.Slopes = append(out.Slopes, result.Slope{Name: "dram", BytesPerS: float64(chip.Memory.DRAM.Bandwidth.Value)})
+	if chip.HasDRAM() {
+		out.Slopes = append(out.Slopes, result.Slope{Name: "dram", BytesPerS: float64(chip.Memory.DRAM.Bandwidth.Value)})
+	}
+	if chip.Memory.Shared != nil {
+		out.Slopes = append(out.Slopes, result.Slope{Name: "shared", BytesPerS: float64(chip.SharedBandwidth(hz))})
+	}
 	if chip.Memory.L2 != nil {
 		out.Slopes = append(out.Slopes, result.Slope{Name: "l2", BytesPerS: float64(chip.L2Bandwidth(hz))})
 	}

@@ -50,6 +50,17 @@ var resources = []resource{
 			up(&c.Memory.L2.Port)
 		}
 	}},
+	{"shared", "memory.shared.bandwidth", func(c *arch.Chip) {
+		if c.Memory.Shared != nil {
+			up(&c.Memory.Shared.Bandwidth)
+			up(&c.Memory.Shared.Port)
+		}
+	}},
+	{"external", "memory.external.bandwidth", func(c *arch.Chip) {
+		if c.Memory.External != nil {
+			up(&c.Memory.External.Bandwidth)
+		}
+	}},
 	{"dram", "memory.dram.bandwidth", func(c *arch.Chip) { up(&c.Memory.DRAM.Bandwidth) }},
 	{"latency", "memory.dram.latency", func(c *arch.Chip) {
 		sooner(&c.Memory.DRAM.Latency)
@@ -58,6 +69,12 @@ var resources = []resource{
 		if c.Memory.L2 != nil {
 			sooner(&c.Memory.L2.Latency)
 			sooner(&c.Memory.L2.Far)
+		}
+		if c.Memory.Shared != nil {
+			sooner(&c.Memory.Shared.Latency)
+		}
+		if c.Memory.External != nil {
+			sooner(&c.Memory.External.Latency)
 		}
 	}},
 	{"launch", "launch.graph", func(c *arch.Chip) { sooner(&c.Launch.Graph); sooner(&c.Launch.Stream) }},
@@ -81,6 +98,14 @@ func copyChip(c *arch.Chip) *arch.Chip {
 		l2 := *c.Memory.L2
 		n.Memory.L2 = &l2
 	}
+	if c.Memory.Shared != nil {
+		shared := *c.Memory.Shared
+		n.Memory.Shared = &shared
+	}
+	if c.Memory.External != nil {
+		external := *c.Memory.External
+		n.Memory.External = &external
+	}
 	if c.Cores.DMA != nil {
 		dma := *c.Cores.DMA
 		n.Cores.DMA = &dma
@@ -97,9 +122,9 @@ const negligible = 0.03
 
 // slower lists the beginnings of paths whose figures slow a run as they grow.
 var slower = []string{
-	"cores.start", "cores.dma.", "cores.scratchpad.latency", "memory.l2.latency", "memory.l2.far_latency",
-	"memory.dram.latency", "memory.dram.loaded_latency", "memory.dram.queue", "cores.matrix.least", "launch.", "power.static", "power.matrix",
-	"power.vector", "power.special", "power.zero_data", "power.scratchpad", "power.l2", "power.dram", "power.voltage.floor", "power.voltage.at_max",
+	"cores.start", "cores.dma.fixed", "cores.scratchpad.latency", "memory.l2.latency", "memory.l2.far_latency",
+	"memory.dram.latency", "memory.shared.latency", "memory.external.latency", "memory.dram.loaded_latency", "memory.dram.queue", "cores.matrix.least", "launch.", "power.static", "power.matrix",
+	"power.vector", "power.special", "power.zero_data", "power.scratchpad", "power.l2", "power.shared", "power.dram", "power.external", "power.voltage.floor", "power.voltage.at_max",
 }
 
 // growsTime tells whether a larger figure at path makes runs slower.

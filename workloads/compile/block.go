@@ -232,7 +232,10 @@ func (b *blockCost) try(x, best blocking) blocking {
 // one after the other.
 func (b *blockCost) cost(x *blocking) float64 {
 	t, e := b.t, b.e
-	lat := t.dramLoaded + t.dmaFixed
+	lat := t.l2Latency
+	if e.g.a.op.home == trace.Main || e.g.b.op.home == trace.Main {
+		lat = t.dramLoaded + t.dmaFixed
+	}
 	total := 0.0
 	for i := range e.g.runs {
 		r := &e.g.runs[i]
@@ -247,7 +250,6 @@ func (b *blockCost) cost(x *blocking) float64 {
 			programs, iters = across*min(x.pieces, down)*r.count, ceilDiv(down, min(x.pieces, down))
 		}
 		active := float64(min(t.cores, programs))
-		rate := t.dramRate / active
 		am, bn := float64(float64(min(x.rows, r.m)*x.deep)*e.widthA), float64(float64(min(x.cols, r.n)*x.deep)*e.widthB)
 		elements := float64(min(x.rows, r.m) * min(x.cols, r.n))
 		out := float64(elements * e.outCols * e.widthC)
@@ -260,30 +262,56 @@ func (b *blockCost) cost(x *blocking) float64 {
 		}
 		one := t.start + fill
 		// A loop: the first iteration arrives and passes through alone.
-		chain, moved := clocks, am+bn
+		a, w := moved{}.of(e.g.a.op, am), moved{}.of(e.g.b.op, bn)
+		result := moved{}.of(e.g.c.op, out)
+		for _, x := range e.g.extras {
+			result = result.of(x.op, extra/float64(len(e.g.extras)))
+		}
+		chain, steady := clocks, a.add(w)
 		if x.form != overK {
-			stay := am
-			moved = bn + out + extra
+			stay := a
+			steady = w.add(result)
 			if x.form == overM {
-				stay, moved = bn, am+out+extra
+				stay, steady = w, a.add(result)
 			}
 			chain += arith
-			one += lat + stay/rate
+			one += lat + stay.clocks(t, active)
 		}
 		bound := max(chain/float64(b.stages), (lat+chain)/float64(b.stages))
 		if x.form == overK {
 			bound = max(chain, bound)
 		}
-		one += max(0, lat+chain-bound) + float64(float64(iters)*max(bound, clocks, moved/rate))
+		one += max(0, lat+chain-bound) + float64(float64(iters)*max(bound, clocks, steady.clocks(t, active)))
 		if x.form == overK {
-			one += arith + out/rate
+			one += arith + result.clocks(t, active)
 			if extra > 0 {
-				one += lat + extra/rate
+				one += lat
 			}
 		}
 		total += float64(float64(ceilDiv(programs, t.cores)) * one)
 	}
 	return total
+}
+
+// moved is bytes on their way between a core and the memories they lie in.
+type moved struct{ main, chip float64 }
+
+// of adds bytes of an operand.
+func (m moved) of(o *operand, bytes float64) moved {
+	if o.home == trace.Main {
+		m.main += bytes
+	} else {
+		m.chip += bytes
+	}
+	return m
+}
+
+func (m moved) add(o moved) moved { return moved{m.main + o.main, m.chip + o.chip} }
+
+// clocks is how long they take while so many cores move as much.
+func (m moved) clocks(t *target, active float64) float64 {
+	all := m.main + m.chip
+	return max(m.main*active/t.dramRate, all*active/t.l2Rate, all/t.port)
 }
 
 // walk writes the tile programs that keep one operand's block and stream the

@@ -57,6 +57,7 @@ type module struct {
 	views map[graph.TensorID]view
 
 	footprint trace.Footprint
+	weights   trace.Home     // of the weights
 	storage   []trace.Tensor // what the trace's tensors will be
 	where     []operand      // of each graph tensor, in storage
 	programs  []trace.Program

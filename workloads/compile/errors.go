@@ -8,21 +8,35 @@ import (
 	"maru/workloads/trace"
 )
 
-// CapacityError says that a run needs more main memory than the chip has.
+// CapacityError says that a run needs more memory than there is.
 type CapacityError struct {
-	Chip  string
-	Model string
-	Need  trace.Footprint
-	Have  int64 // bytes
+	Chip   string
+	Model  string
+	Memory trace.Home // that is too small
+	Need   trace.Footprint
+	Have   int64 // bytes
+	Beyond bool  // the weights could lie in external memory
 }
 
-// Error names the parts of the footprint and what is missing.
+// memoryNames are the memories in messages.
+var memoryNames = [...]string{trace.Main: "main memory", trace.Chip: "memory on the chip", trace.External: "external memory"}
+
+// Error names the parts of the footprint, what is missing, and how many chips
+// the weights alone would fill.
 func (e *CapacityError) Error() string {
 	f := &e.Need
-	return fmt.Sprintf("%s needs %s of main memory, %s has %s: %s too much (weights %s, activations %s, kv cache %s, gradients %s, optimizer state %s); "+
-		"allowed is a smaller batch, sequence or number format, or fewer layers",
-		e.Model, size(f.Total()), e.Chip, size(e.Have), size(f.Total()-e.Have),
-		size(f.Weights), size(f.Activations), size(f.KV), size(f.Gradients), size(f.State))
+	need := f.Total() + f.External
+	text := fmt.Sprintf("%s needs %s of %s, %s has %s: %s too much (weights %s, activations %s, kv cache %s, gradients %s, optimizer state %s)",
+		e.Model, size(need), memoryNames[e.Memory], e.Chip, size(e.Have), size(need-e.Have),
+		size(f.Weights+f.External), size(f.Activations), size(f.KV), size(f.Gradients), size(f.State))
+	if weights := f.Weights + f.External; weights > e.Have {
+		text += fmt.Sprintf("; its weights alone fill %d such chips", ceilDiv(weights, e.Have))
+	}
+	text += "; allowed is a smaller batch, sequence or number format, or fewer layers"
+	if e.Beyond {
+		text += ", or weights in external memory"
+	}
+	return text
 }
 
 // BufferError says that the smallest tiling of an operator does not fit what

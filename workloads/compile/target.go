@@ -5,6 +5,7 @@ import (
 
 	"maru/arch"
 	"maru/arch/dtype"
+	"maru/workloads/trace"
 )
 
 // target is a chip as the compiler sees it: plain numbers in clocks of the
@@ -23,29 +24,33 @@ type target struct {
 	scratchGroup    int64 // bytes that one tile program may take
 	scratchRate     float64
 
-	sustained    float64
-	issueShare   float64 // of the vector rate that products on it reach
-	sums         int64   // bytes of accumulator memory beside the registers
-	instrM       int64   // rows of one matrix instruction
-	instrN       int64
-	instrK       int64 // bytes
-	pair         bool  // neighbouring cores compute a tile together
-	systolic     *arch.Systolic
-	serial       bool
-	special      float64
-	start        float64 // clocks before the first load of a tile program
-	inFlight     float64 // bytes of one core; 0 is no limit
-	l2           bool
-	l2Capacity   float64
-	l2Rate       float64 // bytes for each clock, all cores
-	port         float64 // bytes for each clock, one core
-	l2Latency    float64 // clocks
-	dramRate     float64 // bytes for each clock, sustained
-	dramLatency  float64 // clocks
-	dramLoaded   float64
-	dramCapacity int64
-	dmaFixed     float64 // clocks
-	launch       float64 // clocks between kernels
+	sustained   float64
+	issueShare  float64 // of the vector rate that products on it reach
+	sums        int64   // bytes of accumulator memory beside the registers
+	instrM      int64   // rows of one matrix instruction
+	instrN      int64
+	instrK      int64 // bytes
+	pair        bool  // neighbouring cores compute a tile together
+	systolic    *arch.Systolic
+	serial      bool
+	special     float64
+	start       float64 // clocks before the first load of a tile program
+	inFlight    float64 // bytes of one core; 0 is no limit
+	l2          bool
+	l2Capacity  float64
+	l2Rate      float64 // bytes for each clock, all cores
+	port        float64 // bytes for each clock, one core
+	l2Latency   float64 // clocks
+	dramRate    float64 // bytes for each clock, sustained
+	dramLatency float64 // clocks
+	dramLoaded  float64
+	capacity    int64      // bytes of main memory, or of the chip where there is none
+	home        trace.Home // of what lies nowhere else
+	shared      int64      // bytes of on-chip memory that the compiler manages
+	ahead       int64      // of these, kept for weights that are copied ahead of main memory
+	staged      int64      // of the memory of the chip, kept for weights streamed ahead of external memory
+	dmaFixed    float64    // clocks
+	launch      float64    // clocks between kernels
 }
 
 func newTarget(c *arch.Chip, launch string) *target {
@@ -80,7 +85,7 @@ func newTarget(c *arch.Chip, launch string) *target {
 		dramRate:     float64(c.Memory.DRAM.Bandwidth.Value) * float64(c.Memory.DRAM.Sustained.Value) / hz,
 		dramLatency:  clocks(int64(c.Memory.DRAM.Latency.Value)),
 		dramLoaded:   clocks(int64(c.Memory.DRAM.Loaded.Value)),
-		dramCapacity: int64(c.Memory.DRAM.Capacity.Value),
+		capacity:     int64(c.Capacity()),
 		launch:       clocks(int64(c.Launch.Graph.Value)),
 	}
 	if launch == "stream" {
@@ -118,7 +123,22 @@ func newTarget(c *arch.Chip, launch string) *target {
 	if s := t.systolic; s != nil {
 		t.serial = s.Fold == arch.Serial
 	}
-	if l2 := c.Memory.L2; l2 != nil {
+	if !c.HasDRAM() {
+		t.home = trace.Chip
+	}
+	if e := c.Memory.External; e != nil {
+		t.staged = int64(e.Ahead.Value)
+	}
+	if s := c.Memory.Shared; s != nil {
+		t.l2 = true
+		t.shared = int64(s.Capacity.Value)
+		t.l2Rate = float64(s.Bandwidth.Value)
+		t.port = float64(s.Port.Value)
+		t.l2Latency = clocks(int64(s.Latency.Value))
+		if t.home == trace.Chip {
+			t.dramRate, t.dramLatency, t.dramLoaded = t.l2Rate, t.l2Latency, t.l2Latency
+		}
+	} else if l2 := c.Memory.L2; l2 != nil {
 		t.l2 = true
 		t.l2Capacity = float64(l2.Capacity.Value)
 		t.l2Rate = float64(l2.Bandwidth.Value)
@@ -132,6 +152,7 @@ func newTarget(c *arch.Chip, launch string) *target {
 	}
 	if d := c.Cores.DMA; d != nil {
 		t.dmaFixed = clocks(int64(d.Fixed.Value))
+		t.ahead = int64(d.Ahead.Value)
 	}
 	return t
 }

@@ -27,6 +27,7 @@ type operand struct {
 	col, width int64
 	dt         dtype.Type
 	role       graph.Role
+	home       trace.Home
 }
 
 func (o *operand) elements() int64 { return o.rows * o.cols }
@@ -77,6 +78,12 @@ func (m *module) store() {
 		m.storage = append(m.storage, s)
 		m.where[i] = o
 	}
+	m.settle()
+	for i := range m.where {
+		if used[i] {
+			m.where[i].home = m.storage[m.where[i].storage].Home
+		}
+	}
 }
 
 // lowered is the programs that an operator became, for all operators that are
@@ -121,6 +128,7 @@ func (m *module) launch(o *graph.Op, l *lowered) {
 	for _, w := range l.work {
 		w.Name = o.Name + w.Name
 		w.Layer = o.Layer
+		w.Home = m.target.home
 		m.storage = append(m.storage, w)
 	}
 	for i := range l.launches {
@@ -188,7 +196,7 @@ func (m *module) signature(b []byte, o *graph.Op) []byte {
 				break
 			}
 		}
-		num(w.rows, w.cols, w.col, w.width, int64(w.dt), int64(w.role), int64(same))
+		num(w.rows, w.cols, w.col, w.width, int64(w.dt), int64(w.role), int64(w.home), int64(same))
 	}
 	return b
 }

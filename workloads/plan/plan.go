@@ -54,8 +54,16 @@ type Plan struct {
 	Launch  string // "graph" or "stream"
 	Data    string // values of the operands: "random", the default, or "zero"
 
+	// Weights is the memory that weights lie in: "main", "chip" or "external"; ""
+	// is main memory, or on a chip without any, the chip if they fit there and
+	// external memory if not.
+	Weights string
+
 	Replays int64 // runs, back to back, on a chip that was idle before; 0 is without end
 }
+
+// WeightNames lists where weights may lie, as it is written.
+func WeightNames() []string { return []string{"main", "chip", "external"} }
 
 // DataNames lists what operands may hold, as it is written. It changes the
 // energy of arithmetic and, through the clock under a power cap, the time.

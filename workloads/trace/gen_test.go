@@ -47,7 +47,7 @@ func genHeader(rt *rapid.T) Header {
 		Model: text("model"), Phase: text("phase"), Batch: size("batch"), Seq: size("seq"),
 		DType: genFormat(rt), Layers: rapid.IntRange(0, 12).Draw(rt, "layers"), Tokens: size("tokens"),
 		Unit: rapid.SampledFrom(unitWords).Draw(rt, "unit"), Params: size("params"), Chip: text("chip"),
-		Memory:  Footprint{size("weights"), size("activations"), size("kv"), size("gradients"), size("state")},
+		Memory:  Footprint{size("weights"), size("activations"), size("kv"), size("gradients"), size("state"), size("external")},
 		Cache:   rapid.SampledFrom([]string{"cold", "warm", "rotate:3"}).Draw(rt, "cache"),
 		Launch:  rapid.SampledFrom(launchWords).Draw(rt, "launch"),
 		Data:    rapid.SampledFrom([]string{"", "zero"}).Draw(rt, "data"),
@@ -65,6 +65,7 @@ func genTensor(rt *rapid.T, i, layers int) Tensor {
 		DType: genFormat(rt),
 		Role:  graph.Role(rapid.IntRange(0, len(roleWords)-1).Draw(rt, "role")),
 		Layer: -1,
+		Home:  Home(rapid.IntRange(0, len(homeWords)-1).Draw(rt, "home")),
 	}
 	if layers > 0 && rapid.Bool().Draw(rt, "layered") {
 		x.Layer = rapid.IntRange(0, layers-1).Draw(rt, "layer")
@@ -148,7 +149,7 @@ func genInstr(rt *rapid.T, p *Program, part *Part, loop bool, trips int64) Instr
 		in.Slot = rapid.IntRange(0, len(p.Slots)-1).Draw(rt, "slot")
 		in.Rows, in.Cols = count(1), count(1)
 		in.Row, in.Col = genStart(rt, part, loop, trips, in.Rows), genStart(rt, part, loop, trips, in.Cols)
-		in.Sync, in.Random = flag("sync"), flag("random")
+		in.Sync, in.Random, in.Local = flag("sync"), flag("random"), flag("local")
 		if in.Kind == Load {
 			in.Share = rapid.Int64Range(0, part.Tiles()).Draw(rt, "share")
 			in.Pair = flag("pair")

@@ -26,16 +26,16 @@ var blockWords = [...][]string{
 // Forms of the lines, for messages.
 var forms = map[string]string{
 	"run":     "run [model=NAME] [phase=NAME] [batch=N] [seq=N] dtype=FORMAT [layers=N] [tokens=N] [unit=UNIT] [params=N] [chip=NAME] [cache=CACHE] [launch=HOW] [data=DATA] [profile=NAME]",
-	"memory":  "memory [weights=BYTES] [activations=BYTES] [kv=BYTES] [gradients=BYTES] [state=BYTES]",
-	"tensor":  "tensor INDEX NAME ROWSxCOLS FORMAT ROLE [layer=N]",
+	"memory":  "memory [weights=BYTES] [activations=BYTES] [kv=BYTES] [gradients=BYTES] [state=BYTES] [external=BYTES]",
+	"tensor":  "tensor INDEX NAME ROWSxCOLS FORMAT ROLE [layer=N] [home=HOME]",
 	"program": "program INDEX NAME [threads=N] [registers=N] [scratch=BYTES] [setup=CLOCKS] [slots=A,B,...] [persistent]",
 	"launch":  "launch PROGRAM [layer=N] [SLOT=TENSOR ...] [free=TENSOR,...]",
 	"op":      "op INDEX NAME [kind=NAME] [flops=N] [vector=N] [special=N] [read=BYTES] [write=BYTES]",
 	"part":    "part grid=X[,Y[,Z[,W]]] [swizzle=N] [reverse]",
 	"loop":    "loop COUNT [stages=N] [ways=N] [groups=N]",
 	"do":      "do",
-	"load":    "load SLOT ROWSxCOLS [row=EXPR] [col=EXPR] [share=N] [sync] [random] [pair] [op=N]",
-	"store":   "store SLOT ROWSxCOLS [row=EXPR] [col=EXPR] [sync] [random] [atomic] [op=N]",
+	"load":    "load SLOT ROWSxCOLS [row=EXPR] [col=EXPR] [share=N] [sync] [random] [local] [pair] [op=N]",
+	"store":   "store SLOT ROWSxCOLS [row=EXPR] [col=EXPR] [sync] [random] [atomic] [local] [op=N]",
 	"matmul":  "matmul MxNxK FORMAT [count=N] [fromreg] [pair] [op=N]",
 	"vector":  "vector COUNT FORMAT [op=N]",
 	"special": "special COUNT [op=N]",
@@ -47,8 +47,8 @@ var forms = map[string]string{
 // Keys of the lines.
 var (
 	runKeys     = []string{"model", "phase", "batch", "seq", "dtype", "layers", "tokens", "unit", "params", "chip", "cache", "launch", "data", "profile"}
-	memoryKeys  = []string{"weights", "activations", "kv", "gradients", "state"}
-	tensorKeys  = []string{"layer"}
+	memoryKeys  = []string{"weights", "activations", "kv", "gradients", "state", "external"}
+	tensorKeys  = []string{"layer", "home"}
 	programKeys = []string{"threads", "registers", "scratch", "setup", "slots"}
 	opKeys      = []string{"kind", "flops", "vector", "special", "read", "write"}
 	partKeys    = []string{"grid", "swizzle"}
@@ -390,6 +390,8 @@ func (p *parser) memoryLine() {
 			m.Gradients = p.number(tok)
 		case "state":
 			m.State = p.number(tok)
+		case "external":
+			m.External = p.number(tok)
 		}
 	}
 }
@@ -405,8 +407,11 @@ func (p *parser) tensor() error {
 	for i := 1; i < len(p.toks); i++ {
 		tok := &p.toks[i]
 		if tok.key != nil {
-			if p.key(tok, &seen, tensorKeys) != "" {
+			switch p.key(tok, &seen, tensorKeys) {
+			case "layer":
 				x.Layer = p.small(tok)
+			case "home":
+				x.Home = p.home(tok)
 			}
 			continue
 		}
@@ -711,6 +716,10 @@ func (in *Instr) flag(word []byte) *bool {
 		if in.Kind == Store {
 			return &in.Atomic
 		}
+	case "local":
+		if in.Kind == Load || in.Kind == Store {
+			return &in.Local
+		}
 	case "pair":
 		if in.Kind == Load || in.Kind == MatMul {
 			return &in.Pair
@@ -952,6 +961,15 @@ func (p *parser) dtype(tok *token) dtype.Type {
 		p.fail(tok.valAt, "unknown number format "+quote(tok.val), "allowed are "+list(dtype.Type(0).Enum()), hint)
 	}
 	return t
+}
+
+func (p *parser) home(tok *token) Home {
+	i := slices.Index(homeWords[:], string(tok.val))
+	if i < 0 {
+		p.fail(tok.at, "unknown home "+quote(tok.val), "allowed are "+list(homeWords[:]), config.Suggest(string(tok.val), homeWords[:]))
+		return 0
+	}
+	return Home(i)
 }
 
 func (p *parser) role(tok *token) graph.Role {

@@ -46,12 +46,14 @@ type Header struct {
 	Profile string // library profile the compiler used
 }
 
-// Footprint is what the run keeps in the chip's main memory, in bytes.
+// Footprint is what the run keeps in the chip's main memory (or on the chip,
+// where there is no other), in bytes. External is weights that lie beyond it.
 type Footprint struct {
 	Weights, Activations, KV, Gradients, State int64
+	External                                   int64
 }
 
-// Total is the sum of all parts, in bytes.
+// Total is the sum of all parts on the chip and in its memory, in bytes.
 func (f Footprint) Total() int64 {
 	return f.Weights + f.Activations + f.KV + f.Gradients + f.State
 }
@@ -66,7 +68,17 @@ type Tensor struct {
 	DType dtype.Type
 	Role  graph.Role
 	Layer int // -1 outside the repeated blocks
+	Home  Home
 }
+
+// Home is the memory that a tensor lies in.
+type Home uint8
+
+const (
+	Main     Home = iota // main memory, behind the shared cache if there is one
+	Chip                 // memory on the chip that the compiler manages
+	External             // memory beyond the chip, from which it is streamed
+)
 
 // Bytes is the tensor's size in bytes.
 func (t *Tensor) Bytes() int64 { return t.DType.Bytes(t.Rows * t.Cols) }
@@ -186,6 +198,7 @@ type Instr struct {
 	Random     bool  // rows at unpredictable places (gather)
 	Pair       bool  // Load: of two neighbouring tile programs each brings half for both; MatMul: of operand B each holds half
 	Atomic     bool  // Store: added into what is there (split-K reduction)
+	Local      bool  // Load and Store: the region lies in the core's own part of the memory on the chip
 
 	// MatMul: M x N x K products, Count times each iteration.
 	M, N, K int64

@@ -162,6 +162,7 @@ func (v *validator) header() {
 	v.key(memory, "kv", m.KV, 0, MaxMemory)
 	v.key(memory, "gradients", m.Gradients, 0, MaxMemory)
 	v.key(memory, "state", m.State, 0, MaxMemory)
+	v.key(memory, "external", m.External, 0, MaxMemory)
 }
 
 // Places of the values in the lines of the text form, for place.nth.
@@ -199,6 +200,9 @@ func (v *validator) tensors() {
 			names[x.Name] = i
 		}
 		v.layer(p, x)
+		if int(x.Home) >= len(homeWords) {
+			v.fail(p.with("home"), "unknown home "+homeWord(x.Home), "allowed are "+list(homeWords[:]))
+		}
 		if int(x.Role) >= len(roleWords) {
 			v.fail(p.nth(tensorRole), "unknown role "+roleWord(x.Role), "allowed are "+list(roleWords[:]))
 		}
@@ -484,6 +488,7 @@ func (in *Instr) stray() (fields []string) {
 		{"sync", in.Sync, u.region},
 		{"random", in.Random, u.region},
 		{"atomic", in.Atomic, u.atomic},
+		{"local", in.Local, u.region},
 		{"pair", in.Pair, u.pair},
 		{"m", in.M != 0, u.products},
 		{"n", in.N != 0, u.products},

@@ -45,6 +45,19 @@ func roleWord(r graph.Role) string {
 	return fmt.Sprintf("role(%d)", uint8(r))
 }
 
+// homeWords are the words for where a tensor lies, by Home.
+var homeWords = [...]string{Main: "main", Chip: "chip", External: "external"}
+
+func homeWord(h Home) string {
+	if int(h) < len(homeWords) {
+		return homeWords[h]
+	}
+	return fmt.Sprintf("home(%d)", uint8(h))
+}
+
+// String is the word of the text form: "chip".
+func (h Home) String() string { return homeWord(h) }
+
 // The closed sets of words in the header.
 var (
 	unitWords   = []string{"token", "image", "sample", "op"}

@@ -33,7 +33,11 @@ func emit(w io.Writer, t *Trace) error {
 	for i := range t.Tensors {
 		x := &t.Tensors[i]
 		e.text("tensor ").int(int64(i)).text(" ").name(x.Name).text(" ").shape(x.Rows, x.Cols)
-		e.text(" ").text(x.DType.String()).text(" ").text(roleWord(x.Role)).layer(x.Layer).line()
+		e.text(" ").text(x.DType.String()).text(" ").text(roleWord(x.Role)).layer(x.Layer)
+		if x.Home != Main {
+			e.text(" home=").text(homeWord(x.Home))
+		}
+		e.line()
 	}
 	for i := range t.Programs {
 		e.program(i, &t.Programs[i])
@@ -60,7 +64,7 @@ func (e *emitter) header(h *Header) {
 	e.set("chip", h.Chip).text(" cache=").name(h.Cache).text(" launch=").name(h.Launch).set("data", h.Data).set("profile", h.Profile).line()
 	m := &h.Memory
 	e.text("memory").num("weights", m.Weights).num("activations", m.Activations).num("kv", m.KV)
-	e.num("gradients", m.Gradients).num("state", m.State).line()
+	e.num("gradients", m.Gradients).num("state", m.State).nonzero("external", m.External).line()
 }
 
 func (e *emitter) program(i int, p *Program) {
@@ -125,7 +129,7 @@ func (e *emitter) instr(p *Program, in *Instr) {
 		if in.Col != (Expr{}) {
 			e.text(" col=").expr(&in.Col)
 		}
-		e.nonzero("share", in.Share).flag("sync", in.Sync).flag("random", in.Random).flag("atomic", in.Atomic).flag("pair", in.Pair)
+		e.nonzero("share", in.Share).flag("sync", in.Sync).flag("random", in.Random).flag("atomic", in.Atomic).flag("local", in.Local).flag("pair", in.Pair)
 	case MatMul:
 		e.text(" ").shape(in.M, in.N).text("x").int(in.K).text(" ").text(in.DType.String())
 		e.nonzero("count", in.Count).flag("fromreg", in.FromReg).flag("pair", in.Pair)
