@@ -31,6 +31,7 @@ type Chip struct {
 	Memory     Memory            `yaml:"memory" doc:"Shared cache and main memory."`
 	Launch     Launch            `yaml:"launch" doc:"Cost of starting kernels."`
 	Power      *Power            `yaml:"power,optional" doc:"Power cap, static power and energy per event."`
+	Silicon    *Silicon          `yaml:"silicon,optional" doc:"Dies, process and package, from which area and cost follow."`
 }
 
 // Clock holds the frequencies of the cores.

@@ -187,6 +187,7 @@ for chips that exist and for chips that do not.`,
 		compileVerb(e),
 		replayVerb(e),
 		sweepVerb(e),
+		searchVerb(e),
 		diffVerb(e),
 		validateVerb(e),
 	)

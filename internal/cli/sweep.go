@@ -96,9 +96,7 @@ func (e *env) sweep(file string, f *sweepFlags) error {
 	if e.live {
 		opt.Progress = func(done, total int) {
 			if bar == nil {
-				bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(e.err), progressbar.OptionSetDescription(s.Name),
-					progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("points"), progressbar.OptionSetPredictTime(true),
-					progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(30), progressbar.OptionThrottle(progressEvery))
+				bar = e.bar(s.Name, total)
 			}
 			_ = bar.Set(done) // a terminal that went away
 		}
@@ -117,6 +115,13 @@ func (e *env) sweep(file string, f *sweepFlags) error {
 		return err
 	}
 	return e.swept(rep)
+}
+
+// bar is a progress bar of points with their rate and the time left.
+func (e *env) bar(name string, total int) *progressbar.ProgressBar {
+	return progressbar.NewOptions(total, progressbar.OptionSetWriter(e.err), progressbar.OptionSetDescription(name),
+		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("points"), progressbar.OptionSetPredictTime(true),
+		progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(30), progressbar.OptionThrottle(progressEvery))
 }
 
 // pointName is a point's place, from 1, and its values.

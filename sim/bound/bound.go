@@ -108,6 +108,14 @@ func over(work, rate float64) float64 {
 	return work / rate
 }
 
+// Time is the bound for compulsory work on a chip: the work over the chip's peak
+// rates, whichever takes longest. It estimates what a change of the chip does to
+// work that is known from [Of] for another one.
+func Time(chip *arch.Chip, w *Work) Bound {
+	p := newPeaks(chip)
+	return p.time(w)
+}
+
 // Of returns the bounds of a valid trace on a chip.
 func Of(chip *arch.Chip, tr *trace.Trace) *Bounds {
 	t := &tracker{tr: tr, seen: map[int32]*blocks{}, known: map[string]*layer{}}

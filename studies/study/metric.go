@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"maru/arch"
+	"maru/arch/area"
 	"maru/internal/config"
 	"maru/sim/result"
 )
@@ -14,6 +15,7 @@ type Metric struct {
 	Name string // in constraints, objectives and the metrics of a study: "latency"
 	Unit string // of the column: "us"; empty for shares, counts and words
 	Doc  string
+	More bool // more of it is better
 
 	// Exactly one is set.
 	Chip   func(c *arch.Chip) (float64, error) // in Unit
@@ -52,18 +54,18 @@ func (m *Metric) number(v float64) number {
 // simulating.
 var metrics = []Metric{
 	{Name: "latency", Unit: "us", Doc: "Time of the run.", Result: func(r *result.Result) float64 { return r.LatencyUS }},
-	{Name: "throughput", Unit: "1/s", Doc: "Tokens, images or operators per second.", Result: func(r *result.Result) float64 { return r.TokensPerS }},
+	{Name: "throughput", Unit: "1/s", More: true, Doc: "Tokens, images or operators per second.", Result: func(r *result.Result) float64 { return r.TokensPerS }},
 	{Name: "energy", Unit: "J", Doc: "Energy of the run.", Result: func(r *result.Result) float64 { return r.Energy.TotalJ }},
 	{Name: "power", Unit: "W", Doc: "Mean power of the run.", Result: func(r *result.Result) float64 { return r.Energy.MeanW }},
-	{Name: "mfu", Doc: "Useful operations of products over those of the peak at the specified clock.", Result: func(r *result.Result) float64 { return r.MFU }},
+	{Name: "mfu", More: true, Doc: "Useful operations of products over those of the peak at the specified clock.", Result: func(r *result.Result) float64 { return r.MFU }},
 	{Name: "bound", Unit: "us", Doc: "Time that compulsory work takes at peak rates.", Result: func(r *result.Result) float64 { return r.BoundUS }},
 	{Name: "bound_by", Doc: "Resource that sets the bound.", Word: func(r *result.Result) string { return r.BoundBy }},
 	{Name: "limited_by", Doc: "Resource with the largest part of the critical path.", Word: limit},
 	{Name: "clock", Unit: "MHz", Doc: "Mean clock of the cores.", Result: func(r *result.Result) float64 { return r.ClockMHz }},
 	{Name: "dram_read", Unit: "B", Doc: "Bytes read from main memory.", Result: func(r *result.Result) float64 { return float64(level(r, "dram").ReadBytes) }},
 	{Name: "dram_write", Unit: "B", Doc: "Bytes written to main memory.", Result: func(r *result.Result) float64 { return float64(level(r, "dram").WriteBytes) }},
-	{Name: "dram_utilization", Doc: "Bytes of main memory over those of its peak.", Result: func(r *result.Result) float64 { return level(r, "dram").Utilization }},
-	{Name: "l2_hit_rate", Doc: "Share of the read bytes that the shared cache has.", Result: func(r *result.Result) float64 { return level(r, "l2").HitRate }},
+	{Name: "dram_utilization", More: true, Doc: "Bytes of main memory over those of its peak.", Result: func(r *result.Result) float64 { return level(r, "dram").Utilization }},
+	{Name: "l2_hit_rate", More: true, Doc: "Share of the read bytes that the shared cache has.", Result: func(r *result.Result) float64 { return level(r, "l2").HitRate }},
 	{Name: "footprint", Unit: "B", Doc: "Bytes of main memory that the run takes.", Result: func(r *result.Result) float64 { return float64(r.Memory.TotalBytes) }},
 	{Name: "flops", Unit: "FLOP", Doc: "Useful operations of products.", Result: func(r *result.Result) float64 { return float64(r.Flops) }},
 	{Name: "tdp", Unit: "W", Doc: "Power cap of the chip.", Chip: func(c *arch.Chip) (float64, error) {
@@ -72,6 +74,23 @@ var metrics = []Metric{
 		}
 		return float64(c.Power.Cap.Value), nil
 	}},
+	{Name: "area", Unit: "mm2", Doc: "Area of all dies, as modelled.", Chip: silicon(func(e *area.Estimate) float64 { return e.AreaMM2 })},
+	{Name: "largest_die", Unit: "mm2", Doc: "Area of the largest die, as modelled; steppers end at 858 mm2.", Chip: silicon(func(e *area.Estimate) float64 { return e.LargestMM2 })},
+	{Name: "cost", Unit: "USD", Doc: "Cost of building the packaged chip with its memory, as modelled.", Chip: silicon(func(e *area.Estimate) float64 { return e.Cost.Total })},
+}
+
+// silicon makes a metric of what a chip is made of.
+func silicon(of func(*area.Estimate) float64) func(*arch.Chip) (float64, error) {
+	return func(c *arch.Chip) (float64, error) {
+		e, err := area.Of(c)
+		switch {
+		case err != nil:
+			return 0, err
+		case e == nil:
+			return 0, errNoSilicon
+		}
+		return of(e), nil
+	}
 }
 
 // standard are the metrics of a study that names none.
@@ -106,7 +125,10 @@ type missingError string
 
 func (e missingError) Error() string { return string(e) }
 
-const errNoPower = missingError("the chip has no power section")
+const (
+	errNoPower   = missingError("the chip has no power section")
+	errNoSilicon = missingError("the chip does not describe its silicon")
+)
 
 // limit is the resource with the largest part of the critical path.
 func limit(r *result.Result) string {

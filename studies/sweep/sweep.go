@@ -14,10 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
-	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 
@@ -109,39 +106,25 @@ func Run(ctx context.Context, s *study.Study, opt Options) (rep *Report, err err
 	if rows > maxRows {
 		return nil, fmt.Errorf("%d points are more than %d; allowed: to cut the study with --shard I/N", rows, maxRows)
 	}
-	if err := os.MkdirAll(opt.Dir, 0o777); err != nil {
-		return nil, err
-	}
-	unlock, err := lock(opt.Dir)
+	r, err := Open(s, opt.Dir, opt.Resume)
 	if err != nil {
 		return nil, err
 	}
-	defer unlock()
-	mark := filepath.Join(opt.Dir, summaryName)
-	_, missing := os.Stat(mark)
-	j, err := openJournal(opt.Dir, opt.Resume, missing == nil)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, j.close()) }()
-	if err := os.Remove(mark); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
+	defer func() { err = errors.Join(err, r.Close()) }()
 	points := make([]*Point, rows)
-	if err := runAll(ctx, s, opt, j, points); err != nil {
+	if err := r.runAll(ctx, opt, points); err != nil {
 		return nil, err
 	}
 	return finish(opt.Dir, newTable(s, points), s.Name, s.Size(), opt.Shard)
 }
 
 // runAll makes all rows, several at once.
-func runAll(ctx context.Context, s *study.Study, opt Options, j *journal, points []*Point) error {
+func (r *Runner) runAll(ctx context.Context, opt Options, points []*Point) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var next atomic.Int64
 	var report sync.Mutex
 	done := 0
-	session := run.NewSession()
 	var workers sync.WaitGroup
 	for range min(max(1, opt.Jobs), max(1, len(points))) {
 		workers.Go(func() {
@@ -150,7 +133,7 @@ func runAll(ctx context.Context, s *study.Study, opt Options, j *journal, points
 				if i >= int64(len(points)) {
 					return
 				}
-				p, err := runOne(s, session, j, opt.Shard.point(i))
+				p, err := r.Point(opt.Shard.point(i))
 				if err != nil {
 					cancel(err)
 					return

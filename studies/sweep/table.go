@@ -206,29 +206,20 @@ func finish(dir string, t *table, name string, points int64, part Shard) (*Repor
 			}
 		}
 	}
-	for _, f := range []struct {
-		name  string
-		write func(io.Writer) error
-	}{
-		{"results.parquet", func(w io.Writer) error { return parquet.Write(w, program, t.columns, t.rows) }},
-		{"results.jsonl", t.jsonl},
-		{"results.csv", t.csv},
-		{summaryName, func(w io.Writer) error {
-			data, err := json.MarshalIndent(rep.Summary, "", "  ")
-			if err != nil {
-				return err
-			}
-			_, err = w.Write(append(data, '\n'))
+	var err error
+	if rep.Files, err = t.files(dir, "results"); err != nil {
+		return nil, err
+	}
+	mark := filepath.Join(dir, summaryName)
+	if err := replace(mark, func(w io.Writer) error {
+		data, err := json.MarshalIndent(rep.Summary, "", "  ")
+		if err != nil {
 			return err
-		}},
-	} {
-		to := filepath.Join(dir, f.name)
-		if err := replace(to, f.write); err != nil {
-			return nil, fmt.Errorf("%s cannot be written: %w", to, err)
 		}
-		if f.name != summaryName {
-			rep.Files = append(rep.Files, to)
-		}
+		_, err = w.Write(append(data, '\n'))
+		return err
+	}); err != nil {
+		return nil, fmt.Errorf("%s cannot be written: %w", mark, err)
 	}
 	return rep, nil
 }
