@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
 
 	"maru/arch"
 	"maru/internal/config"
@@ -51,7 +52,9 @@ func TestReference(t *testing.T) {
 	}
 	fmt.Fprintf(&b, "\n\n## maru\n\n```text\n%s```\n", helpText(tree))
 	for _, c := range commands(tree) {
-		fmt.Fprintf(&b, "\n## %s\n\n```text\n%s```\n", c.CommandPath(), helpText(c))
+		for _, c := range append([]*cobra.Command{c}, commands(c)...) {
+			fmt.Fprintf(&b, "\n## %s\n\n```text\n%s```\n", c.CommandPath(), helpText(c))
+		}
 	}
 	golden(t, "docs/cli.md", b.String())
 }
@@ -208,7 +211,7 @@ func TestDocuments(t *testing.T) {
 		t.Skip("runs some dozen commands")
 	}
 	models, _ := modelPages(t)
-	for _, name := range append([]string{"README.md", "docs/chips.md", "docs/calibrate.md"}, models...) {
+	for _, name := range append([]string{"README.md", "docs/chips.md", "docs/calibrate.md", "docs/sweep.md"}, models...) {
 		t.Run(name, func(t *testing.T) { document(t, name) })
 	}
 }
