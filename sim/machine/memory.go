@@ -72,6 +72,7 @@ func (m *Memory) rest(k *kernel) {
 	}
 	clear(k.hashes)
 	k.m, k.cache, k.layouts, k.prog, k.args, k.launched, k.rec, k.fresh, k.covered, k.brought = nil, nil, nil, nil, nil, nil, nil, nil, nil, nil
+	k.bulk, k.static = bulk{}, static{}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.idle = append(m.idle, k)
