@@ -63,6 +63,8 @@ func points() []Input {
 		{Chip: "tpu-v4", Model: "llama-3.1-8b", Phase: "decode", Layers: 3},
 		{Chip: "h100-sxm", Op: "gemm:m=16,n=8192,k=8192", Cache: "rotate:2"},
 		{Chip: "h100-sxm", Model: "gpt2", Phase: "decode", Cache: "warm"},
+		{Chip: "h100-sxm", Model: "llama-3.1-8b", Phase: "decode", Layers: 3, Partition: "1g.10gb"},
+		{Chip: "mi300x", Model: "llama-3.1-8b", Phase: "decode", Layers: 3},
 	} {
 		again := in
 		again.Sets = []string{"memory.dram.bandwidth=1.1 TB/s"}
