@@ -14,7 +14,11 @@ import (
 // alone runs an input by itself and leaves out what sessions do.
 func alone(t testing.TB, in Input) *result.Result {
 	t.Helper()
-	res := simulated(t, in, Options{Brief: true})
+	c := compiled(t, in)
+	res, err := Simulate(c.Chip, c.Doc, c.Trace, Options{Brief: true, Partition: c.Partition})
+	if err != nil {
+		t.Fatal(err)
+	}
 	res.Hash, res.Roofline, res.Estimate, res.Timeline.Core = "", result.Roofline{}, result.Estimates{}, nil
 	return res
 }
