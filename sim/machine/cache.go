@@ -102,6 +102,11 @@ type cache struct {
 	slots   []slot   // sets x ways
 	count   []int32  // by tensor: its slots
 	layouts []layout
+
+	memory *Memory // nil without one
+	past   past    // what the cache went through
+	made   bool    // there is an order of slots; the cache is empty otherwise
+	behind []deed  // what it went through since then and does not show yet
 }
 
 // slot is room for a block.
@@ -134,18 +139,33 @@ const (
 )
 
 func newCache(capacity int64, layouts []layout, g grain) *cache {
-	sets := int(max(1, capacity/(g.bytes*ways)))
-	c := &cache{
-		sets: sets, block: g.bytes, layouts: layouts,
-		order: make([]uint64, sets), prints: make([]uint64, sets*printWords), slots: make([]slot, sets*ways), count: make([]int32, len(layouts)),
+	return &cache{sets: int(max(1, capacity/(g.bytes*ways))), block: g.bytes, layouts: layouts}
+}
+
+// make empties the cache.
+func (c *cache) make() {
+	if c.order == nil {
+		c.order, c.prints, c.slots = make([]uint64, c.sets), make([]uint64, c.sets*printWords), make([]slot, c.sets*ways)
+		c.count = make([]int32, len(c.layouts))
+	} else {
+		clear(c.prints)
+		clear(c.slots)
+		clear(c.count)
 	}
 	for i := range c.order {
 		c.order[i] = asMade
 	}
-	return c
+	c.made = true
 }
 
 func (c *cache) copyFrom(o *cache) {
+	c.past, c.behind, c.made = o.past, slices.Clip(o.behind), o.made
+	if !o.made {
+		return
+	}
+	if c.order == nil {
+		c.make()
+	}
 	copy(c.order, o.order)
 	copy(c.prints, o.prints)
 	copy(c.slots, o.slots)
@@ -154,7 +174,11 @@ func (c *cache) copyFrom(o *cache) {
 
 func (c *cache) clone() *cache {
 	n := *c
-	n.order, n.prints, n.slots, n.count = slices.Clone(c.order), slices.Clone(c.prints), slices.Clone(c.slots), slices.Clone(c.count)
+	n.behind = slices.Clip(c.behind)
+	n.order, n.prints, n.slots, n.count = nil, nil, nil, nil
+	if c.made {
+		n.order, n.prints, n.slots, n.count = slices.Clone(c.order), slices.Clone(c.prints), slices.Clone(c.slots), slices.Clone(c.count)
+	}
 	return &n
 }
 
@@ -259,6 +283,17 @@ func (c *cache) touch(tensor int32, block int64, rows uint64, write bool) (missi
 // drop forgets a tensor nobody will read again; its modified blocks need not
 // reach main memory, as its space is about to be overwritten.
 func (c *cache) drop(tensor int32) {
+	if c.memory != nil {
+		c.past = c.past.then(deedDrop).then(uint64(tensor))
+		if c.lags() {
+			c.later(deed{tensor: tensor})
+			return
+		}
+	}
+	c.dropNow(tensor)
+}
+
+func (c *cache) dropNow(tensor int32) {
 	if c.count[tensor] == 0 {
 		return
 	}
@@ -281,6 +316,22 @@ func (c *cache) drop(tensor int32) {
 		}
 		c.order[set] = kept | gone<<(4*n)
 	}
+}
+
+// digest is state, or a hash of it where a memory knows that of an equal past.
+// The launch at is the first of the layer, and the pass final or not.
+func (c *cache) digest(buf []byte, k *kernel, layer int32, at int, final bool, dead func(tensor int32) bool) []byte {
+	if c.memory == nil {
+		return c.state(buf, layer, dead)
+	}
+	p := c.past.then(deedState).then(uint64(uint32(layer))<<1 | flag(final)).then(uint64(at))
+	v, ok := c.memory.get(p)
+	if !ok {
+		c.catchUp(k)
+		v.state = past{}.bytes(c.state(nil, layer, dead))
+		c.memory.put(p, v)
+	}
+	return binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(buf, v.state.a), v.state.b)
 }
 
 // state writes the cache's content with layers counted from layer: two equal
@@ -323,8 +374,20 @@ func (l *layout) relative(layer int32) int32 {
 	return l.layer - layer
 }
 
-// rename replaces every tensor by what move gives for it.
-func (c *cache) rename(move func(int32) int32) {
+// rename replaces every tensor by what move gives for it, which shift layers
+// further on is.
+func (c *cache) rename(shift int32, move func(int32) int32) {
+	if c.memory != nil {
+		c.past = c.past.then(deedRename).then(uint64(uint32(shift)))
+		if c.lags() {
+			c.later(deed{rename: move})
+			return
+		}
+	}
+	c.renameNow(move)
+}
+
+func (c *cache) renameNow(move func(int32) int32) {
 	clear(c.count)
 	for i := range c.slots {
 		if v := c.slots[i].tag; v != 0 {
@@ -337,4 +400,4 @@ func (c *cache) rename(move func(int32) int32) {
 }
 
 // held is the capacity in bytes.
-func (c *cache) held() int64 { return int64(len(c.slots)) * c.block }
+func (c *cache) held() int64 { return int64(c.sets*ways) * c.block }

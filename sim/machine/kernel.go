@@ -101,8 +101,11 @@ type kernel struct {
 	ending     bool            // nothing runs after this launch
 	covered    [][]uint64      // by slot and block: rows that were loaded
 	brought    [][]uint64      // the same of tensors in external memory: rows that were copied
-	early      float64         // share of the launch's weights in main memory that was copied ahead
-	first      int64           // bytes of the cohort under way that were not loaded before
+	launched   *launched       // the launch under way, if what it moves is to be remembered
+	hashes     map[*trace.Program]past
+	runs       []run
+	early      float64 // share of the launch's weights in main memory that was copied ahead
+	first      int64   // bytes of the cohort under way that were not loaded before
 
 	// measured
 	cost  spent
@@ -158,6 +161,7 @@ func (k *kernel) run(m *model, c *cache, layouts []layout, prog *trace.Program, 
 	k.slots = occ * m.cores
 	k.pace, k.shift, k.extra = pace{}, 0, [limits]float64{}
 	k.follow(rec)
+	k.begin()
 	k.groups = append(k.groups[:0], &group{n: m.cores, freed: occ, core0: true})
 	k.due = k.due[:0]
 	k.touched(k.groups[0])

@@ -46,6 +46,9 @@ type Options struct {
 	// Records are filled by a replay that finds them empty, and followed by
 	// others.
 	Records *Records
+	// Memory is shared by replays; nil is none. It is not used by those that make
+	// or follow records, nor with Steps.
+	Memory *Memory
 }
 
 // measured is one simulated launch.
@@ -141,6 +144,11 @@ func Replay(chip *arch.Chip, tr *trace.Trace, opt Options) (*result.Result, erro
 			room = l2.Shared()
 		}
 		r.cache = newCache(int64(room), r.layouts, r.grain)
+		if opt.Memory != nil && opt.Records == nil && !opt.Steps && passes == 1 && r.onlyMain() {
+			r.cache.remember(opt.Memory, tr)
+		} else {
+			r.cache.make()
+		}
 		if r.record || opt.Steps {
 			r.before = r.cache.clone()
 		}
@@ -173,6 +181,11 @@ func grainOf(tr *trace.Trace) grain {
 		return fine
 	}
 	return coarse
+}
+
+// onlyMain tells whether all tensors lie in main memory.
+func (r *replay) onlyMain() bool {
+	return !slices.ContainsFunc(r.layouts, func(l layout) bool { return l.home != trace.Main })
 }
 
 // skimFill is how many times what the cache holds a pass ahead of the measured
@@ -365,7 +378,7 @@ func (r *replay) layer(layer int32, launches []trace.Launch) ([]*measured, error
 			if r.cache != nil {
 				r.cache.copyFrom(known.after)
 				if shift := layer - known.layer; shift != 0 {
-					r.cache.rename(func(t int32) int32 { return r.shift(t, shift) })
+					r.cache.rename(shift, func(t int32) int32 { return r.shift(t, shift) })
 				}
 			}
 			return known.done, nil
@@ -424,7 +437,7 @@ func (r *replay) signature(layer int32, launches []trace.Launch) string {
 	}
 	if r.cache != nil {
 		b = binary.LittleEndian.AppendUint64(b, uint64(r.writes))
-		b = r.cache.state(b, layer, func(t int32) bool { return r.final && r.last[t] < r.at })
+		b = r.cache.digest(b, r.kernel, layer, r.at, r.final, func(t int32) bool { return r.final && r.last[t] < r.at })
 	}
 	if room := r.room(); room != (ahead{}) {
 		b = r.ahead.state(b)

@@ -71,6 +71,28 @@ func (k *kernel) traffic(c *class) []traffic {
 		return k.recall(c, len(part.Code))
 	}
 	s := &k.steady
+	out, known := k.remembered(c)
+	if !known {
+		out = k.swept(c, part)
+		k.memorize(out)
+	}
+	if rec := k.fresh; rec != nil {
+		for _, i := range c.order {
+			for len(rec.tiles) <= int(i) {
+				rec.tiles = append(rec.tiles, 0)
+			}
+			rec.tiles[i] = int32(len(rec.cohorts))
+		}
+		rec.cohorts = append(rec.cohorts, out)
+		rec.even = append(rec.even, s.skip)
+	}
+	return out
+}
+
+// swept sweeps a class of tile programs through the cache, unless it is taken to
+// move what others moved.
+func (k *kernel) swept(c *class, part *trace.Part) []traffic {
+	s := &k.steady
 	k.first = 0
 	mean, sweep := s.known(k, c.part, part)
 	out := make([]traffic, len(part.Code))
@@ -93,16 +115,6 @@ func (k *kernel) traffic(c *class) []traffic {
 	if mean != nil {
 		s.skipped += float64(len(c.tiles))
 		s.settle(out, float64(len(c.tiles)), float64(k.first))
-	}
-	if rec := k.fresh; rec != nil {
-		for _, i := range c.order {
-			for len(rec.tiles) <= int(i) {
-				rec.tiles = append(rec.tiles, 0)
-			}
-			rec.tiles[i] = int32(len(rec.cohorts))
-		}
-		rec.cohorts = append(rec.cohorts, out)
-		rec.even = append(rec.even, s.skip)
 	}
 	return out
 }
