@@ -51,9 +51,12 @@ file, and docs/studies.md the metrics and their directions.
 Points that a constraint excludes cost nothing. Equal seeds give equal results,
 byte for byte. Runs are kept in a journal, so a search that was interrupted goes
 on with --resume.`,
-		Example: `  maru search study.yaml --objective latency,area,energy --budget 2000
+		Example: `  maru search co-design --objective latency,area,energy --budget 2000
   maru search study.yaml --objective throughput,cost --algorithm random --seed 7 --out baseline`,
-		Args: arguments("study file"),
+		Args: arguments("study"),
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			return study.Names(), cobra.ShellCompDirectiveDefault
+		},
 		RunE: func(_ *cobra.Command, args []string) error { return e.search(args[0], &f) },
 	}
 	addFlags(cmd, "What to find", func(s *pflag.FlagSet) {

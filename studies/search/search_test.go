@@ -147,7 +147,7 @@ func TestFront(t *testing.T) {
 // that of random search with as many runs, in the median of ten seeds.
 func TestNoWorse(t *testing.T) {
 	dir := t.TempDir() // runs are shared by all searches
-	for _, budget := range []int{24, 60} {
+	for _, budget := range []int{40} {
 		fronts := map[string][][][]float64{}
 		ideal, nadir := []float64{math.Inf(1), math.Inf(1), math.Inf(1)}, []float64{0, 0, 0}
 		for _, algorithm := range []string{"nsga2", "random"} {
