@@ -1,8 +1,10 @@
 package area
 
 import (
+	"fmt"
 	"maps"
 	"math"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -68,7 +70,8 @@ func TestFigures(t *testing.T) {
 	}
 }
 
-// published are the dies of the embedded chips with a published area, each as the product with the most of it describes it.
+// published are dies with a published area, each as the product with the most of it in use describes it: those of the embedded
+// chips, and two on which hardly anything is like a GPU.
 var published = []struct {
 	chip string
 	die  string
@@ -76,12 +79,16 @@ var published = []struct {
 	{"p100-pcie", "GP100"}, {"p4", "GP104"}, {"v100-sxm", "GV100"}, {"t4", "TU104"}, {"a100-sxm-80gb", "GA100"}, {"a40", "GA102"},
 	{"h100-sxm", "GH100"}, {"l4", "AD104"}, {"l40s", "AD102"}, {"rtx-pro-6000", "GB202"}, {"b200-sxm", "GB100"},
 	{"mi100", "Arcturus"}, {"mi210", "Aldebaran"}, {"mi300x", "XCD"}, {"mi300x", "IOD"},
-	{"tpu-v4", "TPU v4"}, {"arc-pro-b60", "BMG-G21"},
+	{"tpu-v4", "TPU v4"}, {"arc-pro-b60", "BMG-G21"}, {"testdata/rngd.yaml", "RNGD"}, {"testdata/gc200.yaml", "GC200"},
 }
 
 // TestPublishedAreas holds the model to the areas of dies that were built. The errors are those of docs/models/silicon.md:
 // large where a description leaves out what a die has (links between dies, graphics).
 func TestPublishedAreas(t *testing.T) {
+	page, err := os.ReadFile("../../docs/models/silicon.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	var errs []float64
 	for _, p := range published {
 		e := of(t, p.chip)
@@ -92,7 +99,10 @@ func TestPublishedAreas(t *testing.T) {
 		}
 		d := e.Dies[i]
 		rel := d.AreaMM2/d.Published - 1
-		t.Logf("%-14s %-9s %6.1f mm2 published, %6.1f modelled, %+5.1f %%", p.chip, p.die, d.Published, d.AreaMM2, 100*rel)
+		t.Logf("%-19s %-9s %6.1f mm2 published, %6.1f modelled, %+5.1f %%", p.chip, p.die, d.Published, d.AreaMM2, 100*rel)
+		if row := fmt.Sprintf("| %s | %s | %g | %.0f | %+.0f %% |", p.die, d.Node, d.Published, d.AreaMM2, 100*rel); !strings.Contains(string(page), row) {
+			t.Errorf("docs/models/silicon.md lacks the row\n%s", row)
+		}
 		errs = append(errs, math.Abs(rel))
 	}
 	mean := 0.0

@@ -92,9 +92,18 @@ func chipKeys(b *strings.Builder, prefix string, section reflect.Type, needed bo
 		if typ.Kind() == reflect.Pointer {
 			typ = typ.Elem()
 		}
-		if typ.Kind() == reflect.Map && typ.Key().Kind() != reflect.String {
+		sections := false
+		switch text := reflect.TypeFor[string](); {
+		case typ.Kind() == reflect.Map && typ.Key() != text:
 			path += ".FORMAT"
 			typ = typ.Elem()
+		case typ.Kind() == reflect.Map && typ.Elem() != text:
+			path += ".KIND"
+			typ = typ.Elem()
+		case typ.Kind() == reflect.Slice && typ.Elem().Kind() == reflect.Struct:
+			path += "[]"
+			typ = typ.Elem()
+			sections = true
 		}
 		if typ.Kind() == reflect.Struct && typ.PkgPath() == reflect.TypeFor[config.Figure[int64]]().PkgPath() {
 			value, _ := typ.FieldByName("Value")
@@ -119,6 +128,10 @@ func chipKeys(b *strings.Builder, prefix string, section reflect.Type, needed bo
 				value = "section"
 			case reflect.Int64:
 				value = "whole number"
+			case reflect.Float64:
+				value = "number"
+			case reflect.Bool:
+				value = "true, false"
 			case reflect.Slice:
 				value = "list of texts"
 			case reflect.Map:
@@ -127,8 +140,11 @@ func chipKeys(b *strings.Builder, prefix string, section reflect.Type, needed bo
 				value = "text"
 			}
 		}
+		if sections {
+			value = "list of sections"
+		}
 		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", path, yes, value, f.Tag.Get("doc"))
-		if value == "section" {
+		if value == "section" || sections {
 			chipKeys(b, path+".", typ, true)
 		}
 	}
