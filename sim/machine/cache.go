@@ -318,20 +318,35 @@ func (c *cache) dropNow(tensor int32) {
 	}
 }
 
-// digest is state, or a hash of it where a memory knows that of an equal past.
+// digest is a hash of state, and the tensors that the cache holds something of.
 // The launch at is the first of the layer, and the pass final or not.
-func (c *cache) digest(buf []byte, k *kernel, layer int32, at int, final bool, dead func(tensor int32) bool) []byte {
-	if c.memory == nil {
-		return c.state(buf, layer, dead)
+func (c *cache) digest(k *kernel, layer int32, at int, final bool, dead func(tensor int32) bool) (state []byte, tensors []int32) {
+	var p past
+	var v memorized
+	known := false
+	if c.memory != nil {
+		p = c.past.then(deedState).then(uint64(uint32(layer))<<1 | flag(final)).then(uint64(at))
+		v, known = c.memory.get(p)
 	}
-	p := c.past.then(deedState).then(uint64(uint32(layer))<<1 | flag(final)).then(uint64(at))
-	v, ok := c.memory.get(p)
-	if !ok {
+	if !known {
 		c.catchUp(k)
-		v.state = past{}.bytes(c.state(nil, layer, dead))
-		c.memory.put(p, v)
+		v.state, v.tensors = past{}.bytes(c.state(nil, layer, dead)), c.tensors()
+		if c.memory != nil {
+			c.memory.put(p, v)
+		}
 	}
-	return binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(buf, v.state.a), v.state.b)
+	return binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, v.state.a), v.state.b), v.tensors
+}
+
+// tensors lists what the cache holds something of.
+func (c *cache) tensors() []int32 {
+	var list []int32
+	for t, n := range c.count {
+		if n > 0 {
+			list = append(list, int32(t))
+		}
+	}
+	return list
 }
 
 // state writes the cache's content with layers counted from layer: two equal

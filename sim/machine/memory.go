@@ -32,11 +32,14 @@ type memoryShard struct {
 	now, old map[past]memorized
 }
 
-// memorized is the outcome of a deed: what a cohort moved, by step, or the
-// digest of the cache's state.
+// memorized is the outcome of a deed: what a cohort moved, by step, and what of
+// that was loaded for the first time in its launch; or the digest of the cache's
+// state, with the tensors in it.
 type memorized struct {
-	moved []traffic
-	state past
+	moved   []traffic
+	first   int64
+	state   past
+	tensors []int32
 }
 
 // NewMemory returns a memory that holds nothing.
@@ -117,6 +120,8 @@ type deed struct {
 	part   int
 	counts []int64
 	runs   []run
+	mean   []traffic // see kernel.moves
+	sweep  bool
 	tensor int32               // that was dropped, unless
 	rename func(t int32) int32 // tensors were renamed
 }
@@ -165,11 +170,13 @@ func (c *cache) catchUp(k *kernel) {
 	deeds := c.behind
 	c.behind = nil
 	prog, args, covered := k.prog, k.args, k.covered
-	k.covered = nil
 	for i := range deeds {
 		switch d := &deeds[i]; {
 		case d.launch != nil:
-			k.prog, k.args = d.launch.prog, d.launch.args
+			k.prog, k.args, k.covered = d.launch.prog, d.launch.args, nil
+			if d.launch == k.launched { // of which it is still of interest what was loaded
+				k.covered = covered
+			}
 			part := &k.prog.Parts[d.part]
 			var tiles [][4]int64
 			for _, r := range d.runs {
@@ -177,11 +184,7 @@ func (c *cache) catchUp(k *kernel) {
 					tiles = append(tiles, coord(part, int64(r.first+j)-before(k.prog, d.part)))
 				}
 			}
-			for j := range part.Code {
-				if d.counts[j] > 0 {
-					k.move(&part.Code[j], tiles, d.counts[j])
-				}
-			}
+			k.moves(part, d.counts, tiles, d.mean, d.sweep)
 		case d.rename != nil:
 			c.renameNow(d.rename)
 		default:
@@ -217,11 +220,12 @@ func (k *kernel) begin() {
 	k.cache.past = k.cache.past.then(deedLaunch).then(h.a).then(h.b).then(math.Float64bits(k.m.run)).list(k.args)
 }
 
-// remembered is what a class of tile programs moved in an equal past. It is
-// false if that is not known, and the cache is then up to date.
-func (k *kernel) remembered(c *class) ([]traffic, bool) {
+// remembered is what a class of tile programs moved in an equal past; see moves
+// for mean and sweep. It is false if that is not known, and the cache is then up
+// to date.
+func (k *kernel) remembered(c *class, mean []traffic, sweep bool) (memorized, bool) {
 	if k.launched == nil {
-		return nil, false
+		return memorized{}, false
 	}
 	k.runs = k.runs[:0]
 	for _, at := range c.order {
@@ -235,21 +239,32 @@ func (k *kernel) remembered(c *class) ([]traffic, bool) {
 	for _, r := range k.runs {
 		p = p.then(uint64(uint32(r.first))<<32 | uint64(uint32(r.n)))
 	}
-	k.cache.past = p
-	if k.covered == nil { // long launches are looked at as they go
-		if v, ok := k.cache.memory.get(p); ok {
-			k.cache.later(deed{launch: k.launched, part: c.part, counts: slices.Clone(c.counts), runs: slices.Clone(k.runs)})
-			return v.moved, true
-		}
+	p = p.then(flag(sweep)).then(uint64(len(mean)))
+	for i := range mean {
+		p = mean[i].hash(p)
 	}
-	k.cache.catchUp(k)
-	return nil, false
+	k.cache.past = p
+	v, ok := k.cache.memory.get(p)
+	if ok {
+		k.cache.later(deed{launch: k.launched, part: c.part, counts: slices.Clone(c.counts), runs: slices.Clone(k.runs), mean: mean, sweep: sweep})
+	} else {
+		k.cache.catchUp(k)
+	}
+	return v, ok
+}
+
+// hash puts a traffic at the end of a past.
+func (t *traffic) hash(p past) past {
+	for _, x := range [...]float64{t.load, t.fetch, t.miss, t.late, t.store, t.writeback, t.dram, t.spill, t.local, t.external} {
+		p = p.then(math.Float64bits(x))
+	}
+	return p
 }
 
 // memorize keeps what a class of tile programs moved.
-func (k *kernel) memorize(moved []traffic) {
-	if k.launched != nil && k.covered == nil {
-		k.cache.memory.put(k.cache.past, memorized{moved: moved})
+func (k *kernel) memorize(v memorized) {
+	if k.launched != nil {
+		k.cache.memory.put(k.cache.past, v)
 	}
 }
 

@@ -71,10 +71,22 @@ func (k *kernel) traffic(c *class) []traffic {
 		return k.recall(c, len(part.Code))
 	}
 	s := &k.steady
-	out, known := k.remembered(c)
+	mean, sweep := s.known(k, c.part, part)
+	v, known := k.remembered(c, mean, sweep)
 	if !known {
-		out = k.swept(c, part)
-		k.memorize(out)
+		k.first = 0
+		v.moved = k.moves(part, c.counts, c.tiles, mean, sweep)
+		v.first = k.first
+		k.memorize(v)
+	}
+	out := v.moved
+	if sweep {
+		s.note(k, out, len(c.tiles))
+	}
+	if mean != nil {
+		out = slices.Clone(out)
+		s.skipped += float64(len(c.tiles))
+		s.settle(out, float64(len(c.tiles)), float64(v.first))
 	}
 	if rec := k.fresh; rec != nil {
 		for _, i := range c.order {
@@ -89,32 +101,25 @@ func (k *kernel) traffic(c *class) []traffic {
 	return out
 }
 
-// swept sweeps a class of tile programs through the cache, unless it is taken to
-// move what others moved.
-func (k *kernel) swept(c *class, part *trace.Part) []traffic {
-	s := &k.steady
-	k.first = 0
-	mean, sweep := s.known(k, c.part, part)
+// moves is what each step of tile programs moves: where mean gives the shares of
+// misses that are taken for granted, what they come to, and only without them,
+// or if sweep says so, what goes through the cache. There is a mean in launches
+// only of which it is noted what they load; without notes, the cache is all that
+// counts.
+func (k *kernel) moves(part *trace.Part, counts []int64, tiles [][4]int64, mean []traffic, sweep bool) []traffic {
 	out := make([]traffic, len(part.Code))
 	for i := range part.Code {
-		if c.counts[i] == 0 {
+		if counts[i] == 0 {
 			continue
 		}
 		step := &part.Code[i]
 		known := mean != nil && mean[i].load+mean[i].store > 0
 		if sweep || !known {
-			out[i] = k.move(step, c.tiles, c.counts[i])
+			out[i] = k.move(step, tiles, counts[i])
 		}
-		if known {
-			out[i] = k.like(step, c.tiles, c.counts[i], mean[i])
+		if known && k.covered != nil {
+			out[i] = k.like(step, tiles, counts[i], mean[i])
 		}
-	}
-	if sweep {
-		s.note(k, out, len(c.tiles))
-	}
-	if mean != nil {
-		s.skipped += float64(len(c.tiles))
-		s.settle(out, float64(len(c.tiles)), float64(k.first))
 	}
 	return out
 }

@@ -145,11 +145,11 @@ func Compile(in Input) (*Compiled, error) {
 	if err != nil {
 		return nil, err
 	}
-	return compileFor(chip, doc, in)
+	return (*Session)(nil).compile(chip, doc, in)
 }
 
-// compileFor is Compile for a chip that is loaded already.
-func compileFor(chip *arch.Chip, doc *config.Doc, in Input) (*Compiled, error) {
+// compile is Compile for a chip that is loaded already.
+func (s *Session) compile(chip *arch.Chip, doc *config.Doc, in Input) (*Compiled, error) {
 	p, err := in.plan(chip)
 	if err != nil {
 		return nil, err
@@ -165,11 +165,11 @@ func compileFor(chip *arch.Chip, doc *config.Doc, in Input) (*Compiled, error) {
 		if p.Seq == 0 {
 			p.Seq = 1
 		}
-		if c.Graph, err = model.ParseOp(in.Op, p); err != nil {
+		if c.Graph, err = s.graph(in, p, func() (*graph.Graph, error) { return model.ParseOp(in.Op, p) }); err != nil {
 			return nil, err
 		}
 	} else {
-		m, _, err := model.LoadSet(in.Model, in.ModelSets)
+		m, err := s.model(in)
 		if err != nil {
 			return nil, err
 		}
@@ -185,13 +185,13 @@ func compileFor(chip *arch.Chip, doc *config.Doc, in Input) (*Compiled, error) {
 		if p.Seq == 0 {
 			p.Seq = length(m)
 		}
-		if c.Graph, err = model.Build(m, p); err != nil {
+		if c.Graph, err = s.graph(in, p, func() (*graph.Graph, error) { return model.Build(m, p) }); err != nil {
 			return nil, err
 		}
 	}
 	c.Plan = p
 	c.Warnings = append(c.Warnings, c.Graph.Warnings...)
-	tr, warnings, err := compile.Compile(c.Graph, p, chip, compile.Options{PrintAfter: in.PrintAfter, Out: in.PrintTo})
+	tr, warnings, err := compile.Compile(c.Graph, p, chip, compile.Options{PrintAfter: in.PrintAfter, Out: in.PrintTo, Shared: s.shared(c.Graph)})
 	if err != nil {
 		return nil, err
 	}
@@ -222,33 +222,13 @@ func Simulate(chip *arch.Chip, doc *config.Doc, tr *trace.Trace, opt Options) (*
 	if !opt.Brief {
 		mo.Records = records
 	}
-	var res *result.Result
-	var b *bound.Bounds
-	if err := parallel(2, opt.Jobs, func(i int) (err error) {
-		if i == 0 {
-			res, err = machine.Replay(chip, tr, mo)
-			return err
-		}
-		b = bound.Of(chip, tr)
-		return nil
-	}); err != nil {
+	res, b, err := replay(chip, tr, mo, opt.Jobs)
+	if err != nil {
 		return nil, err
 	}
 	res.Program = "maru " + Version
 	res.Hash = hash(doc, tr)
-	res.BoundUS, res.BoundBy = b.Total.PS/1e6, b.Total.By
-	peak := float64(chip.PeakAtSpec(tr.Header.DType))
-	if peak > 0 && res.LatencyPS > 0 {
-		res.MFU = float64(res.Flops) / (float64(res.LatencyPS) / 1e12) / peak
-	}
-	for i := range res.Ops {
-		o := &res.Ops[i]
-		ob := b.Ops[o.Name]
-		o.BoundUS, o.BoundBy = ob.PS/1e6, ob.By
-		if peak > 0 && o.LatencyPS > 0 {
-			o.MatrixUtil = float64(o.Flops) / (float64(o.LatencyPS) / 1e12) / peak
-		}
-	}
+	set(res, b, chip, tr)
 	res.Roofline = roofline(chip, tr)
 	figures, estimates := chip.Figures(), chip.Estimates()
 	res.Estimate.Figures, res.Estimate.Estimated = len(figures), len(estimates)
@@ -266,6 +246,36 @@ func Simulate(chip *arch.Chip, doc *config.Doc, tr *trace.Trace, opt Options) (*
 		return nil, err
 	}
 	return res, nil
+}
+
+// replay replays a trace and bounds it.
+func replay(chip *arch.Chip, tr *trace.Trace, mo machine.Options, jobs int) (res *result.Result, b *bound.Bounds, err error) {
+	err = parallel(2, jobs, func(i int) (err error) {
+		if i == 0 {
+			res, err = machine.Replay(chip, tr, mo)
+			return err
+		}
+		b = bound.Of(chip, tr)
+		return nil
+	})
+	return res, b, err
+}
+
+// set sets a result against its bounds and the chip's peak.
+func set(res *result.Result, b *bound.Bounds, chip *arch.Chip, tr *trace.Trace) {
+	res.BoundUS, res.BoundBy = b.Total.PS/1e6, b.Total.By
+	peak := float64(chip.PeakAtSpec(tr.Header.DType))
+	if peak > 0 && res.LatencyPS > 0 {
+		res.MFU = float64(res.Flops) / (float64(res.LatencyPS) / 1e12) / peak
+	}
+	for i := range res.Ops {
+		o := &res.Ops[i]
+		ob := b.Ops[o.Name]
+		o.BoundUS, o.BoundBy = ob.PS/1e6, ob.By
+		if peak > 0 && o.LatencyPS > 0 {
+			o.MatrixUtil = float64(o.Flops) / (float64(o.LatencyPS) / 1e12) / peak
+		}
+	}
 }
 
 // hash names the input: the resolved chip and the canonical trace.

@@ -18,6 +18,8 @@ axes:
   dtype: [fp8, bf16]
 `
 
+var benchShard = Shard{1, 50}
+
 // BenchmarkSweep runs a part of the points, spread over all of them, so that
 // little is shared between neighbours.
 func BenchmarkSweep(b *testing.B) {
@@ -28,7 +30,7 @@ func BenchmarkSweep(b *testing.B) {
 	b.ReportAllocs()
 	points := int64(0)
 	for b.Loop() {
-		rep, err := Run(context.Background(), s, Options{Dir: b.TempDir(), Jobs: 1, Shard: Shard{1, 50}})
+		rep, err := Run(context.Background(), s, Options{Dir: b.TempDir(), Jobs: 1, Shard: benchShard})
 		if err != nil {
 			b.Fatal(err)
 		}

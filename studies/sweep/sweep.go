@@ -207,7 +207,7 @@ func simulate(c *study.Case, session *run.Session) (o *outcome) {
 			o = &outcome{Error: fmt.Sprintf("a defect in the program: %v", p)}
 		}
 	}()
-	res, err := session.Run(c.Chip, c.Doc, c.Input, run.Options{Brief: true})
+	res, err := session.Run(c.Chip, c.Doc, c.Input)
 	if err != nil {
 		return &outcome{Error: study.Line(err)}
 	}
