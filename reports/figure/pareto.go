@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"image/color"
+	"maps"
 	"math"
 	"slices"
 )
@@ -23,13 +24,16 @@ type Pareto struct {
 type Scale struct {
 	Title string // with the unit: "latency, µs"
 	More  bool   // more of it is better
+	Plain bool   // neither more nor less of it is better
 }
 
 // Design is one point. Values that are not finite are left out.
 type Design struct {
 	X, Y, C float64
 	Front   bool   // nothing is better in all objectives
-	Label   string // written next to it; empty for none
+	Label   string // written next to it, and it is marked; empty for none
+	Name    string // of one on the front, written where there is room
+	Group   string // those of a group have a colour, unless a scale colours them
 }
 
 // ramp is the colours of a scale, from low to high values: the ends and three
@@ -110,6 +114,10 @@ func (p *Pareto) Figure() *Figure {
 		{swatchDot, blue, fmt.Sprintf("Pareto front, %d designs", front)},
 		{swatchDot, lightGrey, fmt.Sprintf("beaten by another design, %d", len(list)-front)},
 	}
+	groups := p.groups(list)
+	if len(groups) > 0 {
+		entries = groups.entries(front, len(list))
+	}
 	right := width - margin
 	if p.Color != nil {
 		entries[0].col = ramp[1]
@@ -128,16 +136,20 @@ func (p *Pareto) Figure() *Figure {
 		place := &placer{within: area}
 		for _, d := range list {
 			if !d.Front {
-				c.vg.SetColor(lightGrey)
+				c.vg.SetColor(groups.beaten(d))
 				c.vg.Fill(circlePath(at(d), 1.7))
 			}
 		}
 		if p.Color == nil && front > 0 {
-			c.line(1.2, blue, p.stairs(list, at, area)...)
+			stairs := p.stairs(list, at, area)
+			c.line(1.2, groups.line(), stairs...)
+			for i := range stairs[1:] {
+				place.lines = append(place.lines, [2]point{stairs[i], stairs[i+1]})
+			}
 		}
 		for _, d := range list {
 			if d.Front {
-				col := blue
+				col := groups.front(d)
 				if p.Color != nil {
 					col = shade((cm.place(d.C) - cm.lo) / (cm.hi - cm.lo))
 				}
@@ -160,6 +172,7 @@ func (p *Pareto) Figure() *Figure {
 				c.text(point{b.x0, (b.y0 + b.y1) / 2}, d.Label, smallSize, atStart, atCenter, vermillion)
 			}
 		}
+		c.names(place, list, at)
 		c.xAxis(area, x, xt, better(p.X))
 		c.yAxis(area, y, yt, better(p.Y))
 		if p.Color != nil && len(cs) > 0 {
@@ -170,10 +183,90 @@ func (p *Pareto) Figure() *Figure {
 	return f
 }
 
+// designGroups is the colours of groups of designs; none if there are no groups.
+type designGroups map[string]color.RGBA
+
+// groups gives each group a colour, in order of appearance. A scale comes first.
+func (p *Pareto) groups(list []Design) designGroups {
+	var names []string
+	for _, d := range list {
+		if d.Group != "" && !slices.Contains(names, d.Group) {
+			names = append(names, d.Group)
+		}
+	}
+	if len(names) == 0 || p.Color != nil {
+		return nil
+	}
+	return colours(names, nil)
+}
+
+func (g designGroups) front(d Design) color.RGBA {
+	if col, ok := g[d.Group]; ok {
+		return col
+	}
+	return blue
+}
+
+func (g designGroups) beaten(d Design) color.RGBA {
+	if col, ok := g[d.Group]; ok {
+		return tint(col, 0.4)
+	}
+	return lightGrey
+}
+
+func (g designGroups) line() color.RGBA {
+	if len(g) > 0 {
+		return darkGrey
+	}
+	return blue
+}
+
+// entries is the legend of groups in place of that of the front.
+func (g designGroups) entries(on, all int) []entry {
+	var list []entry
+	for _, name := range slices.Sorted(maps.Keys(g)) {
+		list = append(list, entry{swatchDot, g[name], fitText(name, textSize, 200)})
+	}
+	return append(list, entry{swatchNone, muted, fmt.Sprintf("large: on the front, %d of %d", on, all)})
+}
+
+// mostNamed is how many designs of a front are named: more would hide it.
+const mostNamed = 14
+
+// names writes the names of designs on the front, evenly if there are many.
+func (c *canvas) names(place *placer, list []Design, at func(Design) point) {
+	var named []Design
+	for _, d := range list {
+		if d.Front && d.Name != "" {
+			named = append(named, d)
+		}
+	}
+	slices.SortStableFunc(named, func(a, b Design) int { return cmp.Compare(a.X, b.X) })
+	step := max(1, (len(named)+mostNamed-1)/mostNamed)
+	for k, d := range named {
+		if k%step != 0 && k != len(named)-1 {
+			continue
+		}
+		name := fitText(d.Name, smallSize, 150)
+		b, leader, ok := place.place(at(d), 3.1, textWidth(name, smallSize), smallSize)
+		if !ok {
+			continue
+		}
+		if leader[0] != leader[1] {
+			c.line(gridLine, darkGrey, leader[0], leader[1])
+		}
+		c.underlay(b)
+		c.text(point{b.x0, (b.y0 + b.y1) / 2}, name, smallSize, atStart, atCenter, ink)
+	}
+}
+
 func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
 // better adds which direction is good.
 func better(s Scale) string {
+	if s.Plain {
+		return s.Title
+	}
 	if s.More {
 		return s.Title + "  (more is better)"
 	}
