@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -139,14 +140,20 @@ func (e *env) found(s *study.Study, rep *search.Report, dir string, top int) err
 	if len(rep.Front) == 0 {
 		return &failure{exitFinding, "no point fits"}
 	}
+	var axes []string // what follows from them is in the files
+	for _, d := range s.Dims {
+		for _, a := range d.Axes {
+			axes = append(axes, a.Path)
+		}
+	}
 	fmt.Fprintf(e.out, "\nPareto front of %s: %s designs\n", list(names), human.Count(int64(len(rep.Front))))
 	err := columns(e.out, func(row func(...any)) error {
 		var head []any
 		for i := range rep.Objectives {
 			head = append(head, "  "+axisTitle(&rep.Objectives[i].Metric))
 		}
-		for _, p := range s.Paths {
-			head = append(head, p)
+		for _, a := range axes {
+			head = append(head, a)
 		}
 		row(head...)
 		for _, i := range spread(len(rep.Front), top) {
@@ -155,8 +162,8 @@ func (e *env) found(s *study.Study, rep *search.Report, dir string, top int) err
 			for k := range rep.Objectives {
 				cells = append(cells, "  "+human.Digits(rep.Objectives[k].Value(p)))
 			}
-			for _, v := range p.Values {
-				cells = append(cells, v)
+			for _, a := range axes {
+				cells = append(cells, p.Values[slices.Index(s.Paths, a)])
 			}
 			row(cells...)
 		}
