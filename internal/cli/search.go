@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -160,7 +161,7 @@ func (e *env) found(s *study.Study, rep *search.Report, dir string, top int) err
 			p := rep.Front[i]
 			var cells []any
 			for k := range rep.Objectives {
-				cells = append(cells, "  "+human.Digits(rep.Objectives[k].Value(p)))
+				cells = append(cells, "  "+digits(rep.Objectives[k].Value(p)))
 			}
 			for _, a := range axes {
 				cells = append(cells, p.Values[slices.Index(s.Paths, a)])
@@ -190,6 +191,14 @@ func (e *env) found(s *study.Study, rep *search.Report, dir string, top int) err
 		fmt.Fprintf(e.out, "wrote %s\n", name)
 	}
 	return nil
+}
+
+// digits writes a number with four digits at least.
+func digits(v float64) string {
+	if v >= 1000 && v < 1e15 {
+		return human.Count(int64(math.Round(v)))
+	}
+	return strconv.FormatFloat(v, 'g', 4, 64)
 }
 
 // spread is at most n of the places below size, with both ends.
