@@ -118,7 +118,7 @@ func Time(chip *arch.Chip, w *Work) Bound {
 
 // Of returns the bounds of a valid trace on a chip.
 func Of(chip *arch.Chip, tr *trace.Trace) *Bounds {
-	t := &tracker{tr: tr, seen: map[int32]*blocks{}, known: map[string]*layer{}}
+	t := &tracker{tr: tr, seen: map[int32]*blocks{}, known: map[string]*layer{}, gone: map[int32]bool{}}
 	p := newPeaks(chip)
 	capacity := 0.0
 	if l2 := chip.Memory.L2; l2 != nil {
@@ -212,6 +212,7 @@ type tracker struct {
 	tr    *trace.Trace
 	seen  map[int32]*blocks
 	known map[string]*layer
+	gone  map[int32]bool // tensors that the layer under way frees, if only its stores are followed
 }
 
 // layer is the traffic of each launch of a layer.
@@ -270,6 +271,13 @@ func (t *tracker) layer(launches []trace.Launch) *layer {
 	if launches[0].Layer >= 0 {
 		id = t.signature(launches)
 		if l := t.known[id]; l != nil && l.times >= 2 {
+			// What the layer itself frees nobody reads later.
+			clear(t.gone)
+			for i := range launches {
+				for _, a := range launches[i].Free {
+					t.gone[a] = true
+				}
+			}
 			for i := range launches {
 				t.launch(&launches[i], true)
 			}
@@ -329,7 +337,7 @@ func (t *tracker) launch(l *trace.Launch, storesOnly bool) (read, link, kept flo
 						link += t.mark(p, &p.Code[j], in, l.Args[in.Slot], false)
 					}
 				case trace.Store:
-					if t.tr.Tensors[l.Args[in.Slot]].Home != trace.Main {
+					if t.tr.Tensors[l.Args[in.Slot]].Home != trace.Main || storesOnly && t.gone[l.Args[in.Slot]] {
 						continue
 					}
 					kept += t.mark(p, &p.Code[j], in, l.Args[in.Slot], true)

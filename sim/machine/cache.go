@@ -330,7 +330,8 @@ func (c *cache) digest(k *kernel, layer int32, at int, final bool, dead func(ten
 	}
 	if !known {
 		c.catchUp(k)
-		v.state, v.tensors = past{}.bytes(c.state(nil, layer, dead)), c.tensors()
+		k.buf = c.state(k.buf[:0], layer, dead)
+		v.state, v.tensors = past{}.bytes(k.buf), c.tensors()
 		if c.memory != nil {
 			c.memory.put(p, v)
 		}

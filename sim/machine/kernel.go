@@ -104,6 +104,7 @@ type kernel struct {
 	launched   *launched       // the launch under way, if what it moves is to be remembered
 	hashes     map[*trace.Program]past
 	runs       []run
+	buf        []byte
 	early      float64 // share of the launch's weights in main memory that was copied ahead
 	first      int64   // bytes of the cohort under way that were not loaded before
 

@@ -125,11 +125,12 @@ type inside struct {
 func Replay(chip *arch.Chip, tr *trace.Trace, opt Options) (*result.Result, error) {
 	r := &replay{
 		chip: chip, tr: tr, opt: opt,
-		sim:    event.New(),
 		models: map[float64]*model{},
 		memo:   map[string]*layerRun{},
 	}
-	r.kernel = newKernel(r.sim)
+	r.kernel = opt.Memory.kernel()
+	defer opt.Memory.rest(r.kernel)
+	r.sim = r.kernel.sim
 	if opt.Records != nil && opt.Records.launches == nil {
 		r.record = true
 		opt.Records.launches = make([]*record, len(tr.Launches))

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"maru/sim/event"
 	"maru/workloads/trace"
 )
 
@@ -17,6 +18,9 @@ import (
 // without a memory. It may be shared by replays that run at the same time.
 type Memory struct {
 	shards [memoryShards]memoryShard
+
+	mu   sync.Mutex
+	idle []*kernel // whose working space the next replays use
 }
 
 const (
@@ -44,6 +48,34 @@ type memorized struct {
 
 // NewMemory returns a memory that holds nothing.
 func NewMemory() *Memory { return &Memory{} }
+
+// kernel returns a kernel that idles, or a new one.
+func (m *Memory) kernel() *kernel {
+	if m == nil {
+		return newKernel(event.New())
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := len(m.idle) - 1
+	if n < 0 {
+		return newKernel(event.New())
+	}
+	k := m.idle[n]
+	m.idle = m.idle[:n]
+	return k
+}
+
+// rest takes a kernel back.
+func (m *Memory) rest(k *kernel) {
+	if m == nil {
+		return
+	}
+	clear(k.hashes)
+	k.m, k.cache, k.layouts, k.prog, k.args, k.launched, k.rec, k.fresh, k.covered, k.brought = nil, nil, nil, nil, nil, nil, nil, nil, nil, nil
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.idle = append(m.idle, k)
+}
 
 func (m *Memory) get(p past) (memorized, bool) {
 	s := &m.shards[p.a%memoryShards]

@@ -296,16 +296,14 @@ func (k *kernel) sort() {
 		return
 	}
 	k.covered = make([][]uint64, len(k.args))
-	for i := range parts {
-		for j := range parts[i].Code {
-			for _, in := range parts[i].Code[j].Body {
-				if in.Kind == trace.Load && k.covered[in.Slot] == nil {
-					l := &k.layouts[k.args[in.Slot]]
-					k.covered[in.Slot] = make([]uint64, ceilDiv(l.rows, l.br)*l.across)
-				}
-			}
-		}
+}
+
+// loaded is where it is noted what a launch loads of the tensor of a slot.
+func (k *kernel) loaded(slot int, l *layout) []uint64 {
+	if k.covered[slot] == nil {
+		k.covered[slot] = make([]uint64, ceilDiv(l.rows, l.br)*l.across)
 	}
+	return k.covered[slot]
 }
 
 func alike(a, b []trace.Step) bool {

@@ -369,7 +369,7 @@ func (k *kernel) apart(in *trace.Instr, l *layout, total float64, r0, r1, c0, c1
 // covers notes that a region is loaded, without sweeping it, and counts the
 // bytes of it that were not noted before in the launch.
 func (k *kernel) covers(in *trace.Instr, l *layout, r0, r1, c0, c1 int64) {
-	k.first += l.note(k.covered[in.Slot], r0, r1, c0, c1)
+	k.first += l.note(k.loaded(in.Slot, l), r0, r1, c0, c1)
 }
 
 // note marks a region as seen, and returns the bytes of it that were not.
@@ -449,7 +449,7 @@ func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int6
 	tensor := k.args[in.Slot]
 	var seen []uint64
 	if k.covered != nil && !write {
-		seen = k.covered[in.Slot]
+		seen = k.loaded(in.Slot, l)
 	}
 	var asks, missed, bytes, back int64
 	left, right := c0/l.bw, (c1-1)/l.bw

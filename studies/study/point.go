@@ -343,9 +343,13 @@ func Line(err error) string {
 	if !errors.As(err, &many) {
 		return strings.Join(strings.Fields(err.Error()), " ")
 	}
-	var parts []string
+	var list []string
 	for _, e := range many {
-		parts = append(parts, strings.Join(strings.Fields(e.Pos.String()+": "+e.Message()), " "))
+		at := e.Pos.String()
+		if e.Pos.Line == 0 { // a value of the study
+			at = e.Path
+		}
+		list = append(list, strings.Join(strings.Fields(at+": "+e.Message()), " "))
 	}
-	return strings.Join(parts, "; ")
+	return strings.Join(list, "; and ")
 }

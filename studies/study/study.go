@@ -122,7 +122,7 @@ func Parse(name string, data []byte) (*Study, error) {
 	}
 	var f file
 	var errs config.Errors
-	if err := doc.Decode(&f); err != nil {
+	if err := doc.Decode(&f); err != nil && !errors.As(err, &errs) {
 		return nil, err
 	}
 	s := &Study{Name: f.Name, Text: f.Text, Plots: f.Plots, dir: filepath.Dir(name), cache: newCache()}
