@@ -62,6 +62,7 @@ const (
 	partDRAM       = "memory interfaces"
 	partLinks      = "links"
 	partRest       = "rest"
+	partRoom       = "room for dies on top"
 )
 
 // Of estimates area and cost of a chip. It is nil for a chip that does not describe its silicon. The error names a key of
@@ -78,8 +79,10 @@ func Of(c *arch.Chip) (*Estimate, error) {
 	e := &Estimate{}
 	known := true
 	for i := range c.Silicon.Dies {
-		die := m.die(&c.Silicon.Dies[i], d.nodes[c.Silicon.Dies[i].Node])
-		e.Dies = append(e.Dies, die)
+		e.Dies = append(e.Dies, m.die(&c.Silicon.Dies[i], d.nodes[c.Silicon.Dies[i].Node]))
+	}
+	m.carry(e.Dies)
+	for _, die := range e.Dies {
 		e.AreaMM2 += float64(die.AreaMM2 * float64(die.Count))
 		e.Published += float64(die.Published * float64(die.Count))
 		e.LargestMM2 = max(e.LargestMM2, die.AreaMM2)
@@ -161,6 +164,26 @@ func (m *model) die(d *arch.Die, n *Node) Die {
 	}
 	add(partRest, out.AreaMM2*m.p.Die.Rest.Value)
 	return out
+}
+
+// carry makes dies on which others stand at least as large as those are.
+func (m *model) carry(dies []Die) {
+	floor, stacked := 0.0, 0.0
+	for i := range dies {
+		all := float64(dies[i].AreaMM2 * float64(dies[i].Count))
+		if m.s.Dies[i].Stacked {
+			stacked += all
+		} else {
+			floor += all
+		}
+	}
+	for i := range dies {
+		if d := &dies[i]; !m.s.Dies[i].Stacked && stacked > floor && floor > 0 {
+			room := d.AreaMM2 * (stacked/floor - 1)
+			d.Parts = append(d.Parts, Part{partRoom, room})
+			d.AreaMM2 += room
+		}
+	}
 }
 
 // cores is how many are built.

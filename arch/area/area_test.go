@@ -112,14 +112,18 @@ func TestPublishedAreas(t *testing.T) {
 	slices.Sort(errs)
 	median := errs[len(errs)/2]
 	t.Logf("mean error %.1f %%, median %.1f %%, largest %.1f %%", 100*mean, 100*median, 100*errs[len(errs)-1])
-	if mean > 0.20 || median > 0.12 {
-		t.Errorf("mean error %.1f %%, median %.1f %%; want at most 20 and 12", 100*mean, 100*median)
+	if mean > 0.18 || median > 0.12 {
+		t.Errorf("mean error %.1f %%, median %.1f %%; want at most 18 and 12", 100*mean, 100*median)
 	}
 }
 
 // TestPublishedCosts holds the model to what analysts say that building these chips costs (Silicon Analysts and Epoch AI,
 // 2025 to 2026). Package and test of the first two are what two figures of the model were taken from.
 func TestPublishedCosts(t *testing.T) {
+	page, err := os.ReadFile("../../docs/models/silicon.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, p := range []struct {
 		chip string
 		usd  float64
@@ -129,6 +133,9 @@ func TestPublishedCosts(t *testing.T) {
 	} {
 		got := of(t, p.chip).CostPublished.Total
 		t.Logf("%-10s %5.0f USD published, %5.0f modelled, %+5.1f %%", p.chip, p.usd, got, 100*(got/p.usd-1))
+		if row := fmt.Sprintf("| %.0f | %+.0f %% |", got, 100*(got/p.usd-1)); !strings.Contains(string(page), row) {
+			t.Errorf("docs/models/silicon.md lacks the row of %s\n%s", p.chip, row)
+		}
 		if rel := math.Abs(got/p.usd - 1); rel > p.most {
 			t.Errorf("%s: %.0f USD, want %.0f within %.0f %%", p.chip, got, p.usd, 100*p.most)
 		}
@@ -204,6 +211,10 @@ func TestMore(t *testing.T) {
 		if b <= a || e.AreaMM2 <= base.AreaMM2 || e.Cost.Total <= base.Cost.Total {
 			t.Errorf("%s: %s %.2f from %.2f mm2, die %.2f from %.2f, %.0f from %.0f USD; all should grow", c.set, c.part, b, a, e.AreaMM2, base.AreaMM2, e.Cost.Total, base.Cost.Total)
 		}
+	}
+	stacks := of(t, "mi300x")
+	if base, top := stacks.Dies[1], stacks.Dies[0]; math.Abs(4*base.AreaMM2-8*top.AreaMM2) > 1e-6 {
+		t.Errorf("four dies of %.1f mm2 carry eight of %.1f", base.AreaMM2, top.AreaMM2)
 	}
 	wide := of(t, "h100-sxm", "silicon.dies[0].node=n5")
 	if wide.AreaMM2 <= base.AreaMM2 {

@@ -86,6 +86,8 @@ func (m *model) regions(d *arch.Die, die *Die) regions {
 		switch p.Name {
 		case partMatrix, partVector, partSpecial, partControl, partRegisters:
 			core += share
+		case partRoom: // there is nothing to break
+			r.mended += share
 		case partScratchpad, partCache:
 			r.mended += float64(share * m.p.Die.Repairable.Value)
 			if p.Name == partScratchpad {
