@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
 
 	"maru/arch"
 	"maru/internal/config"
@@ -51,7 +52,9 @@ func TestReference(t *testing.T) {
 	}
 	fmt.Fprintf(&b, "\n\n## maru\n\n```text\n%s```\n", helpText(tree))
 	for _, c := range commands(tree) {
-		fmt.Fprintf(&b, "\n## %s\n\n```text\n%s```\n", c.CommandPath(), helpText(c))
+		for _, c := range append([]*cobra.Command{c}, commands(c)...) {
+			fmt.Fprintf(&b, "\n## %s\n\n```text\n%s```\n", c.CommandPath(), helpText(c))
+		}
 	}
 	golden(t, "docs/cli.md", b.String())
 }
@@ -92,7 +95,6 @@ func chipKeys(b *strings.Builder, prefix string, section reflect.Type, needed bo
 		if typ.Kind() == reflect.Pointer {
 			typ = typ.Elem()
 		}
-		sections := false
 		switch text := reflect.TypeFor[string](); {
 		case typ.Kind() == reflect.Map && typ.Key() != text:
 			path += ".FORMAT"
@@ -100,10 +102,11 @@ func chipKeys(b *strings.Builder, prefix string, section reflect.Type, needed bo
 		case typ.Kind() == reflect.Map && typ.Elem() != text:
 			path += ".KIND"
 			typ = typ.Elem()
-		case typ.Kind() == reflect.Slice && typ.Elem().Kind() == reflect.Struct:
+		}
+		list := typ.Kind() == reflect.Slice && typ.Elem().Kind() == reflect.Struct
+		if list {
 			path += "[]"
 			typ = typ.Elem()
-			sections = true
 		}
 		if typ.Kind() == reflect.Struct && typ.PkgPath() == reflect.TypeFor[config.Figure[int64]]().PkgPath() {
 			value, _ := typ.FieldByName("Value")
@@ -126,6 +129,9 @@ func chipKeys(b *strings.Builder, prefix string, section reflect.Type, needed bo
 			switch typ.Kind() {
 			case reflect.Struct:
 				value = "section"
+				if list {
+					value = "list of sections"
+				}
 			case reflect.Int64:
 				value = "whole number"
 			case reflect.Float64:
@@ -140,11 +146,8 @@ func chipKeys(b *strings.Builder, prefix string, section reflect.Type, needed bo
 				value = "text"
 			}
 		}
-		if sections {
-			value = "list of sections"
-		}
 		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", path, yes, value, f.Tag.Get("doc"))
-		if value == "section" || sections {
+		if strings.HasSuffix(value, "section") || list {
 			chipKeys(b, path+".", typ, true)
 		}
 	}
@@ -224,7 +227,7 @@ func TestDocuments(t *testing.T) {
 		t.Skip("runs some dozen commands")
 	}
 	models, _ := modelPages(t)
-	for _, name := range append([]string{"README.md", "docs/chips.md", "docs/calibrate.md", "docs/studies.md"}, models...) {
+	for _, name := range append([]string{"README.md", "docs/chips.md", "docs/calibrate.md", "docs/retarget.md", "docs/sweep.md", "docs/studies.md"}, models...) {
 		t.Run(name, func(t *testing.T) { document(t, name) })
 	}
 }

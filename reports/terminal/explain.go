@@ -32,7 +32,7 @@ var resourceNames = map[string]string{
 	"matrix": "matrix rate", "vector": "vector rate", "special": "special-function rate", "scratchpad": "scratchpad bandwidth",
 	"l2": "L2 bandwidth", "dram": "DRAM bandwidth", "latency": "lower memory latency", "launch": "faster launches", "start": "faster starts",
 	"power": "power cap", "dma": "faster copy engine", "cores": "number of cores", "clock": "clock", "l2 capacity": "L2 capacity",
-	"scratchpad capacity": "scratchpad capacity",
+	"shared": "bandwidth of shared memory", "external": "bandwidth beyond the chip", "shared capacity": "capacity of shared memory",
 }
 
 // Resource is the name of a resource as a buyer calls it.

@@ -100,13 +100,17 @@ type kernel struct {
 	extra      [limits]float64 // the same by cause
 	ending     bool            // nothing runs after this launch
 	covered    [][]uint64      // by slot and block: rows that were loaded
-	brought    [][]uint64      // the same of tensors in external memory: rows that were copied
-	launched   *launched       // the launch under way, if what it moves is to be remembered
-	hashes     map[*trace.Program]past
-	runs       []run
-	buf        []byte
-	early      float64 // share of the launch's weights in main memory that was copied ahead
-	first      int64   // bytes of the cohort under way that were not loaded before
+	bulk       bulk
+	bulkFrom   int64      // tile programs from which a launch is taken in batches
+	static     static     // where the program fixes all clocks
+	brought    [][]uint64 // the same of tensors in external memory: rows that were copied
+	early      float64    // share of the launch's weights in main memory that was copied ahead
+	first      int64      // bytes of the cohort under way that were not loaded before
+
+	launched *launched // the launch under way, if what it moves is to be remembered
+	hashes   map[*trace.Program]past
+	runs     []run
+	buf      []byte
 
 	// measured
 	cost  spent
@@ -130,7 +134,7 @@ type pending struct {
 const spanLimit = 400
 
 func newKernel(sim *event.Sim) *kernel {
-	k := &kernel{sim: sim}
+	k := &kernel{sim: sim, bulkFrom: bulkTiles}
 	k.onDone = sim.Register(k.done)
 	k.onSettle = sim.Register(k.settle)
 	k.onWrites = sim.Register(k.drained)
@@ -163,6 +167,7 @@ func (k *kernel) run(m *model, c *cache, layouts []layout, prog *trace.Program, 
 	k.pace, k.shift, k.extra = pace{}, 0, [limits]float64{}
 	k.follow(rec)
 	k.begin()
+	k.batches(occ)
 	k.groups = append(k.groups[:0], &group{n: m.cores, freed: occ, core0: true})
 	k.due = k.due[:0]
 	k.touched(k.groups[0])
@@ -396,27 +401,6 @@ func (s *segment) amount() float64 {
 	return s.wait
 }
 
-// coord turns an index into grid coordinates in dispatch order.
-func coord(p *trace.Part, i int64) (g [4]int64) {
-	if p.Reverse {
-		i = p.Tiles() - 1 - i
-	}
-	gx, gy := p.Grid[0], p.Grid[1]
-	plane := gx * gy
-	g[2] = i / plane % p.Grid[2]
-	g[3] = i / plane / p.Grid[2]
-	i %= plane
-	if p.Swizzle <= 1 || p.Swizzle >= gx {
-		g[0], g[1] = i%gx, i/gx
-		return g
-	}
-	band := i / (p.Swizzle * gy)
-	width := min(p.Swizzle, gx-band*p.Swizzle)
-	i -= band * p.Swizzle * gy
-	g[0], g[1] = band*p.Swizzle+i%width, i/width
-	return g
-}
-
 // take collects up to n tile programs in dispatch order.
 func (k *kernel) take(n int) {
 	k.next = k.next[:0]
@@ -426,7 +410,7 @@ func (k *kernel) take(n int) {
 			k.part, k.tile = k.part+1, 0
 			continue
 		}
-		k.next = append(k.next, pending{coord(p, k.tile), k.part, k.taken})
+		k.next = append(k.next, pending{p.Coordinates(k.tile), k.part, k.taken})
 		k.tile++
 		k.taken++
 	}
@@ -445,6 +429,10 @@ type class struct {
 // dispatch gives waiting tile programs to free slots, one to each core in
 // turn, as a hardware scheduler fills the least loaded cores first.
 func (k *kernel) dispatch(now event.Time, free int) {
+	if k.bulk.on {
+		k.deal(now)
+		return
+	}
 	k.take(free)
 	if len(k.next) == 0 {
 		for _, i := range k.due {
@@ -584,11 +572,7 @@ func (k *kernel) place(now event.Time, classes []class) {
 // split gives the cores of g what they were assigned; cores with the same
 // assignment stay together.
 func (k *kernel) split(g *group, given [][]int32, classes []class, now event.Time) {
-	type part struct {
-		what []int32
-		n    int
-	}
-	var parts []part
+	var parts []assignment
 	for c, what := range given {
 		if last := len(parts) - 1; last >= 0 && equal(parts[last].what, what) {
 			parts[last].n++
@@ -605,9 +589,21 @@ func (k *kernel) split(g *group, given [][]int32, classes []class, now event.Tim
 			}
 		}
 		if !found {
-			parts = append(parts, part{what, 1})
+			parts = append(parts, assignment{what, 1})
 		}
 	}
+	k.give(g, parts, classes, now)
+}
+
+// assignment is tile programs, by class, that each of some cores gets.
+type assignment struct {
+	what []int32
+	n    int
+}
+
+// give starts tile programs on the cores of g, in as many groups as there are
+// assignments.
+func (k *kernel) give(g *group, parts []assignment, classes []class, now event.Time) {
 	old := g.res
 	for j, p := range parts {
 		t := g

@@ -72,6 +72,7 @@ func (m *Memory) rest(k *kernel) {
 	}
 	clear(k.hashes)
 	k.m, k.cache, k.layouts, k.prog, k.args, k.launched, k.rec, k.fresh, k.covered, k.brought = nil, nil, nil, nil, nil, nil, nil, nil, nil, nil
+	k.bulk, k.static = bulk{}, static{}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.idle = append(m.idle, k)
@@ -180,7 +181,7 @@ func (c *cache) remember(m *Memory, tr *trace.Trace) {
 	p = p.then(uint64(len(tr.Launches)))
 	for i := range tr.Launches {
 		l := &tr.Launches[i]
-		p = p.then(uint64(l.Program)<<32 | uint64(uint32(l.Layer))).list(l.Args).list(l.Free)
+		p = p.then(uint64(l.Program)<<32 | uint64(uint32(l.Layer))).then(uint64(l.At)).list(l.Args).list(l.Free)
 	}
 	c.past = p
 }
@@ -213,7 +214,7 @@ func (c *cache) catchUp(k *kernel) {
 			var tiles [][4]int64
 			for _, r := range d.runs {
 				for j := range r.n {
-					tiles = append(tiles, coord(part, int64(r.first+j)-before(k.prog, d.part)))
+					tiles = append(tiles, part.Coordinates(int64(r.first+j)-before(k.prog, d.part)))
 				}
 			}
 			k.moves(part, d.counts, tiles, d.mean, d.sweep)
@@ -249,7 +250,7 @@ func (k *kernel) begin() {
 		k.hashes[k.prog] = h
 	}
 	k.launched = &launched{k.prog, k.args}
-	k.cache.past = k.cache.past.then(deedLaunch).then(h.a).then(h.b).then(math.Float64bits(k.m.run)).list(k.args)
+	k.cache.past = k.cache.past.then(deedLaunch).then(h.a).then(h.b).then(math.Float64bits(k.m.run)).then(uint64(k.m.near)).list(k.args)
 }
 
 // remembered is what a class of tile programs moved in an equal past; see moves
@@ -313,10 +314,10 @@ func hashProgram(p *trace.Program) past {
 		for _, x := range part.Grid {
 			h = h.then(uint64(x))
 		}
-		h = h.then(uint64(part.Swizzle)<<1 | flag(part.Reverse)).then(uint64(len(part.Code)))
+		h = h.then(uint64(part.Swizzle)<<1 | flag(part.Reverse)).then(uint64(part.At)).then(uint64(part.Pitch)).then(uint64(len(part.Code)))
 		for j := range part.Code {
 			s := &part.Code[j]
-			h = h.then(uint64(s.Stages)).then(uint64(s.Ways)).then(uint64(s.Groups)).then(flag(s.Count != nil)).then(uint64(len(s.Body)))
+			h = h.then(uint64(s.At)).then(uint64(s.Interval)).then(uint64(s.Stages)).then(uint64(s.Ways)).then(uint64(s.Groups)).then(flag(s.Count != nil)).then(uint64(len(s.Body)))
 			if s.Count != nil {
 				expr(s.Count)
 			}
@@ -328,7 +329,7 @@ func hashProgram(p *trace.Program) past {
 					expr(&in.Row)
 					expr(&in.Col)
 				}
-				for _, x := range [...]int64{in.Rows, in.Cols, in.Share, in.M, in.N, in.K, in.Count} {
+				for _, x := range [...]int64{in.Rows, in.Cols, in.Share, in.M, in.N, in.K, in.Count, in.At} {
 					h = h.then(uint64(x))
 				}
 			}

@@ -203,7 +203,11 @@ func (k *kernel) step(segs []segment, s *trace.Step, a *arithmetic, n float64, t
 	m := k.m
 	g, chain, units, matrixPS := segment{op: a.op, work: a.work}, a.chain, a.units, a.cost.matrix
 	cost.addN(&a.cost, n)
-	cost.scratch += t.load + t.local
+	local := t.local
+	if a.units&(1<<shMatrix) != 0 { // read in place by matrix instructions, which count their operands
+		local = 0
+	}
+	cost.scratch += t.load + local
 	load, fetch, late := t.load/n, t.fetch/n, t.late/n
 	store, dram, spill := t.store/n, t.dram/n, t.spill/n
 	lat := 0.0
@@ -212,7 +216,7 @@ func (k *kernel) step(segs []segment, s *trace.Step, a *arithmetic, n float64, t
 	}
 	mem := segment{op: g.op, iters: 1, cap: minPeriod, capBy: byL2, once: true}
 	mem.work[shPort] = load / m.portPS
-	mem.work[shScratch] = (load + t.local/n) / m.vmem
+	mem.work[shScratch] = (load + local/n) / m.vmem
 	if m.flight > 0 {
 		mem.work[shFlight] = load * lat / m.flight
 	}
@@ -238,7 +242,7 @@ func (k *kernel) step(segs []segment, s *trace.Step, a *arithmetic, n float64, t
 		if load > 0 {
 			segs = wait(segs, lat, m.roundTrip(), g.op)
 		}
-		if load+t.local > 0 {
+		if load+local > 0 {
 			segs = append(segs, mem)
 		}
 		if chain > 0 {
@@ -279,7 +283,7 @@ func (k *kernel) step(segs []segment, s *trace.Step, a *arithmetic, n float64, t
 		segs = wait(segs, drain, byDependency, g.op)
 	}
 	if sys := m.chip.Cores.Matrix.Systolic; sys != nil && matrixPS > 0 {
-		if clk := fillDrain(sys); clk > 0 {
+		if clk := FillDrain(sys); clk > 0 {
 			segs = wait(segs, float64(clk)*m.psClk, byMatrix, g.op)
 		}
 	}

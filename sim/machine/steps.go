@@ -2,6 +2,7 @@ package machine
 
 import (
 	"fmt"
+	"slices"
 
 	"maru/sim/event"
 	"maru/workloads/trace"
@@ -177,7 +178,7 @@ func (s *stepper) work(st *trace.Step, n int64, t traffic) (stepWork, error) {
 	if t.load > 0 {
 		w.lat = m.l2Lat + float64((m.dramLat+m.dma-m.l2Lat)*t.late/t.load)
 	}
-	if t.local > 0 {
+	if t.local > 0 && !slices.ContainsFunc(st.Body, func(in trace.Instr) bool { return in.Kind == trace.MatMul }) {
 		ps := t.local / f / m.vmem
 		w.ops = append(w.ops, unitTime{shScratch, ps, ps})
 	}

@@ -40,7 +40,7 @@ func (r *Result) Trim() {
 // Write writes the suite as indented JSON with a final newline; equal suites
 // give equal bytes. It fails on values that JSON cannot hold and on write
 // errors.
-func (s *Suite) Write(w io.Writer) error { return write(w, "suite", s) }
+func (s *Suite) Write(w io.Writer) error { return write(w, s) }
 
 // VersionError says that a file is in a newer form than this program knows.
 type VersionError struct {

@@ -12,6 +12,7 @@ import (
 	"maru/sim/machine"
 	"maru/sim/result"
 	"maru/workloads/compile"
+	"maru/workloads/trace"
 )
 
 // larger scales a capacity, which is whole bytes.
@@ -34,6 +35,11 @@ var whole = []resource{
 	{"l2 capacity", "memory.l2.capacity", func(c *arch.Chip, by float64) {
 		if c.Memory.L2 != nil {
 			larger(&c.Memory.L2.Capacity, by)
+		}
+	}},
+	{"shared capacity", "memory.shared.capacity", func(c *arch.Chip, by float64) {
+		if c.Memory.Shared != nil {
+			larger(&c.Memory.Shared.Capacity, by)
 		}
 	}},
 	{"scratchpad capacity", "cores.scratchpad.capacity", func(c *arch.Chip, by float64) {
@@ -99,24 +105,25 @@ func Explain(c *Compiled, step float64, opt Options) (*Explanation, error) {
 	const ways = 4 // more and less, the same program and compiled anew
 	results := make([]*result.Result, ways*len(list))
 	// A chip may be too small for the program, or for any; its result stays nil.
-	err = parallel(len(results), opt.Jobs, func(i int) error {
+	err = Parallel(len(results), opt.Jobs, func(i int) error {
 		by := 1 + step
 		if i%2 == 1 {
 			by = 1 - step
 		}
 		chip := copyChip(c.Chip)
 		list[i/ways].scale(chip, by)
-		tr, again := c.Trace, machine.Options{Exact: opt.Exact, NoCap: opt.NoCap}
+		again := machine.Options{Exact: opt.Exact, NoCap: opt.NoCap}
+		var tr *trace.Trace
+		var err error
 		if i%ways < 2 {
 			again.Clocks, again.Records = slices.Clone(clocks), records
+			tr, err = fitting(chip, c.Trace)
 		} else {
-			t, _, err := compile.Compile(c.Graph, c.Plan, chip, compile.Options{})
-			if err != nil {
-				return nil
-			}
-			tr = t
+			tr, _, err = compile.Compile(c.Graph, c.Plan, chip, compile.Options{})
 		}
-		results[i], _ = machine.Replay(chip, tr, again)
+		if err == nil {
+			results[i], _ = machine.Replay(chip, tr, again)
+		}
 		return nil
 	})
 	if err != nil {

@@ -62,12 +62,14 @@ func (s *Session) Run(chip *arch.Chip, doc *config.Doc, in Input) (*result.Resul
 	if err != nil {
 		return nil, err
 	}
-	res, b, err := replay(chip, c.Trace, machine.Options{Memory: s.memory}, 1)
+	if err := scheduled(c.Chip, c.Trace); err != nil {
+		return nil, err
+	}
+	res, b, err := replay(c.Chip, c.Trace, machine.Options{Memory: s.memory}, 1)
 	if err != nil {
 		return nil, err
 	}
-	res.Program = "maru " + Version
-	set(res, b, chip, c.Trace)
+	set(res, b, c.Chip, c.Trace, c.Partition)
 	return res, nil
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"maru/arch"
 	"maru/arch/dtype"
+	"maru/sim/machine"
 	"maru/workloads/trace"
 )
 
@@ -77,13 +78,17 @@ func (t *target) arrayClocks(m, n, k int64, dt dtype.Type) float64 {
 	if t.serial {
 		return scale * float64(ceilDiv(folds, count)*(stream+fill))
 	}
-	return scale * float64(ceilDiv(folds, count)*max(stream, r))
+	return scale * float64(ceilDiv(folds, count)*max(stream, ceilDiv(r, max(1, s.Load.Value))))
 }
 
 // blocked lowers a product for a machine whose cores the compiler schedules.
 func (c *coder) blocked(g *gemm) error {
-	if _, err := c.t.path(g.dt); err != nil {
+	path, err := c.t.path(g.dt)
+	if err != nil {
 		return c.t.formatError(g.dt)
+	}
+	if c.t.spread {
+		return c.spread(g, path)
 	}
 	b, err := c.block(g)
 	if err != nil {
@@ -256,10 +261,7 @@ func (b *blockCost) cost(x *blocking) float64 {
 		extra := float64(elements * e.outCols * e.widthExtras)
 		arith := elements*e.vectorOps/t.vectorRate(dtype.FP32) + elements*e.specials/t.special
 		clocks := t.arrayClocks(x.rows, x.cols, x.deep, e.g.dt)
-		fill := 0.0
-		if s := t.systolic; s != nil && !t.serial {
-			fill = float64(2*s.Rows.Value + s.Cols.Value)
-		}
+		fill := float64(machine.FillDrain(t.systolic))
 		one := t.start + fill
 		// A loop: the first iteration arrives and passes through alone.
 		a, w := moved{}.of(e.g.a.op, am), moved{}.of(e.g.b.op, bn)
@@ -425,7 +427,11 @@ func (c *coder) streamBlocks(s *streamed) error {
 	room := (limit - fixedBytes) / stages
 	slices := int64(1)
 	if unit > room || s.units < c.t.cores && !s.wholeRow {
-		slices = s.slices(max(ceilDiv(unit, max(1, min(room, rules.chunk))), ceilDiv(c.t.cores, s.units)))
+		least := int64(1)
+		if unit > room {
+			least = ceilDiv(unit, max(1, min(room, rules.chunk)))
+		}
+		slices = s.most(least, ceilDiv(c.t.cores, s.units))
 		if unit/slices > limit {
 			return &BufferError{Buffer: "the operands of " + s.name, Need: unit/slices*stages + fixedBytes, Have: limit}
 		}

@@ -87,6 +87,24 @@ func serialChip(flow arch.Dataflow) *arch.Chip {
 	return c
 }
 
+// meshChip is a thousand small cores that hold the tensors among them.
+func meshChip() *arch.Chip {
+	c := queueChip()
+	c.Name, c.Discipline, c.Profile = "mesh", arch.Spatial, "mesh"
+	c.Cores.Count = fig[int64](1000)
+	m := &c.Cores.Matrix
+	m.Systolic, m.Tile, m.TileN, m.TileK = nil, fig[int64](1), fig[int64](8), fig(unit.Bytes(8))
+	m.Rate = map[dtype.Type]config.Figure[unit.Rate]{dtype.BF16: fig(unit.Rate(64)), dtype.FP32: fig(unit.Rate(16)), dtype.Int8: fig(unit.Rate(128))}
+	c.Cores.Vector.Rate = map[dtype.Type]config.Figure[unit.Rate]{dtype.FP32: fig(unit.Rate(16))}
+	c.Cores.Special = fig(unit.Rate(1))
+	c.Cores.Scratchpad = arch.Scratchpad{Capacity: fig(256 * unit.KiB), Bandwidth: fig(unit.BytesPerClock(64))}
+	c.Cores.DMA = nil
+	c.Memory = arch.Memory{Shared: &arch.Shared{
+		Capacity: fig(512 * unit.MiB), Bandwidth: fig(unit.BytesPerClock(4000)), Port: fig(unit.BytesPerClock(4)), Latency: fig(30 * unit.Nanosecond), Local: true,
+	}}
+	return c
+}
+
 func chips() map[string]*arch.Chip {
-	return map[string]*arch.Chip{"async": asyncChip(), "sync": syncChip(), "queues": queueChip()}
+	return map[string]*arch.Chip{"async": asyncChip(), "sync": syncChip(), "queues": queueChip(), "mesh": meshChip()}
 }

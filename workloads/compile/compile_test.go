@@ -408,7 +408,7 @@ func TestErrors(t *testing.T) {
 
 	for profile, want := range map[string]string{
 		"cudnn": `unknown profile "cudnn"; allowed: ` + strings.Join(ProfilesOf(arch.Dispatch), ", "),
-		"xla":   "profile xla is for chips of discipline queues, async has dispatch; allowed: " + strings.Join(ProfilesOf(arch.Dispatch), ", "),
+		"xla":   "profile xla is not for chips of discipline dispatch, as async is; allowed: " + strings.Join(ProfilesOf(arch.Dispatch), ", "),
 	} {
 		_, _, err := Compile(op(t, "gelu:rows=1,cols=1", dtype.BF16), plan.Plan{DType: dtype.BF16, Profile: profile}, asyncChip(), Options{})
 		if err == nil || err.Error() != want {

@@ -16,6 +16,8 @@ type CapacityError struct {
 	Need   trace.Footprint
 	Have   int64 // bytes
 	Beyond bool  // the weights could lie in external memory
+	Params int64 // parameters of the model, in DType
+	DType  dtype.Type
 }
 
 // memoryNames are the memories in messages.
@@ -29,8 +31,8 @@ func (e *CapacityError) Error() string {
 	text := fmt.Sprintf("%s needs %s of %s, %s has %s: %s too much (weights %s, activations %s, kv cache %s, gradients %s, optimizer state %s)",
 		e.Model, size(need), memoryNames[e.Memory], e.Chip, size(e.Have), size(need-e.Have),
 		size(f.Weights+f.External), size(f.Activations), size(f.KV), size(f.Gradients), size(f.State))
-	if weights := f.Weights + f.External; weights > e.Have {
-		text += fmt.Sprintf("; its weights alone fill %d such chips", ceilDiv(weights, e.Have))
+	if params := e.DType.Bytes(e.Params); params > e.Have && e.Have > 0 {
+		text += fmt.Sprintf("; its %d parameters in %v alone fill %d such chips", e.Params, e.DType, ceilDiv(params, e.Have))
 	}
 	text += "; allowed is a smaller batch, sequence or number format, or fewer layers"
 	if e.Beyond {

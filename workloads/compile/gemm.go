@@ -722,7 +722,11 @@ func (c *coder) write(g *gemm, path matrixPath, x *gemmTile) {
 	c.expect(x.cost)
 	c.finish()
 	if x.split > 1 && !x.inPlace {
-		c.reducePartials(g, x, w.partials, w.partRows(), c.m.prof.gemm(path).reduceSetup)
+		s := &c.m.prof.stream
+		c.addUp(g, x, w.partials, w.partRows(), reduction{
+			threads: s.threads, registers: s.registers, setup: c.m.prof.gemm(path).reduceSetup,
+			per: int64(s.threads) * 16 * 8 / int64(g.c.op.dt.Bits()), // 16 bytes of the result for each thread
+		})
 	}
 }
 
@@ -1196,28 +1200,35 @@ func epilogueWaits(r *gemmRules, x *gemmTile) int64 {
 // maxInFlight is how many loads a thread of a reduction has under way at most.
 const maxInFlight = 8
 
-// reducePartials adds the partial sums of a split product, applies the epilogue
-// and stores the result.
-func (c *coder) reducePartials(g *gemm, x *gemmTile, partials int, partRows, setup int64) {
+// reduction is how partial sums are added up.
+type reduction struct {
+	threads, registers int
+	setup              int64
+	per                int64 // elements of the result that a tile program has at most
+}
+
+// addUp adds the partial sums of a split product, applies the epilogue and
+// stores the result.
+func (c *coder) addUp(g *gemm, x *gemmTile, partials int, partRows int64, by reduction) {
 	r := &g.runs[0]
 	rows, base := r.m, int64(0)
 	if x.stream {
 		rows = streamRows(c.t, x, r.m, r.n)
 		base = r.m - rows
 	}
-	s := &c.m.prof.stream
-	per := int64(s.threads) * 16 * 8 / int64(g.c.op.dt.Bits()) // 16 bytes of the result for each thread
+	per := by.per
 	cols := min(r.n, roundUp(min(per, max(128, ceilDiv(rows*r.n, 2*c.t.cores))), 8))
 	down := max(1, min(rows, per/cols))
-	c.begin("split_reduce", s.threads, s.registers, 0)
-	c.prog.Setup = setup
+	c.begin("split_reduce", by.threads, by.registers, 0)
+	c.prog.Setup = by.setup
+	threads := by.threads > 0
 	p := c.slot("partials", partials)
 	out := c.slot("c", g.c.ref)
 	row, col := trace.Expr{Y: down}, trace.Expr{X: cols}
 	from := row
 	from.K = partRows
 	l := load(0, p, from, col, down, cols)
-	l.Sync = true
+	l.Sync = threads
 	sums := loop(fixed(x.split), int(min(x.split, maxInFlight)), 1, vector([]trace.Instr{l}, 0, down*cols, dtype.FP32)...)
 	var loads, rest []trace.Instr
 	at, to := row, col
@@ -1229,7 +1240,7 @@ func (c *coder) reducePartials(g *gemm, x *gemmTile, partials int, partRows, set
 		if e.row {
 			l.Row, l.Rows = fixed(0), e.op.rows
 		}
-		l.Sync = true
+		l.Sync = threads
 		loads = append(loads, l)
 	}
 	for i := range g.vector {
@@ -1244,7 +1255,8 @@ func (c *coder) reducePartials(g *gemm, x *gemmTile, partials int, partRows, set
 	}
 	body = append(body, store(0, out, at, to, down, cols))
 	for i := range body {
-		body[i].Sync = body[i].Kind == trace.Store || body[i].Sync
+		body[i].Sync = threads && body[i].Kind == trace.Store || body[i].Sync
+		body[i].Local = body[i].Kind == trace.Store && c.t.spread && c.at(body[i].Slot) == trace.Chip
 	}
 	c.part([4]int64{ceilDiv(r.n, cols), ceilDiv(rows, down), 1, 1}, sums, once(body...))
 	c.finish()

@@ -25,8 +25,8 @@ const (
 // inference frameworks. Tile shapes are those of CUTLASS 3 (sm80 and sm90
 // default configurations); other figures are assumed where no source is named.
 var cublas = profile{
-	name:       "cublas",
-	discipline: arch.Dispatch,
+	name:        "cublas",
+	disciplines: []arch.Discipline{arch.Dispatch},
 	fuse: fuseRules{
 		mergeMatMuls: true,
 		// cublasLt epilogues: bias, relu, gelu, and beta = 1 for a residual.

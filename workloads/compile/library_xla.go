@@ -6,8 +6,8 @@ import "maru/arch"
 // blocks in the scratchpad, double-buffered copies, every elementwise operator
 // in the loop of its producer or consumer. Figures are assumed.
 var xla = profile{
-	name:       "xla",
-	discipline: arch.Queues,
+	name:        "xla",
+	disciplines: []arch.Discipline{arch.Queues},
 	fuse: fuseRules{
 		mergeMatMuls: true, // the dot merger
 		epilogues: map[string]bool{

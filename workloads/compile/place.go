@@ -45,14 +45,14 @@ func place(m *module) error {
 	case m.weights == trace.External:
 		m.footprint.External, m.footprint.Weights = m.footprint.Weights, 0
 		if room := int64(chip.Memory.External.Capacity.Value); m.footprint.External > room {
-			return &CapacityError{Chip: chip.Name, Model: m.g.Name, Memory: trace.External, Need: trace.Footprint{External: m.footprint.External}, Have: room}
+			return &CapacityError{Chip: chip.Name, Model: m.g.Name, Params: m.g.Params, DType: m.plan.DType, Memory: trace.External, Need: trace.Footprint{External: m.footprint.External}, Have: room}
 		}
 		have -= t.staged
 	case m.weights == trace.Chip && t.home == trace.Main && m.footprint.Weights > t.shared-t.ahead:
-		return &CapacityError{Chip: chip.Name, Model: m.g.Name, Memory: trace.Chip, Need: trace.Footprint{Weights: m.footprint.Weights}, Have: t.shared - t.ahead}
+		return &CapacityError{Chip: chip.Name, Model: m.g.Name, Params: m.g.Params, DType: m.plan.DType, Memory: trace.Chip, Need: trace.Footprint{Weights: m.footprint.Weights}, Have: t.shared - t.ahead}
 	}
 	if m.footprint.Total() > have {
-		return &CapacityError{Chip: chip.Name, Model: m.g.Name, Memory: t.home, Need: m.footprint, Have: have, Beyond: beyond && m.weights != trace.External}
+		return &CapacityError{Chip: chip.Name, Model: m.g.Name, Params: m.g.Params, DType: m.plan.DType, Memory: t.home, Need: m.footprint, Have: have, Beyond: beyond && m.weights != trace.External}
 	}
 	return nil
 }

@@ -13,20 +13,20 @@ import (
 // and for all shapes. The tables are in files of their own, one for each
 // library.
 type profile struct {
-	name       string
-	discipline arch.Discipline
-	fuse       fuseRules
-	async      gemmRules // where the matrix unit reads the scratchpad
-	sync       gemmRules // where threads carry operands through registers
-	vector     gemmRules // for formats that only the vector unit computes
-	few        fewRules  // where there are few rows
-	attention  attentionRules
-	syncAttn   attentionRules
-	widened    gemmRules       // products with weights that threads widen, on machines whose threads carry operands; without tiles, as others
-	decode     []decodeRules   // kernels for few queries, by preference; without one, those above
-	sumsAttn   *attentionRules // where accumulators have a memory of their own, if other kernels run there
-	stream     streamRules
-	block      blockRules // where the compiler schedules the cores
+	name        string
+	disciplines []arch.Discipline
+	fuse        fuseRules
+	async       gemmRules // where the matrix unit reads the scratchpad
+	sync        gemmRules // where threads carry operands through registers
+	vector      gemmRules // for formats that only the vector unit computes
+	few         fewRules  // where there are few rows
+	attention   attentionRules
+	syncAttn    attentionRules
+	widened     gemmRules       // products with weights that threads widen, on machines whose threads carry operands; without tiles, as others
+	decode      []decodeRules   // kernels for few queries, by preference; without one, those above
+	sumsAttn    *attentionRules // where accumulators have a memory of their own, if other kernels run there
+	stream      streamRules
+	block       blockRules // where the compiler schedules the cores
 }
 
 // fuseRules say which operators become one kernel.
@@ -219,6 +219,7 @@ type blockRules struct {
 	stages            int
 	share             float64 // of the scratchpad that a program may fill
 	chunk             int64   // bytes of the widest operand in one iteration of an elementwise program
+	waves             int64   // blocks that a core may compute one after the other, of products spread over cores
 }
 
 var profiles = []*profile{
@@ -249,6 +250,7 @@ var profiles = []*profile{
 	&trtllm,
 	&vllm,
 	&xla,
+	&mesh,
 }
 
 // Profiles lists the names of the library profiles.
@@ -270,9 +272,9 @@ func chooseProfile(name string, chip *arch.Chip) (*profile, error) {
 		if p.name != name {
 			continue
 		}
-		if p.discipline != chip.Discipline {
-			return nil, fmt.Errorf("profile %s is for chips of discipline %s, %s has %s; allowed: %s",
-				name, p.discipline, chip.Name, chip.Discipline, strings.Join(ProfilesOf(chip.Discipline), ", "))
+		if !slices.Contains(p.disciplines, chip.Discipline) {
+			return nil, fmt.Errorf("profile %s is not for chips of discipline %s, as %s is; allowed: %s",
+				name, chip.Discipline, chip.Name, strings.Join(ProfilesOf(chip.Discipline), ", "))
 		}
 		return p, nil
 	}
@@ -287,7 +289,7 @@ func chooseProfile(name string, chip *arch.Chip) (*profile, error) {
 func ProfilesOf(d arch.Discipline) []string {
 	var names []string
 	for _, p := range profiles {
-		if p.discipline == d {
+		if slices.Contains(p.disciplines, d) {
 			names = append(names, p.name)
 		}
 	}

@@ -377,19 +377,37 @@ func (s *streamed) inner() bool {
 // of a unit falls evenly; want if there is none close.
 func (s *streamed) slices(want int64) int64 {
 	for n := want; n <= 2*want; n++ {
-		even := true
-		for i := range s.accesses {
-			a := &s.accesses[i]
-			if a.how != byRows && a.how != whole && a.how != tail && a.how != gather && a.how != often {
-				continue
-			}
-			even = even && (a.op.cols%n == 0 || a.how == byRows && a.perUnit%n == 0)
-		}
-		if even {
+		if s.even(n, true) {
 			return n
 		}
 	}
 	return want
+}
+
+// even reports whether every operand of a unit falls into n slices evenly, of
+// its columns or, if rows may be cut, of its rows.
+func (s *streamed) even(n int64, rows bool) bool {
+	for i := range s.accesses {
+		a := &s.accesses[i]
+		if a.how != byRows && a.how != whole && a.how != tail && a.how != gather && a.how != often {
+			continue
+		}
+		if a.op.cols%n != 0 && (!rows || a.how != byRows || a.perUnit%n != 0) {
+			return false
+		}
+	}
+	return true
+}
+
+// most is the largest number of slices, from least to want, into which the
+// columns of every operand fall evenly; if there is none, least or a few more.
+func (s *streamed) most(least, want int64) int64 {
+	for n := want; n > least; n-- {
+		if s.even(n, false) {
+			return n
+		}
+	}
+	return s.slices(least)
 }
 
 // streamWriter writes the parts of a streaming kernel. Grid: x slices of a unit,
@@ -445,7 +463,7 @@ func (w *streamWriter) region(i int, start trace.Expr, n int64) trace.Instr {
 			in.Row = scale(start, x.rows)
 			in.Row.Div = w.s.units
 			in.Rows = min(x.rows, ceilDiv(x.rows*n, w.s.units))
-		case w.slices > 1 && a.perUnit%w.slices == 0 && a.perUnit > 1:
+		case w.slices > 1 && x.cols%w.slices != 0 && a.perUnit%w.slices == 0 && a.perUnit > 1:
 			in.Row = scale(start, a.perUnit)
 			in.Row.X = a.perUnit / w.slices
 			in.Rows = a.perUnit / w.slices * n

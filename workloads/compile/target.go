@@ -46,6 +46,7 @@ type target struct {
 	dramLoaded  float64
 	capacity    int64      // bytes of main memory, or of the chip where there is none
 	home        trace.Home // of what lies nowhere else
+	spread      bool       // each core holds a part of the memory on the chip
 	shared      int64      // bytes of on-chip memory that the compiler manages
 	ahead       int64      // of these, kept for weights that are copied ahead of main memory
 	staged      int64      // of the memory of the chip, kept for weights streamed ahead of external memory
@@ -132,6 +133,7 @@ func newTarget(c *arch.Chip, launch string) *target {
 	if s := c.Memory.Shared; s != nil {
 		t.l2 = true
 		t.shared = int64(s.Capacity.Value)
+		t.spread = s.Local
 		t.l2Rate = float64(s.Bandwidth.Value)
 		t.port = float64(s.Port.Value)
 		t.l2Latency = clocks(int64(s.Latency.Value))
