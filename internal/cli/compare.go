@@ -51,7 +51,8 @@ It exits with 0 if nothing regressed, with 1 if something did, and with 3 if the
 files do not compare: a run that one of them lacks, other work (model, phase,
 batch, sequence, layers), a form of another version.
 
-Metrics: %s.`, strings.Join(compare.Metrics(), ", ")),
+Metrics: %s,
+%s.`, list(compare.Metrics()[:6]), list(compare.Metrics()[6:])),
 		Example: `  maru compare base.json head.json --threshold 1% --threshold energy_j=5%
   maru compare base.json head.json --format markdown
   maru compare base.txt head.txt --threshold 2%`,

@@ -36,8 +36,8 @@ whose status is not ok are left out, and the picture says how many.
             without flags it draws the explain.csv of "maru explain"
   bars      columns of --y for each --x; or one column of several tables, such as
             base.json head.json, side by side with the change`,
-		Example: `  maru plot results.csv --kind heat --x cores.count --y memory.dram.bandwidth --z latency_us -o heat.png
-  maru plot results.csv --kind pareto --x latency_us --y energy_j --label cores.count -o front.svg,front.pdf
+		Example: `  maru plot results.csv --kind heat --x cores.count --y dtype --z latency_us -o heat.png
+  maru plot results.csv --kind pareto --x latency_us --y energy_j -o front.svg,front.pdf
   maru plot base.json head.json --kind bars --y latency_us -o bars.png`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {

@@ -71,7 +71,7 @@ func (b *Bars) Figure() *Figure {
 					continue
 				}
 				c.rect(box{min(x.at(0), x.at(v)), y - thick + 0.6, max(x.at(0), x.at(v)), y}, sideColour(j, len(b.Sides)))
-				c.text(point{x.at(max(v, 0)) + 3, y - thick/2}, b.Value.write(v), smallSize, atStart, atCenter, muted)
+				c.text(point{x.at(max(v, 0)) + 3, y - thick/2}, b.Value.measured(v), smallSize, atStart, atCenter, muted)
 			}
 			if len(r.Values) == 2 && r.Values[0] > 0 && !math.IsNaN(r.Values[1]) {
 				c.text(point{width - margin, mid}, percent(r.Values[1]/r.Values[0]-1), textSize, atEnd, atCenter, ink)

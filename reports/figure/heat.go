@@ -3,8 +3,6 @@ package figure
 import (
 	"math"
 	"slices"
-
-	"maru/reports/human"
 )
 
 // Heat is a metric over two axes, a cell for each pair of values.
@@ -35,8 +33,8 @@ func (h *Heat) Figure() *Figure {
 			tall = max(tall, w)
 		}
 	}
-	tall = min(tall, 110)
-	bottom := margin + 34 + max(tall-4, 0)
+	tall = min(tall, 140)
+	bottom := margin + 29 + max(tall-4, 0)
 	left := margin + names + 30
 	width := left + min(cellW*float64(len(xs)), most) + barRoom + margin
 	width = max(width, 300, min(textWidth(h.Title, titleSize)+2*margin, 540))
@@ -66,7 +64,7 @@ func (h *Heat) Figure() *Figure {
 			}
 			col := shade((z.of(v) - z.lo) / (z.hi - z.lo))
 			c.rect(b, col)
-			if label := short(v); textWidth(label, smallSize)+4 <= cellW && cellH >= smallSize+2 {
+			if label := h.Z.measured(v); textWidth(label, smallSize)+4 <= cellW && cellH >= smallSize+2 {
 				c.text(point{(b.x0 + b.x1) / 2, (b.y0 + b.y1) / 2}, label, smallSize, atCenter, atCenter, over(col))
 			}
 		}
@@ -87,8 +85,8 @@ func (h *Heat) Figure() *Figure {
 				c.text(point{area.x0 - 5, area.y0 + cellH*(float64(i)+0.5)}, fitText(s, textSize, names), textSize, atEnd, atCenter, ink)
 			}
 		}
-		c.text(point{(area.x0 + area.x1) / 2, margin + 8}, axisName(&h.X), textSize, atCenter, atEnd, ink)
-		yName := fitText(axisName(&h.Y), textSize, max(area.height()+40, 90))
+		c.text(point{(area.x0 + area.x1) / 2, margin + 8}, h.X.Title(), textSize, atCenter, atEnd, ink)
+		yName := fitText(h.Y.Title(), textSize, max(area.height()+40, 90))
 		w := textWidth(yName, textSize)
 		c.rotated(point{margin + 8, max((area.y0+area.y1)/2-w/2, 4)}, math.Pi/2, yName, textSize, ink)
 		if len(h.Z.levels()) > 0 {
@@ -96,22 +94,4 @@ func (h *Heat) Figure() *Figure {
 		}
 	}
 	return f
-}
-
-// axisName is the title of an axis whose labels carry their units.
-func axisName(d *Dim) string {
-	if d.words() || d.Unit != "" {
-		plain := Dim{Name: d.Name}
-		return plain.Title()
-	}
-	return d.Title()
-}
-
-// short writes a value in a cell.
-func short(v float64) string {
-	if m := math.Abs(v); m >= 1e4 || m > 0 && m < 1e-2 {
-		number, prefix := shorter(human.SI(v, ""))
-		return number + prefix
-	}
-	return human.Digits(v)
 }

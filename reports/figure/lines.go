@@ -36,6 +36,11 @@ func (l *Lines) Figure() *Figure {
 	f.draw = func(c *canvas) {
 		c.heading(f)
 		xt := x.ticks(9)
+		if x.words != nil {
+			for i := range xt {
+				xt[i].label = fitText(xt[i].label, textSize, max(area.width()/float64(len(xt))-5, 24))
+			}
+		}
 		c.grid(area, ax, ay, xt, yt)
 		for _, g := range groups {
 			var list []int

@@ -31,12 +31,20 @@ func (p *Parallel) Figure() *Figure {
 	}
 	gap := clamp(500/float64(max(n-1, 1)), 62, 130)
 	left := margin + max(widest(ticks[0])+8, 24)
+	half := func(d int) float64 { // of the name above an axis
+		w := 0.0
+		for _, line := range wrapTitle(p.Dims[d].Title(), gap-6) {
+			w = max(w, textWidth(line, textSize)/2)
+		}
+		return w
+	}
+	left = max(left, margin+half(0))
 	barRoom := 0.0
 	by := &p.Dims[p.Shade]
 	if !by.words() {
-		barRoom = 60 + widest(scales[p.Shade].ticks(6))
+		barRoom = 30 + max(30+widest(scales[p.Shade].ticks(6)), textWidth(by.Title(), textSize))
 	}
-	right := widest(ticks[n-1]) + 10
+	right := max(widest(ticks[n-1])+10, half(n-1))
 	width := max(left+gap*float64(n-1)+right+barRoom+margin, 320)
 	colour, entries := make([]color.RGBA, 0), []entry(nil)
 	if by.words() {
@@ -48,7 +56,7 @@ func (p *Parallel) Figure() *Figure {
 		}
 	}
 	rows := legendRows(entries, width-2*margin)
-	bottom := margin + legendRow*float64(len(rows)) + 6
+	bottom := margin + legendRow*float64(len(rows)) + 12
 	const names = 26.0 // two rows of names above the axes
 	f := p.figure(width, bottom+high+names+headRow)
 	area := box{left, bottom, left + gap*float64(n-1), bottom + high}
@@ -95,13 +103,13 @@ func (p *Parallel) Figure() *Figure {
 				c.underlay(b)
 				c.text(point{x + step, y}, label, smallSize, side, atCenter, ink)
 			}
-			lines := wrapTitle(axisName(&p.Dims[d]), gap-6)
+			lines := wrapTitle(p.Dims[d].Title(), gap-6)
 			for k, s := range lines {
 				c.text(point{x, area.y1 + 8 + 11*float64(len(lines)-1-k)}, s, textSize, atCenter, atStart, ink)
 			}
 		}
 		if barRoom > 0 {
-			c.colourBar(box{area.x1 + right + 18, area.y0 + 30, area.x1 + right + 29, area.y1 - 30}, scales[p.Shade], "")
+			c.colourBar(box{area.x1 + right + 18, area.y0 + 30, area.x1 + right + 29, area.y1 - 30}, scales[p.Shade], by.Title())
 		}
 		c.legend(point{margin, margin + legendRow*float64(len(rows)) - 2}, rows)
 	}
@@ -134,7 +142,7 @@ func (p *Parallel) ends(i int, s *scale) []tick {
 	if levels := d.levels(); len(levels) <= few {
 		var out []tick
 		for _, v := range levels {
-			out = append(out, tick{s.of(v), d.write(v)})
+			out = append(out, tick{s.of(v), d.at(slices.Index(d.Values, v))})
 		}
 		return out
 	}

@@ -17,20 +17,20 @@ type Dim struct {
 	Unit   string    // of the values, if the name does not say it: "B/s"
 	Values []float64 // of each point; not-a-number where there is none
 	Labels []string  // of each point, for a dimension of words; Values are then not used
+	Texts  []string  // of each point, how a value is written if it stands for itself: "64 KiB", alike for equal ones; may be nil
 	Log    bool      // logarithmic, if all values are above 0
 }
 
-// suffixes are the units that names of columns end in, and how they are written.
+// suffixes are endings of names that are a unit, and how it is written.
 var suffixes = []struct{ end, unit string }{
-	{"_tokens_per_s", "tokens/s"}, {"_flops_per_s", "flop/s"}, {"_bytes_per_s", "B/s"}, {"_per_s", "1/s"}, {"_bytes", "B"},
-	{"_us", "µs"}, {"_ms", "ms"}, {"_ns", "ns"}, {"_ps", "ps"}, {"_s", "s"}, {"_mj", "mJ"}, {"_pj", "pJ"}, {"_j", "J"}, {"_w", "W"},
-	{"_mhz", "MHz"}, {"_ghz", "GHz"}, {"_mm2", "mm²"}, {"_usd", "USD"}, {"_pct", "%"},
+	{"_mm2", "mm²"}, {"_usd", "USD"}, {"_pct", "%"},
 }
 
-// Title is the dimension's name and unit for an axis.
+// Title is the dimension's name for an axis, with its unit unless the values
+// are labelled with it.
 func (d *Dim) Title() string {
-	name, unit := d.Name, d.Unit
-	if unit == "" {
+	name, unit := d.Name, ""
+	if d.Unit == "" {
 		for _, s := range suffixes {
 			if rest, ok := strings.CutSuffix(name, s.end); ok && rest != "" {
 				name, unit = rest, s.unit
@@ -38,7 +38,7 @@ func (d *Dim) Title() string {
 			}
 		}
 	}
-	name = strings.ReplaceAll(name, "_", " ")
+	name = strings.ReplaceAll(strings.ReplaceAll(name, "_per_", "/"), "_", " ")
 	if unit == "" {
 		return name
 	}
@@ -61,7 +61,7 @@ func (d *Dim) distinct() []string {
 		return out
 	}
 	for _, v := range d.levels() {
-		out = append(out, d.write(v))
+		out = append(out, d.at(slices.Index(d.Values, v)))
 	}
 	return out
 }
@@ -78,6 +78,9 @@ func (d *Dim) at(i int) string {
 	if d.words() {
 		return d.Labels[i]
 	}
+	if d.Texts != nil && !math.IsNaN(d.Values[i]) {
+		return d.Texts[i]
+	}
 	return d.write(d.Values[i])
 }
 
@@ -89,9 +92,6 @@ func (d *Dim) write(v float64) string {
 	}
 	if d.Unit != "" {
 		number, prefix := shorter(human.SI(v, ""))
-		if prefix == "" && d.Unit == "%" || d.Unit == "" {
-			return number + prefix + " " + d.Unit
-		}
 		return number + " " + prefix + d.Unit
 	}
 	if m := math.Abs(v); m >= 1e5 || m > 0 && m < 1e-3 {
@@ -100,6 +100,18 @@ func (d *Dim) write(v float64) string {
 	}
 	if v == math.Trunc(v) {
 		return strconv.FormatFloat(v, 'f', 0, 64)
+	}
+	return human.Digits(v)
+}
+
+// measured is a value with all of its three digits, so that those of a column
+// are alike.
+func (d *Dim) measured(v float64) string {
+	switch m := math.Abs(v); {
+	case d.Unit != "":
+		return human.SI(v, d.Unit)
+	case m >= 1e4 || m > 0 && m < 1e-2:
+		return strings.ReplaceAll(human.SI(v, ""), " ", "")
 	}
 	return human.Digits(v)
 }
@@ -189,14 +201,7 @@ func (s *scale) ticks(n int) []tick {
 		}
 		return ticks
 	case s.log:
-		ticks = logTicks(s.lo, s.hi, s.dim.write)
-		if s.hi-s.lo < 2.2 { // label the twos and fives of few decades too
-			for i := range ticks {
-				if lead := strings.TrimLeft(strconv.FormatFloat(math.Pow(10, ticks[i].v), 'e', 0, 64), "+"); lead[0] == '2' || lead[0] == '5' || lead[0] == '1' {
-					ticks[i].label = s.dim.write(round(math.Pow(10, ticks[i].v)))
-				}
-			}
-		}
+		ticks = fewDecades(s.lo, s.hi, s.dim.write)
 		if withLabel(ticks) >= 2 {
 			return ticks
 		}
@@ -211,6 +216,22 @@ func (s *scale) ticks(n int) []tick {
 	for i := range ticks {
 		if s.dim.Unit != "" || math.Abs(s.hi) >= 1e5 || math.Abs(s.hi) < 1e-3 {
 			ticks[i].label = s.dim.write(ticks[i].v)
+		}
+	}
+	return ticks
+}
+
+// fewDecades are the ticks of a logarithmic axis, of which twos and fives have
+// labels as well where there are few decades.
+func fewDecades(lo, hi float64, label func(float64) string) []tick {
+	ticks := logTicks(lo, hi, label)
+	if hi-lo > 2.2 {
+		return ticks
+	}
+	for i := range ticks {
+		v := round(math.Pow(10, ticks[i].v))
+		if digit := strconv.FormatFloat(v, 'e', 0, 64)[0]; digit == '1' || digit == '2' || digit == '5' {
+			ticks[i].label = label(v)
 		}
 	}
 	return ticks
@@ -306,14 +327,20 @@ func shades(group *Dim, n int) (colour []color.RGBA, entries []entry) {
 	for i := range colour {
 		colour[i] = of[group.at(i)]
 	}
-	entries = append(entries, entry{swatchNone, muted, fitText(axisName(group), textSize, 160) + ":"})
-	const most = 16
+	entries = append(entries, entry{swatchNone, muted, fitText(group.Title(), textSize, 160) + ":"})
+	const most = 12
+	step := 1
+	if len(names) > most && !group.words() { // colours that have an order need not all be named
+		step = (len(names) + most/2 - 1) / (most / 2)
+	}
 	for k, name := range names {
-		if k == most-1 && len(names) > most {
+		if group.words() && k == most-1 && len(names) > most {
 			entries = append(entries, entry{swatchNone, muted, fmt.Sprintf("and %d more", len(names)-k)})
 			break
 		}
-		entries = append(entries, entry{swatchDot, of[name], fitText(name, textSize, 200)})
+		if k%step == 0 && (step == 1 || k+step <= len(names)) || k == len(names)-1 {
+			entries = append(entries, entry{swatchDot, of[name], fitText(name, textSize, 200)})
+		}
 	}
 	return colour, entries
 }

@@ -54,6 +54,7 @@ func TestGates(t *testing.T) {
 		{"any difference is real", slower(1 + 1e-9), nil, Regression},
 		{"within", slower(1.009), []string{"1%"}, Changed},
 		{"beyond", slower(1.011), []string{"1%"}, Regression},
+		{"no more than the tolerance", slower(1.25), []string{"25%"}, Changed},
 		{"as a number", slower(1.011), []string{"0.02"}, Changed},
 		{"better", slower(0.9), []string{"1%"}, Improvement},
 		{"better, within", slower(0.995), []string{"1%"}, Changed},

@@ -51,7 +51,7 @@ func Draw(tables []*Table, o Options) (*figure.Figure, error) {
 		return nil, fmt.Errorf("--kind %s: one table and no more; allowed with several: bars", o.Kind)
 	}
 	t := tables[0]
-	o.chart = figure.Chart{Name: t.Name + "-" + o.Kind, Title: cmp.Or(o.Title, t.Name), Subtitle: o.subtitle(tables)}
+	o.chart = figure.Chart{Name: t.Name + "-" + o.Kind, Title: cmp.Or(o.Title, o.title(tables)), Subtitle: o.subtitle(tables)}
 	switch o.Kind {
 	case "pareto":
 		return t.pareto(&o)
@@ -67,6 +67,29 @@ func Draw(tables []*Table, o Options) (*figure.Figure, error) {
 		return bars(tables, &o)
 	}
 	return nil, fmt.Errorf("--kind: unknown kind %q; allowed: %s", o.Kind, strings.Join(Kinds(), ", "))
+}
+
+// title says what is drawn of which tables.
+func (o *Options) title(tables []*Table) string {
+	var names []string
+	for _, t := range tables {
+		names = append(names, t.Name)
+	}
+	name := strings.Join(names, ", ") + ": "
+	y := strings.Join(o.Y, ", ")
+	switch o.Kind {
+	case "heat":
+		return name + o.Z + " over " + o.X + " and " + y
+	case "lines":
+		return name + y + " over " + o.X
+	case "pareto":
+		return name + y + " against " + o.X
+	case "parallel":
+		return name + fmt.Sprintf("%d columns", len(o.Y))
+	case "tornado":
+		return name + "what more and less does"
+	}
+	return name + y
 }
 
 // subtitle says what was chosen and left out.
@@ -96,6 +119,16 @@ func (o *Options) only(flag string, list []string) (string, error) {
 	return "", fmt.Errorf("--%s: one column and no more for %s", flag, o.Kind)
 }
 
+// endings are units that names of columns end in, with what they are of a unit
+// that takes prefixes.
+var endings = []struct {
+	end, unit string
+	scale     float64
+}{
+	{"_us", "s", 1e-6}, {"_ms", "s", 1e-3}, {"_ns", "s", 1e-9}, {"_ps", "s", 1e-12}, {"_mj", "J", 1e-3}, {"_pj", "J", 1e-12}, {"_j", "J", 1},
+	{"_w", "W", 1}, {"_mhz", "Hz", 1e6}, {"_ghz", "Hz", 1e9}, {"_bytes", "B", 1}, {"_bytes_per_s", "B/s", 1},
+}
+
 // dim is a column as a dimension of a chart.
 func (c *column) dim(o *Options) figure.Dim {
 	d := figure.Dim{Name: c.name, Unit: c.unit}
@@ -103,7 +136,25 @@ func (c *column) dim(o *Options) figure.Dim {
 		d.Labels = c.text
 		return d
 	}
-	d.Values = c.numbers
+	if c.unit != "" {
+		first := map[float64]string{}
+		for i, v := range c.numbers {
+			if _, ok := first[v]; !ok {
+				first[v] = c.text[i]
+			}
+			d.Texts = append(d.Texts, first[v])
+		}
+	}
+	scale := 1.0
+	for _, e := range endings {
+		if name, ok := strings.CutSuffix(c.name, e.end); ok && name != "" && c.unit == "" {
+			d.Name, d.Unit, scale = name, e.unit, e.scale
+			break
+		}
+	}
+	for _, v := range c.numbers {
+		d.Values = append(d.Values, v*scale)
+	}
 	lo, hi := math.Inf(1), math.Inf(-1)
 	for _, v := range c.numbers {
 		if !math.IsNaN(v) {
@@ -148,16 +199,16 @@ func (t *Table) pareto(o *Options) (*figure.Figure, error) {
 	}
 	moreX, moreY := slices.Contains(o.More, o.X), slices.Contains(o.More, yName)
 	p := figure.Pareto{Name: o.chart.Name, Title: o.chart.Title, Subtitle: o.chart.Subtitle,
-		X: figure.Scale{Title: xd.Title(), More: moreX}, Y: figure.Scale{Title: yd.Title(), More: moreY}}
+		X: figure.Scale{Title: xd.Title(), Unit: xd.Unit, More: moreX}, Y: figure.Scale{Title: yd.Title(), Unit: yd.Unit, More: moreY}}
 	front := frontOf(x.numbers, y.numbers, moreX, moreY)
 	var by, label *column
+	var d figure.Dim
 	if o.By != "" {
-		var d figure.Dim
 		if by, d, err = t.need(o, "by", o.By, true); err != nil {
 			return nil, err
 		}
 		if by.numbers != nil {
-			p.Color = &figure.Scale{Title: d.Title(), Plain: true}
+			p.Color = &figure.Scale{Title: d.Title(), Unit: d.Unit, Plain: true}
 		}
 	}
 	if o.Label != "" {
@@ -166,24 +217,24 @@ func (t *Table) pareto(o *Options) (*figure.Figure, error) {
 		}
 	}
 	for i := range t.rows {
-		d := figure.Design{X: x.numbers[i], Y: y.numbers[i], Front: slices.Contains(front, i)}
+		point := figure.Design{X: xd.Values[i], Y: yd.Values[i], Front: front[i]}
 		if by != nil && by.numbers != nil {
-			d.C = by.numbers[i]
+			point.C = d.Values[i]
 		} else if by != nil {
-			d.Group = by.text[i]
+			point.Group = by.text[i]
 		}
-		if label != nil && d.Front {
-			d.Name = label.text[i]
+		if label != nil && point.Front {
+			point.Name = label.text[i]
 		}
-		p.Designs = append(p.Designs, d)
+		p.Designs = append(p.Designs, point)
 	}
 	return p.Figure(), nil
 }
 
-// frontOf lists the points that no other point beats: one that is at least as
+// frontOf marks the points that no other point beats: one that is at least as
 // good in both metrics and better in one. Of equal points it is the first.
 // Points without both values are left out.
-func frontOf(x, y []float64, moreX, moreY bool) []int {
+func frontOf(x, y []float64, moreX, moreY bool) []bool {
 	sign := func(v float64, more bool) float64 {
 		if more {
 			return -v
@@ -199,11 +250,11 @@ func frontOf(x, y []float64, moreX, moreY bool) []int {
 	slices.SortStableFunc(order, func(i, j int) int {
 		return cmp.Or(cmp.Compare(sign(x[i], moreX), sign(x[j], moreX)), cmp.Compare(sign(y[i], moreY), sign(y[j], moreY)))
 	})
-	var front []int
+	front := make([]bool, len(x))
 	best := math.Inf(1)
 	for _, i := range order {
 		if v := sign(y[i], moreY); v < best {
-			front, best = append(front, i), v
+			front[i], best = true, v
 		}
 	}
 	return front
@@ -395,7 +446,8 @@ func bars(tables []*Table, o *Options) (*figure.Figure, error) {
 		} else {
 			b.Sides = append(b.Sides, name)
 		}
-		b.Value = figure.Dim{Name: value.name, Unit: value.unit}
+		dim := value.dim(o)
+		b.Value = figure.Dim{Name: dim.Name, Unit: dim.Unit}
 		for i := range t.rows {
 			at, ok := index[label.text[i]]
 			if !ok {
@@ -407,11 +459,11 @@ func bars(tables []*Table, o *Options) (*figure.Figure, error) {
 				}
 				b.Rows = append(b.Rows, row)
 			}
-			b.Rows[at].Values[side] = value.numbers[i]
+			b.Rows[at].Values[side] = dim.Values[i]
 		}
 	}
 	if sides > 1 && len(tables) == 1 {
-		b.Value.Name = common(o.Y)
+		b.Value.Name = "value"
 	}
 	size := func(r figure.BarRow) float64 {
 		m := 0.0
@@ -428,26 +480,4 @@ func bars(tables []*Table, o *Options) (*figure.Figure, error) {
 		b.Rows = b.Rows[:most]
 	}
 	return b.Figure(), nil
-}
-
-// common is the ending that names share, from an underscore on: the unit of
-// "before_us" and "after_us".
-func common(names []string) string {
-	_, end, ok := cutLast(names[0], "_")
-	for _, n := range names[1:] {
-		_, other, fits := cutLast(n, "_")
-		ok = ok && fits && other == end
-	}
-	if !ok {
-		return "value"
-	}
-	return "value_" + end
-}
-
-func cutLast(s, sep string) (before, after string, ok bool) {
-	i := strings.LastIndex(s, sep)
-	if i < 0 {
-		return s, "", false
-	}
-	return s[:i], s[i+len(sep):], true
 }

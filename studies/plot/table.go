@@ -137,7 +137,10 @@ func (t *Table) column(flag, name string) (*column, error) {
 func (t *Table) number(flag, name string) (*column, error) {
 	c, err := t.column(flag, name)
 	if err == nil && c.numbers == nil {
-		i := slices.IndexFunc(c.text, func(s string) bool { _, _, ok := quantity(s); return !ok && s != "" })
+		i := slices.IndexFunc(c.text, func(s string) bool {
+			_, _, ok := quantity(s)
+			return !ok && s != "" && !slices.Contains(missing, strings.ToLower(s))
+		})
 		err = fmt.Errorf("--%s: column %s holds words (%q), not numbers of one unit", flag, name, c.text[max(i, 0)])
 	}
 	return c, err
@@ -171,7 +174,8 @@ func quantity(s string) (v float64, unit string, ok bool) {
 	}
 	for _, base := range bases {
 		if p, found := strings.CutSuffix(unit, base); found && prefixes[p] != 0 {
-			return v * prefixes[p], base, true
+			v *= prefixes[p]
+			return v, base, !math.IsInf(v, 0)
 		}
 	}
 	// Anything else is a unit of its own if it stands apart, and a word that
@@ -182,12 +186,15 @@ func quantity(s string) (v float64, unit string, ok bool) {
 	return v, unit, true
 }
 
+// missing are words that stand for no value among numbers, in lower case.
+var missing = []string{"nan", "na", "n/a", "null", "none", "-"}
+
 // parse makes a column one of numbers if all its cells are.
 func (c *column) parse() {
 	numbers := make([]float64, len(c.text))
 	any := false
 	for i, s := range c.text {
-		if s == "" {
+		if s == "" || slices.Contains(missing, strings.ToLower(s)) {
 			numbers[i] = math.NaN()
 			continue
 		}
