@@ -59,6 +59,7 @@ const (
 	partScratchpad = "scratchpads"
 	partNetwork    = "network"
 	partCache      = "caches"
+	partShared     = "on-chip memory"
 	partDRAM       = "memory interfaces"
 	partLinks      = "links"
 	partRest       = "rest"
@@ -114,7 +115,7 @@ func (m *model) known() error {
 		}
 	}
 	kinds = slices.Sorted(maps.Keys(m.p.Interfaces))
-	if _, ok := m.p.Interfaces[m.c.Memory.DRAM.Kind]; !ok {
+	if _, ok := m.p.Interfaces[m.c.Memory.DRAM.Kind]; !ok && m.dram() {
 		return unknown("memory.dram.kind", "kind of memory", m.c.Memory.DRAM.Kind, kinds)
 	}
 	return nil
@@ -127,6 +128,9 @@ func unknown(path, what, text string, allowed []string) error {
 	}
 	return err
 }
+
+// dram reports whether the chip has main memory.
+func (m *model) dram() bool { return m.c.Memory.DRAM.Bandwidth.Value > 0 }
 
 // die adds up the parts of one die.
 func (m *model) die(d *arch.Die, n *Node) Die {
@@ -150,9 +154,12 @@ func (m *model) die(d *arch.Die, n *Node) Die {
 		add(partNetwork, mtr(k*m.network()))
 	}
 	add(partCache, bits(m.cache(d))*n.Cache.Value/1e6)
-	if slices.Contains(d.Parts, "dram") {
+	if shared := m.c.Memory.Shared; shared != nil && slices.Contains(d.Parts, "l2") {
+		add(partShared, m.sram(n, float64(shared.Capacity.Value), float64(shared.Bandwidth.Value)/m.p.Memory.Bank.Value)/of)
+	}
+	if m.dram() && slices.Contains(d.Parts, "dram") {
 		io := m.p.Interfaces[m.c.Memory.DRAM.Kind]
-		add(partDRAM, (m.Interfaces()+float64(m.s.SpareMemory.Value))/of*(io.PHY.Value+mtr(io.Controller.Value)))
+		add(partDRAM, (m.interfaces()+float64(m.s.SpareMemory.Value))/of*(io.PHY.Value+mtr(io.Controller.Value)))
 	}
 	if slices.Contains(d.Parts, "links") {
 		links := 0.0
@@ -191,8 +198,11 @@ func (m *model) cores() float64 {
 	return float64(m.c.Cores.Count.Value + m.s.SpareCores.Value)
 }
 
-// Interfaces is how many interfaces of main memory are in use: bandwidth over that of one, rounded to whole ones.
-func (m *model) Interfaces() float64 {
+// interfaces is how many interfaces of main memory are in use: bandwidth over that of one, rounded to whole ones.
+func (m *model) interfaces() float64 {
+	if !m.dram() {
+		return 0
+	}
 	n := float64(m.c.Memory.DRAM.Bandwidth.Value) / float64(m.s.Interface.Value)
 	whole := float64(int64(n))
 	if n-whole > 0.01 { // the two figures are rounded
@@ -286,12 +296,18 @@ func (m *model) control() float64 {
 	return m.lanes() * m.p.Logic.Control.Value
 }
 
-// network is the number of transistors of one core's share of the network, in millions: by its port to the shared cache, or
-// by its share of main memory's bandwidth if there is none.
+// network is the number of transistors of one core's share of the network, in millions: by its port to the shared cache or
+// the on-chip memory, or by its share of main memory's bandwidth if there is neither. Where each
+// core holds a part of the memory, the way to a neighbour is not counted.
 func (m *model) network() float64 {
 	port := float64(m.c.Memory.DRAM.Bandwidth.Value) / float64(m.c.Clock.Spec.Value) / float64(m.c.Cores.Count.Value)
-	if l2 := m.c.Memory.L2; l2 != nil {
-		port = float64(l2.Port.Value)
+	switch {
+	case m.c.Memory.L2 != nil:
+		port = float64(m.c.Memory.L2.Port.Value)
+	case m.c.Memory.Shared != nil && m.c.Memory.Shared.Local:
+		return 0
+	case m.c.Memory.Shared != nil:
+		port = float64(m.c.Memory.Shared.Port.Value)
 	}
 	return port * m.p.Logic.Network.Value
 }
