@@ -15,7 +15,7 @@ type Silicon struct {
 	Dies        []Die                           `yaml:"dies" doc:"Kinds of dies in the package."`
 	SpareCores  config.Figure[int64]            `yaml:"spare_cores,optional" bound:">=0" doc:"Cores that are built and not used: dies with as many bad ones can be sold."`
 	SpareL2     config.Figure[unit.Bytes]       `yaml:"spare_l2,optional" bound:">=0" doc:"Shared cache that is built and not used."`
-	Interface   config.Figure[unit.Bandwidth]   `yaml:"interface" bound:">0" doc:"Bandwidth of one interface of main memory: a stack of HBM, 32 bits of GDDR. Their number follows from the bandwidth of main memory."`
+	Interface   config.Figure[unit.Bandwidth]   `yaml:"interface,optional" bound:">0" doc:"Bandwidth of one interface of main memory: a stack of HBM, 32 bits of GDDR; needed if there is main memory. Their number follows from the bandwidth of main memory."`
 	SpareMemory config.Figure[int64]            `yaml:"spare_interfaces,optional" bound:">=0" doc:"Interfaces of main memory that are built and not used."`
 	Links       map[string]config.Figure[int64] `yaml:"links,optional" bound:">=0" doc:"Links to other chips and to the host, by kind (those of configs/silicon/parts.yaml); of PCIe, lanes."`
 	Package     string                          `yaml:"package" enum:"interposer,substrate" doc:"interposer: dies and stacks of memory stand on silicon (CoWoS and alike); substrate: on an organic board."`
@@ -26,7 +26,7 @@ type Die struct {
 	Name    string                    `yaml:"name" doc:"Name of the die."`
 	Node    string                    `yaml:"node" doc:"Process node, one of those of configs/technology."`
 	Count   config.Figure[int64]      `yaml:"count" bound:"1..1000" doc:"Dies of this kind in the package."`
-	Parts   []string                  `yaml:"parts" enum:"cores,l2,dram,links" doc:"What of the chip is on these dies, in equal shares: cores, l2, dram, links."`
+	Parts   []string                  `yaml:"parts" enum:"cores,l2,dram,links" doc:"What of the chip is on these dies, in equal shares: cores, l2 (the shared cache or the on-chip memory), dram, links."`
 	AreaMM2 config.Figure[float64]    `yaml:"area_mm2,optional" bound:">0" doc:"Published area of one die."`
 	Cache   config.Figure[unit.Bytes] `yaml:"cache,optional" bound:">0" doc:"Caches of one die that no other section describes."`
 	Stacked bool                      `yaml:"stacked,optional" doc:"The die stands on another one, so it takes no room on the package."`
@@ -56,6 +56,9 @@ func (k *checker) silicon() {
 			}
 			on[p] = d.Name
 		}
+	}
+	if k.c.Memory.DRAM.Bandwidth.Value > 0 && !k.doc.Has("silicon.interface") {
+		k.fail("silicon", "allowed: silicon.interface, the bandwidth of a stack of HBM or of 32 bits of GDDR", "nothing says how many interfaces main memory has")
 	}
 	if _, ok := on["cores"]; !ok && len(k.bad) == 0 {
 		k.fail("silicon.dies", "add cores to the parts of a die", "no die has the cores")

@@ -59,9 +59,11 @@ const (
 	partScratchpad = "scratchpads"
 	partNetwork    = "network"
 	partCache      = "caches"
+	partShared     = "on-chip memory"
 	partDRAM       = "memory interfaces"
 	partLinks      = "links"
 	partRest       = "rest"
+	partRoom       = "room for dies on top"
 )
 
 // Of estimates area and cost of a chip. It is nil for a chip that does not describe its silicon. The error names a key of
@@ -78,8 +80,10 @@ func Of(c *arch.Chip) (*Estimate, error) {
 	e := &Estimate{}
 	known := true
 	for i := range c.Silicon.Dies {
-		die := m.die(&c.Silicon.Dies[i], d.nodes[c.Silicon.Dies[i].Node])
-		e.Dies = append(e.Dies, die)
+		e.Dies = append(e.Dies, m.die(&c.Silicon.Dies[i], d.nodes[c.Silicon.Dies[i].Node]))
+	}
+	m.carry(e.Dies)
+	for _, die := range e.Dies {
 		e.AreaMM2 += float64(die.AreaMM2 * float64(die.Count))
 		e.Published += float64(die.Published * float64(die.Count))
 		e.LargestMM2 = max(e.LargestMM2, die.AreaMM2)
@@ -111,7 +115,7 @@ func (m *model) known() error {
 		}
 	}
 	kinds = slices.Sorted(maps.Keys(m.p.Interfaces))
-	if _, ok := m.p.Interfaces[m.c.Memory.DRAM.Kind]; !ok {
+	if _, ok := m.p.Interfaces[m.c.Memory.DRAM.Kind]; !ok && m.dram() {
 		return unknown("memory.dram.kind", "kind of memory", m.c.Memory.DRAM.Kind, kinds)
 	}
 	return nil
@@ -124,6 +128,9 @@ func unknown(path, what, text string, allowed []string) error {
 	}
 	return err
 }
+
+// dram reports whether the chip has main memory.
+func (m *model) dram() bool { return m.c.Memory.DRAM.Bandwidth.Value > 0 }
 
 // die adds up the parts of one die.
 func (m *model) die(d *arch.Die, n *Node) Die {
@@ -147,9 +154,12 @@ func (m *model) die(d *arch.Die, n *Node) Die {
 		add(partNetwork, mtr(k*m.network()))
 	}
 	add(partCache, bits(m.cache(d))*n.Cache.Value/1e6)
-	if slices.Contains(d.Parts, "dram") {
+	if shared := m.c.Memory.Shared; shared != nil && slices.Contains(d.Parts, "l2") {
+		add(partShared, m.sram(n, float64(shared.Capacity.Value), float64(shared.Bandwidth.Value)/m.p.Memory.Bank.Value)/of)
+	}
+	if m.dram() && slices.Contains(d.Parts, "dram") {
 		io := m.p.Interfaces[m.c.Memory.DRAM.Kind]
-		add(partDRAM, (m.Interfaces()+float64(m.s.SpareMemory.Value))/of*(io.PHY.Value+mtr(io.Controller.Value)))
+		add(partDRAM, (m.interfaces()+float64(m.s.SpareMemory.Value))/of*(io.PHY.Value+mtr(io.Controller.Value)))
 	}
 	if slices.Contains(d.Parts, "links") {
 		links := 0.0
@@ -163,13 +173,36 @@ func (m *model) die(d *arch.Die, n *Node) Die {
 	return out
 }
 
+// carry makes dies on which others stand at least as large as those are.
+func (m *model) carry(dies []Die) {
+	floor, stacked := 0.0, 0.0
+	for i := range dies {
+		all := float64(dies[i].AreaMM2 * float64(dies[i].Count))
+		if m.s.Dies[i].Stacked {
+			stacked += all
+		} else {
+			floor += all
+		}
+	}
+	for i := range dies {
+		if d := &dies[i]; !m.s.Dies[i].Stacked && stacked > floor && floor > 0 {
+			room := d.AreaMM2 * (stacked/floor - 1)
+			d.Parts = append(d.Parts, Part{partRoom, room})
+			d.AreaMM2 += room
+		}
+	}
+}
+
 // cores is how many are built.
 func (m *model) cores() float64 {
 	return float64(m.c.Cores.Count.Value + m.s.SpareCores.Value)
 }
 
-// Interfaces is how many interfaces of main memory are in use: bandwidth over that of one, rounded to whole ones.
-func (m *model) Interfaces() float64 {
+// interfaces is how many interfaces of main memory are in use: bandwidth over that of one, rounded to whole ones.
+func (m *model) interfaces() float64 {
+	if !m.dram() {
+		return 0
+	}
 	n := float64(m.c.Memory.DRAM.Bandwidth.Value) / float64(m.s.Interface.Value)
 	whole := float64(int64(n))
 	if n-whole > 0.01 { // the two figures are rounded
@@ -263,12 +296,18 @@ func (m *model) control() float64 {
 	return m.lanes() * m.p.Logic.Control.Value
 }
 
-// network is the number of transistors of one core's share of the network, in millions: by its port to the shared cache, or
-// by its share of main memory's bandwidth if there is none.
+// network is the number of transistors of one core's share of the network, in millions: by its port to the shared cache or
+// the on-chip memory, or by its share of main memory's bandwidth if there is neither. Where each
+// core holds a part of the memory, the way to a neighbour is not counted.
 func (m *model) network() float64 {
 	port := float64(m.c.Memory.DRAM.Bandwidth.Value) / float64(m.c.Clock.Spec.Value) / float64(m.c.Cores.Count.Value)
-	if l2 := m.c.Memory.L2; l2 != nil {
-		port = float64(l2.Port.Value)
+	switch {
+	case m.c.Memory.L2 != nil:
+		port = float64(m.c.Memory.L2.Port.Value)
+	case m.c.Memory.Shared != nil && m.c.Memory.Shared.Local:
+		return 0
+	case m.c.Memory.Shared != nil:
+		port = float64(m.c.Memory.Shared.Port.Value)
 	}
 	return port * m.p.Logic.Network.Value
 }

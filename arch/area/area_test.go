@@ -1,8 +1,10 @@
 package area
 
 import (
+	"fmt"
 	"maps"
 	"math"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -68,7 +70,8 @@ func TestFigures(t *testing.T) {
 	}
 }
 
-// published are the dies of the embedded chips with a published area, each as the product with the most of it describes it.
+// published are dies with a published area, each as the product with the most of it in use describes it: those of the embedded
+// chips, and two on which hardly anything is like a GPU.
 var published = []struct {
 	chip string
 	die  string
@@ -76,12 +79,16 @@ var published = []struct {
 	{"p100-pcie", "GP100"}, {"p4", "GP104"}, {"v100-sxm", "GV100"}, {"t4", "TU104"}, {"a100-sxm-80gb", "GA100"}, {"a40", "GA102"},
 	{"h100-sxm", "GH100"}, {"l4", "AD104"}, {"l40s", "AD102"}, {"rtx-pro-6000", "GB202"}, {"b200-sxm", "GB100"},
 	{"mi100", "Arcturus"}, {"mi210", "Aldebaran"}, {"mi300x", "XCD"}, {"mi300x", "IOD"},
-	{"tpu-v4", "TPU v4"}, {"arc-pro-b60", "BMG-G21"},
+	{"tpu-v4", "TPU v4"}, {"arc-pro-b60", "BMG-G21"}, {"groq-lpu", "TSP"}, {"wse-2", "WSE-2"}, {"wse-3", "WSE-3"}, {"testdata/rngd.yaml", "RNGD"}, {"testdata/gc200.yaml", "GC200"},
 }
 
 // TestPublishedAreas holds the model to the areas of dies that were built. The errors are those of docs/models/silicon.md:
 // large where a description leaves out what a die has (links between dies, graphics).
 func TestPublishedAreas(t *testing.T) {
+	page, err := os.ReadFile("../../docs/models/silicon.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	var errs []float64
 	for _, p := range published {
 		e := of(t, p.chip)
@@ -92,7 +99,10 @@ func TestPublishedAreas(t *testing.T) {
 		}
 		d := e.Dies[i]
 		rel := d.AreaMM2/d.Published - 1
-		t.Logf("%-14s %-9s %6.1f mm2 published, %6.1f modelled, %+5.1f %%", p.chip, p.die, d.Published, d.AreaMM2, 100*rel)
+		t.Logf("%-19s %-9s %6.1f mm2 published, %6.1f modelled, %+5.1f %%", p.chip, p.die, d.Published, d.AreaMM2, 100*rel)
+		if row := fmt.Sprintf("| %s | %s | %g | %.0f | %+.0f %% |", p.die, d.Node, d.Published, d.AreaMM2, 100*rel); !strings.Contains(string(page), row) {
+			t.Errorf("docs/models/silicon.md lacks the row\n%s", row)
+		}
 		errs = append(errs, math.Abs(rel))
 	}
 	mean := 0.0
@@ -102,14 +112,18 @@ func TestPublishedAreas(t *testing.T) {
 	slices.Sort(errs)
 	median := errs[len(errs)/2]
 	t.Logf("mean error %.1f %%, median %.1f %%, largest %.1f %%", 100*mean, 100*median, 100*errs[len(errs)-1])
-	if mean > 0.20 || median > 0.12 {
-		t.Errorf("mean error %.1f %%, median %.1f %%; want at most 20 and 12", 100*mean, 100*median)
+	if mean > 0.17 || median > 0.12 {
+		t.Errorf("mean error %.1f %%, median %.1f %%; want at most 17 and 12", 100*mean, 100*median)
 	}
 }
 
 // TestPublishedCosts holds the model to what analysts say that building these chips costs (Silicon Analysts and Epoch AI,
 // 2025 to 2026). Package and test of the first two are what two figures of the model were taken from.
 func TestPublishedCosts(t *testing.T) {
+	page, err := os.ReadFile("../../docs/models/silicon.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, p := range []struct {
 		chip string
 		usd  float64
@@ -119,6 +133,9 @@ func TestPublishedCosts(t *testing.T) {
 	} {
 		got := of(t, p.chip).CostPublished.Total
 		t.Logf("%-10s %5.0f USD published, %5.0f modelled, %+5.1f %%", p.chip, p.usd, got, 100*(got/p.usd-1))
+		if row := fmt.Sprintf("| %.0f | %+.0f %% |", got, 100*(got/p.usd-1)); !strings.Contains(string(page), row) {
+			t.Errorf("docs/models/silicon.md lacks the row of %s\n%s", p.chip, row)
+		}
 		if rel := math.Abs(got/p.usd - 1); rel > p.most {
 			t.Errorf("%s: %.0f USD, want %.0f within %.0f %%", p.chip, got, p.usd, 100*p.most)
 		}
@@ -194,6 +211,10 @@ func TestMore(t *testing.T) {
 		if b <= a || e.AreaMM2 <= base.AreaMM2 || e.Cost.Total <= base.Cost.Total {
 			t.Errorf("%s: %s %.2f from %.2f mm2, die %.2f from %.2f, %.0f from %.0f USD; all should grow", c.set, c.part, b, a, e.AreaMM2, base.AreaMM2, e.Cost.Total, base.Cost.Total)
 		}
+	}
+	stacks := of(t, "mi300x")
+	if base, top := stacks.Dies[1], stacks.Dies[0]; math.Abs(4*base.AreaMM2-8*top.AreaMM2) > 1e-6 {
+		t.Errorf("four dies of %.1f mm2 carry eight of %.1f", base.AreaMM2, top.AreaMM2)
 	}
 	wide := of(t, "h100-sxm", "silicon.dies[0].node=n5")
 	if wide.AreaMM2 <= base.AreaMM2 {
@@ -285,7 +306,7 @@ func TestSameDie(t *testing.T) {
 		}
 		m := &model{c: c, s: c.Silicon, p: load().parts}
 		for _, d := range c.Silicon.Dies {
-			b := built{d.Node, d.AreaMM2.Value, c.Cores.Count.Value + c.Silicon.SpareCores.Value, 0, int64(m.Interfaces()) + c.Silicon.SpareMemory.Value}
+			b := built{d.Node, d.AreaMM2.Value, c.Cores.Count.Value + c.Silicon.SpareCores.Value, 0, int64(m.interfaces()) + c.Silicon.SpareMemory.Value}
 			if l2 := c.Memory.L2; l2 != nil {
 				b.l2 = int64(l2.Capacity.Value + c.Silicon.SpareL2.Value)
 			}

@@ -21,7 +21,7 @@ type Cost struct {
 // DieCost is the cost of one kind of die.
 type DieCost struct {
 	Name  string  `json:"name"`
-	Gross float64 `json:"dies_per_wafer"` // whole dies on a wafer
+	Gross float64 `json:"dies_per_wafer"` // whole dies on a wafer; one of a wafer-scale chip
 	Yield float64 `json:"yield"`          // share that can be used, with repair
 	USD   float64 `json:"usd"`            // of one good die
 }
@@ -35,9 +35,9 @@ func (m *model) cost(d data, dies []Die, area func(*Die) float64) Cost {
 		die, desc := &dies[i], &m.s.Dies[i]
 		n := d.nodes[desc.Node]
 		mm2, count := area(die), float64(die.Count)
-		one := DieCost{Name: die.Name, Gross: GrossDies(mm2, m.p.Die.Wafer.Value)}
+		one := DieCost{Name: die.Name, Gross: max(1, GrossDies(mm2, m.p.Die.Wafer.Value))}
 		one.Yield = m.regions(desc, die).yield(mm2/100*n.Defects.Value, m.p.Die.Clusters.Value)
-		one.USD = n.Wafer.Value / max(1, one.Gross) / one.Yield
+		one.USD = n.Wafer.Value / one.Gross / one.Yield
 		c.Dies = append(c.Dies, one)
 		c.Logic += float64(one.USD * count)
 		if desc.Stacked {
@@ -49,7 +49,7 @@ func (m *model) cost(d data, dies []Die, area func(*Die) float64) Cost {
 	dram := &m.c.Memory.DRAM
 	c.Memory = float64(dram.Capacity.Value) / 1e9 * m.p.DRAM[dram.Kind].Value
 	if m.s.Package == "interposer" {
-		floor += float64(m.Interfaces() * p.Stack.Value)
+		floor += float64(m.interfaces() * p.Stack.Value)
 		c.Package = floor * p.Interposer.Value
 	} else {
 		c.Package = floor * p.Substrate.Value
@@ -77,18 +77,25 @@ type regions struct {
 	mended float64 // share where a defect is repaired by a spare row
 }
 
-// regions divides a die by its parts.
+// regions divides a die by its parts. What is not counted belongs to each of them.
 func (m *model) regions(d *arch.Die, die *Die) regions {
 	var r regions
-	core := 0.0
+	core, counted := 0.0, 0.0
 	for _, p := range die.Parts {
-		share := p.AreaMM2 / die.AreaMM2
+		if p.Name != partRest {
+			counted += p.AreaMM2
+		}
+	}
+	for _, p := range die.Parts {
+		share := p.AreaMM2 / counted
 		switch p.Name {
 		case partMatrix, partVector, partSpecial, partControl, partRegisters:
 			core += share
-		case partScratchpad, partCache:
+		case partRoom: // there is nothing to break
+			r.mended += share
+		case partScratchpad, partCache, partShared:
 			r.mended += float64(share * m.p.Die.Repairable.Value)
-			if p.Name == partScratchpad {
+			if local := m.c.Memory.Shared; p.Name == partScratchpad || p.Name == partShared && local.Local {
 				core += float64(share * (1 - m.p.Die.Repairable.Value))
 			}
 		}

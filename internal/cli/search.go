@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -51,9 +53,12 @@ file, and docs/studies.md the metrics and their directions.
 Points that a constraint excludes cost nothing. Equal seeds give equal results,
 byte for byte. Runs are kept in a journal, so a search that was interrupted goes
 on with --resume.`,
-		Example: `  maru search study.yaml --objective latency,area,energy --budget 2000
+		Example: `  maru search co-design --objective latency,area,energy --budget 2000
   maru search study.yaml --objective throughput,cost --algorithm random --seed 7 --out baseline`,
-		Args: arguments("study file"),
+		Args: arguments("study"),
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			return study.Names(), cobra.ShellCompDirectiveDefault
+		},
 		RunE: func(_ *cobra.Command, args []string) error { return e.search(args[0], &f) },
 	}
 	addFlags(cmd, "What to find", func(s *pflag.FlagSet) {
@@ -136,24 +141,30 @@ func (e *env) found(s *study.Study, rep *search.Report, dir string, top int) err
 	if len(rep.Front) == 0 {
 		return &failure{exitFinding, "no point fits"}
 	}
+	var axes []string // what follows from them is in the files
+	for _, d := range s.Dims {
+		for _, a := range d.Axes {
+			axes = append(axes, a.Path)
+		}
+	}
 	fmt.Fprintf(e.out, "\nPareto front of %s: %s designs\n", list(names), human.Count(int64(len(rep.Front))))
 	err := columns(e.out, func(row func(...any)) error {
 		var head []any
 		for i := range rep.Objectives {
 			head = append(head, "  "+axisTitle(&rep.Objectives[i].Metric))
 		}
-		for _, p := range s.Paths {
-			head = append(head, p)
+		for _, a := range axes {
+			head = append(head, a)
 		}
 		row(head...)
 		for _, i := range spread(len(rep.Front), top) {
 			p := rep.Front[i]
 			var cells []any
 			for k := range rep.Objectives {
-				cells = append(cells, "  "+human.Digits(rep.Objectives[k].Value(p)))
+				cells = append(cells, "  "+digits(rep.Objectives[k].Value(p)))
 			}
-			for _, v := range p.Values {
-				cells = append(cells, v)
+			for _, a := range axes {
+				cells = append(cells, p.Values[slices.Index(s.Paths, a)])
 			}
 			row(cells...)
 		}
@@ -180,6 +191,14 @@ func (e *env) found(s *study.Study, rep *search.Report, dir string, top int) err
 		fmt.Fprintf(e.out, "wrote %s\n", name)
 	}
 	return nil
+}
+
+// digits writes a number with four digits at least.
+func digits(v float64) string {
+	if v >= 1000 && v < 1e15 {
+		return human.Count(int64(math.Round(v)))
+	}
+	return strconv.FormatFloat(v, 'g', 4, 64)
 }
 
 // spread is at most n of the places below size, with both ends.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"image/color"
+	"maps"
 	"math"
 	"slices"
 )
@@ -23,18 +24,27 @@ type Pareto struct {
 type Scale struct {
 	Title string // with the unit: "latency, µs"
 	More  bool   // more of it is better
+	Plain bool   // neither more nor less of it is better; as a colour, that of all designs
+	Unit  string // of the values, which are then labelled with it and a decimal prefix
 }
 
 // Design is one point. Values that are not finite are left out.
 type Design struct {
 	X, Y, C float64
 	Front   bool   // nothing is better in all objectives
-	Label   string // written next to it; empty for none
+	Label   string // written next to it, and it is marked; empty for none
+	Name    string // of one on the front, written where there is room
+	Group   string // those of a group have a colour, unless a scale colours them
 }
 
-// ramp is the colours of a scale, from low to high values: the ends and three
-// places between of cividis (Nunez et al. 2018), without its palest yellow.
-var ramp = []color.RGBA{{0x00, 0x22, 0x4e, 0xff}, {0x41, 0x4d, 0x6b, 0xff}, {0x7c, 0x7b, 0x78, 0xff}, {0xbc, 0xae, 0x6c, 0xff}, {0xfd, 0xd8, 0x35, 0xff}}
+// ramp is the colours of a scale, from low to high values: viridis (S. van der
+// Walt, N. Smith, 2015, CC0) without its palest end, which a line on white does
+// not show. Its steps look equal, and it reads without colour vision and in grey.
+var ramp = []color.RGBA{
+	{0x44, 0x01, 0x54, 0xff}, {0x48, 0x1a, 0x6c, 0xff}, {0x47, 0x2f, 0x7d, 0xff}, {0x41, 0x44, 0x87, 0xff}, {0x39, 0x56, 0x8c, 0xff},
+	{0x31, 0x68, 0x8e, 0xff}, {0x2a, 0x78, 0x8e, 0xff}, {0x23, 0x88, 0x8e, 0xff}, {0x1f, 0x98, 0x8b, 0xff}, {0x22, 0xa8, 0x84, 0xff},
+	{0x35, 0xb7, 0x79, 0xff}, {0x54, 0xc5, 0x68, 0xff}, {0x7a, 0xd1, 0x51, 0xff}, {0xa5, 0xdb, 0x36, 0xff}, {0xd2, 0xe2, 0x1b, 0xff},
+}
 
 // shade is the colour at a place from 0 to 1 of the ramp.
 func shade(at float64) color.RGBA {
@@ -51,6 +61,7 @@ func shade(at float64) color.RGBA {
 type metricAxis struct {
 	lo, hi float64 // of place
 	log    bool
+	unit   string
 }
 
 func newMetricAxis(values []float64) metricAxis {
@@ -80,10 +91,21 @@ func (a metricAxis) place(v float64) float64 {
 }
 
 func (a metricAxis) ticks(n int) []tick {
-	if !a.log {
-		return linearTicks(a.lo, a.hi, n)
+	label := plain
+	if a.unit != "" {
+		d := Dim{Unit: a.unit}
+		label = d.write
 	}
-	return logTicks(a.lo, a.hi, plain)
+	if a.log {
+		return fewDecades(a.lo, a.hi, label)
+	}
+	ticks := linearTicks(a.lo, a.hi, n)
+	for i := range ticks {
+		if a.unit != "" {
+			ticks[i].label = label(ticks[i].v)
+		}
+	}
+	return ticks
 }
 
 // Figure draws the designs. With two objectives a line joins those that nothing
@@ -100,19 +122,31 @@ func (p *Pareto) Figure() *Figure {
 	front := 0
 	for _, d := range list {
 		xs, ys = append(xs, d.X), append(ys, d.Y)
-		if d.Front {
+		if d.Front || p.Color != nil && p.Color.Plain {
 			cs = append(cs, d.C)
+		}
+		if d.Front {
 			front++
 		}
 	}
 	xm, ym, cm := newMetricAxis(xs), newMetricAxis(ys), newMetricAxis(cs)
+	xm.unit, ym.unit = p.X.Unit, p.Y.Unit
+	if p.Color != nil {
+		cm.unit = p.Color.Unit
+	}
 	entries := []entry{
-		{swatchDot, blue, fmt.Sprintf("Pareto front, %d designs", front)},
+		{swatchDot, blue, fmt.Sprintf("Pareto front, %s", counted(front))},
 		{swatchDot, lightGrey, fmt.Sprintf("beaten by another design, %d", len(list)-front)},
+	}
+	groups := p.groups(list)
+	if groups != nil {
+		entries = groups.entries(front, len(list))
 	}
 	right := width - margin
 	if p.Color != nil {
-		entries[0].col = ramp[1]
+		if groups == nil {
+			entries[0].col = ramp[3]
+		}
 		right -= scaleRoom
 	}
 	rows := legendRows(entries, width-2*margin)
@@ -128,16 +162,24 @@ func (p *Pareto) Figure() *Figure {
 		place := &placer{within: area}
 		for _, d := range list {
 			if !d.Front {
-				c.vg.SetColor(lightGrey)
+				col := groups.beaten(d)
+				if p.Color != nil && p.Color.Plain {
+					col = tint(shade((cm.place(d.C)-cm.lo)/(cm.hi-cm.lo)), 0.5)
+				}
+				c.vg.SetColor(col)
 				c.vg.Fill(circlePath(at(d), 1.7))
 			}
 		}
-		if p.Color == nil && front > 0 {
-			c.line(1.2, blue, p.stairs(list, at, area)...)
+		if (p.Color == nil || p.Color.Plain) && front > 0 {
+			stairs := p.stairs(list, at, area)
+			c.line(1.2, groups.line(), stairs...)
+			for i := range stairs[1:] {
+				place.lines = append(place.lines, [2]point{stairs[i], stairs[i+1]})
+			}
 		}
 		for _, d := range list {
 			if d.Front {
-				col := blue
+				col := groups.front(d)
 				if p.Color != nil {
 					col = shade((cm.place(d.C) - cm.lo) / (cm.hi - cm.lo))
 				}
@@ -160,6 +202,7 @@ func (p *Pareto) Figure() *Figure {
 				c.text(point{b.x0, (b.y0 + b.y1) / 2}, d.Label, smallSize, atStart, atCenter, vermillion)
 			}
 		}
+		c.names(place, list, at)
 		c.xAxis(area, x, xt, better(p.X))
 		c.yAxis(area, y, yt, better(p.Y))
 		if p.Color != nil && len(cs) > 0 {
@@ -170,10 +213,102 @@ func (p *Pareto) Figure() *Figure {
 	return f
 }
 
+// counted is a number of designs in words.
+func counted(n int) string {
+	if n == 1 {
+		return "1 design"
+	}
+	return fmt.Sprintf("%d designs", n)
+}
+
+// designGroups is the colours of groups of designs; none if there are no groups.
+type designGroups map[string]color.RGBA
+
+// groups gives each group a colour, in order of appearance. A scale comes first;
+// it leaves the groups empty if it colours all designs.
+func (p *Pareto) groups(list []Design) designGroups {
+	var names []string
+	for _, d := range list {
+		if d.Group != "" && !slices.Contains(names, d.Group) {
+			names = append(names, d.Group)
+		}
+	}
+	switch {
+	case p.Color != nil && p.Color.Plain:
+		return designGroups{}
+	case len(names) == 0 || p.Color != nil:
+		return nil
+	}
+	return colours(names, nil)
+}
+
+func (g designGroups) front(d Design) color.RGBA {
+	if col, ok := g[d.Group]; ok {
+		return col
+	}
+	return blue
+}
+
+func (g designGroups) beaten(d Design) color.RGBA {
+	if col, ok := g[d.Group]; ok {
+		return tint(col, 0.4)
+	}
+	return lightGrey
+}
+
+func (g designGroups) line() color.RGBA {
+	if g != nil {
+		return darkGrey
+	}
+	return blue
+}
+
+// entries is the legend of groups in place of that of the front.
+func (g designGroups) entries(on, all int) []entry {
+	var list []entry
+	for _, name := range slices.Sorted(maps.Keys(g)) {
+		list = append(list, entry{swatchDot, g[name], fitText(name, textSize, 200)})
+	}
+	return append(list, entry{swatchNone, muted, fmt.Sprintf("large: on the front, %d of %d", on, all)})
+}
+
+// mostNamed is how many designs of a front are named: more would hide it.
+const mostNamed = 14
+
+// names writes the names of designs on the front, evenly if there are many.
+func (c *canvas) names(place *placer, list []Design, at func(Design) point) {
+	var named []Design
+	for _, d := range list {
+		if d.Front && d.Name != "" {
+			named = append(named, d)
+		}
+	}
+	slices.SortStableFunc(named, func(a, b Design) int { return cmp.Compare(a.X, b.X) })
+	step := max(1, (len(named)+mostNamed-1)/mostNamed)
+	for k, d := range named {
+		if k%step != 0 && k != len(named)-1 {
+			continue
+		}
+		name := fitText(d.Name, smallSize, 150)
+		b, leader, ok := place.place(at(d), 3.1, textWidth(name, smallSize), smallSize)
+		if !ok {
+			continue
+		}
+		if leader[0] != leader[1] {
+			c.line(gridLine, darkGrey, leader[0], leader[1])
+		}
+		c.underlay(b)
+		c.text(point{b.x0, (b.y0 + b.y1) / 2}, name, smallSize, atStart, atCenter, ink)
+	}
+}
+
 func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
 // better adds which direction is good.
 func better(s Scale) string {
+	if s.Plain {
+		return s.Title
+	}
 	if s.More {
 		return s.Title + "  (more is better)"
 	}

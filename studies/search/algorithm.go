@@ -20,9 +20,9 @@ type problem struct {
 	objectives int
 	budget     int // points that may be run
 
-	// cheap estimates the objectives of points without running them. It is nil for
-	// a point that cannot be run, or that a constraint excludes already. The
-	// estimates serve to choose among the points of one call.
+	// cheap estimates the objectives of points without running them; not a number
+	// is one of which nothing is known. It is nil for a point that cannot be run, or
+	// that a constraint excludes already.
 	cheap func(points [][]int) ([][]float64, error)
 	// full runs points. It is nil for a point that failed or does not fit.
 	full func(points [][]int) ([][]float64, error)
@@ -192,8 +192,50 @@ const share = 0.75
 
 // individual is a member of the population.
 type individual struct {
-	point  []int
-	values []float64
+	point    []int
+	estimate []float64
+	values   []float64
+}
+
+// correct scales the estimate of a point by what the estimate of the nearest
+// member of the population is wrong by there (Haftka 1991); what is not estimated
+// is taken to be as there. Without a population it is left as it is.
+func (p *problem) correct(point []int, estimate []float64, population []individual) []float64 {
+	var near *individual
+	least := math.Inf(1)
+	for i := range population {
+		if d := p.distance(point, population[i].point); d < least {
+			near, least = &population[i], d
+		}
+	}
+	out := make([]float64, len(estimate))
+	for i, e := range estimate {
+		switch {
+		case near != nil && (math.IsNaN(e) || !(near.estimate[i] != 0)):
+			out[i] = near.values[i]
+		case near != nil && !math.IsInf(near.estimate[i], 0):
+			out[i] = e * (near.values[i] / near.estimate[i])
+		case !math.IsNaN(e):
+			out[i] = e
+		}
+	}
+	return out
+}
+
+// distance sums up how far two points are apart in each dimension, relative to
+// its length; values without an order are all equally far.
+func (p *problem) distance(a, b []int) float64 {
+	sum := 0.0
+	for i, d := range p.dims {
+		switch {
+		case a[i] == b[i]:
+		case d.ordered:
+			sum += math.Abs(float64(a[i]-b[i])) / float64(d.n-1)
+		default:
+			sum++
+		}
+	}
+	return sum
 }
 
 // nsga2 is NSGA-II (Deb et al. 2002): parents win tournaments by front and by
@@ -230,15 +272,23 @@ func nsga2(p *problem, rng *rand.Rand) error {
 		if len(points) == 0 {
 			return nil
 		}
-		chosen := choose(points, estimates, n, d)
-		left -= len(chosen)
-		values, err := p.full(chosen)
+		corrected := make([][]float64, len(points))
+		for i := range points {
+			corrected[i] = p.correct(points[i], estimates[i], population)
+		}
+		chosen := choose(points, corrected, n, d)
+		run := make([][]int, len(chosen))
+		for k, i := range chosen {
+			run[k] = points[i]
+		}
+		left -= len(run)
+		values, err := p.full(run)
 		if err != nil {
 			return err
 		}
-		for i, v := range values {
+		for k, v := range values {
 			if v != nil {
-				population = append(population, individual{chosen[i], v})
+				population = append(population, individual{run[k], estimates[chosen[k]], v})
 			}
 		}
 		population = survivors(population, size)
@@ -246,24 +296,19 @@ func nsga2(p *problem, rng *rand.Rand) error {
 	return nil
 }
 
-// choose takes n points: most by their estimates, the rest by lot. Those that
-// are not taken may be drawn again.
-func choose(points [][]int, estimates [][]float64, n int, d *draws) [][]int {
+// choose takes n points and returns their places: most by their estimates, the
+// rest by lot. Those that are not taken may be drawn again.
+func choose(points [][]int, estimates [][]float64, n int, d *draws) []int {
 	n = min(n, len(points))
 	order := merits(estimates).best(len(points))
 	cut := int(share * float64(n))
 	tail := order[cut:]
 	d.rng.Shuffle(len(tail), func(i, j int) { tail[i], tail[j] = tail[j], tail[i] })
-	var chosen [][]int
-	for k, i := range order {
-		if k < n {
-			chosen = append(chosen, points[i])
-			continue
-		}
+	for _, i := range order[n:] {
 		delete(d.seen, id(points[i]))
 		d.left++
 	}
-	return chosen
+	return order[:n]
 }
 
 // survivors are the best of a population.

@@ -81,30 +81,25 @@ func joules(c *arch.Chip, w *bound.Work) float64 {
 }
 
 // estimate gives what is known of the objectives before a run: metrics of the
-// chip, and those that a bound says something of. Less is better. It is empty if
-// nothing is known.
+// chip, and those that a bound says something of; not a number for the others.
+// Less is better.
 func (e *estimator) estimate(c *study.Case, objectives []study.Metric) []float64 {
-	out := []float64{}
+	out := make([]float64, len(objectives))
 	w := e.of(c)
 	for i := range objectives {
 		m := &objectives[i]
-		v := math.Inf(1)
-		of, known := estimable[m.Name]
-		switch {
-		case m.Chip != nil:
-			var err error
-			if v, _, err = c.Metric(m, nil); err != nil {
-				v = math.Inf(1)
-			}
-		case !known:
-			continue
-		case w != nil:
+		v := math.NaN()
+		if of := estimable[m.Name]; of != nil && w != nil {
 			v = of(c.Chip, w)
+		} else if m.Chip != nil {
+			if known, _, err := c.Metric(m, nil); err == nil {
+				v = known
+			}
 		}
-		if m.More && !math.IsInf(v, 1) {
+		if m.More {
 			v = -v
 		}
-		out = append(out, v)
+		out[i] = v
 	}
 	return out
 }

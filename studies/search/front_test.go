@@ -134,7 +134,10 @@ func analytic(dims, steps, objectives, budget int, f func(x []float64) []float64
 	p.cheap = func(points [][]int) ([][]float64, error) {
 		out := make([][]float64, len(points))
 		for i := range out {
-			out[i] = []float64{} // nothing is known before a run
+			out[i] = make([]float64, objectives)
+			for k := range out[i] {
+				out[i][k] = math.NaN() // nothing is known before a run
+			}
 		}
 		return out, nil
 	}

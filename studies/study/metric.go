@@ -61,6 +61,7 @@ var metrics = []Metric{
 	{Name: "bound", Unit: "us", Doc: "Time that compulsory work takes at peak rates.", Result: func(r *result.Result) float64 { return r.BoundUS }},
 	{Name: "bound_by", Doc: "Resource that sets the bound.", Word: func(r *result.Result) string { return r.BoundBy }},
 	{Name: "limited_by", Doc: "Resource with the largest part of the critical path.", Word: limit},
+	{Name: "kernel", Doc: "Kernel of the operator that takes longest, with its tile.", Word: kernel},
 	{Name: "clock", Unit: "MHz", Doc: "Mean clock of the cores.", Result: func(r *result.Result) float64 { return r.ClockMHz }},
 	{Name: "dram_read", Unit: "B", Doc: "Bytes read from main memory.", Result: func(r *result.Result) float64 { return float64(level(r, "dram").ReadBytes) }},
 	{Name: "dram_write", Unit: "B", Doc: "Bytes written to main memory.", Result: func(r *result.Result) float64 { return float64(level(r, "dram").WriteBytes) }},
@@ -136,6 +137,17 @@ func limit(r *result.Result) string {
 		return ""
 	}
 	return r.Critical[0].Resource
+}
+
+// kernel is that of the operator with the largest share of the time.
+func kernel(r *result.Result) string {
+	name, most := "", int64(-1)
+	for i := range r.Ops {
+		if o := &r.Ops[i]; o.LatencyPS > most {
+			name, most = o.Kernel, o.LatencyPS
+		}
+	}
+	return name
 }
 
 // level is the traffic at a memory level; zero where there is none.

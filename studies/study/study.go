@@ -12,6 +12,7 @@ package study
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -19,6 +20,7 @@ import (
 	"slices"
 	"strings"
 
+	"maru/configs"
 	"maru/internal/config"
 )
 
@@ -81,11 +83,31 @@ type file struct {
 // MaxPoints bounds the points of a study.
 const MaxPoints = int64(1) << 40
 
-// Load reads a study from a file. Chips and models that are files are relative
-// to its folder. The error is of type [config.Errors], with everything that is
-// wrong, unless the file cannot be read.
+// folder is that of studies among the embedded configurations.
+const folder = "studies"
+
+// Names lists the embedded studies in alphabetical order.
+func Names() []string { return configs.Names(folder) }
+
+// Load reads an embedded study by its name, or one from a file. Chips and models
+// that are files are relative to its folder. The error is of type
+// [config.Errors], with everything that is wrong, unless the file cannot be read.
 func Load(name string) (*Study, error) {
+	if slices.Contains(Names(), name) {
+		file, data, err := configs.Read(folder, name)
+		if err != nil {
+			return nil, err
+		}
+		return Parse(file, data)
+	}
 	data, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) && !strings.ContainsAny(name, `/\`) && filepath.Ext(name) == "" {
+		text := fmt.Sprintf("unknown study %q; allowed: a path to a .yaml file, %s", name, strings.Join(Names(), ", "))
+		if hint := config.Suggest(name, Names()); hint != "" {
+			text += "; did you mean " + hint
+		}
+		return nil, errors.New(text)
+	}
 	if err != nil {
 		return nil, err
 	}
