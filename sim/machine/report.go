@@ -118,16 +118,18 @@ func (r *replay) result(runs []*measured) *result.Result {
 		res.LatencyPS += d.dur
 		res.Cycles += d.cycles
 		main := &prog.Ops[0]
-		k := result.Kernel{
-			Op: opName(main.Name, r.tr.Launches[i].Layer), Kernel: prog.Name, Layer: r.tr.Launches[i].Layer,
-			StartPS: start + d.gap, EndPS: res.LatencyPS, Util: make([]float64, len(units)),
-			Limit: m.limitName(largest(&d.path)),
+		if !r.opt.Totals {
+			k := result.Kernel{
+				Op: opName(main.Name, r.tr.Launches[i].Layer), Kernel: prog.Name, Layer: r.tr.Launches[i].Layer,
+				StartPS: start + d.gap, EndPS: res.LatencyPS, Util: make([]float64, len(units)),
+				Limit: m.limitName(largest(&d.path)),
+			}
+			for j, u := range units {
+				k.Util[j] = min(1, d.busy[u]/float64(max(1, d.dur-d.gap)))
+			}
+			res.Timeline.Kernels = append(res.Timeline.Kernels, k)
+			r.spans(res, m, d, prog, i, start+d.gap)
 		}
-		for j, u := range units {
-			k.Util[j] = min(1, d.busy[u]/float64(max(1, d.dur-d.gap)))
-		}
-		res.Timeline.Kernels = append(res.Timeline.Kernels, k)
-		r.spans(res, m, d, prog, i, start+d.gap)
 		for u := range busy {
 			busy[u] += d.busy[u]
 			for c := range stall[u] {
