@@ -63,6 +63,7 @@ type kernel struct {
 	onDone   event.HandlerID
 	onSettle event.HandlerID
 	onWrites event.HandlerID
+	onSuper  event.HandlerID
 	groups   []*group
 	due      []int32 // groups whose residents changed since the last settle
 	settling bool    // an event to settle is pending at this time
@@ -105,6 +106,8 @@ type kernel struct {
 	static     static     // where the program fixes all clocks
 	brought    [][]uint64 // the same of tensors in external memory: rows that were copied
 	early      float64    // share of the launch's weights in main memory that was copied ahead
+	sooner     float64    // the same of what it needs of external memory, on bulk-synchronous machines
+	bsp        bsp        // there
 	first      int64      // bytes of the cohort under way that were not loaded before
 
 	launched *launched // the launch under way, if what it moves is to be remembered
@@ -114,6 +117,7 @@ type kernel struct {
 
 	// measured
 	cost  spent
+	asked [notes][]float64         // without a shared cache: bytes loaded and stored by slot, of tile programs that were swept
 	busy  [engines]float64         // ps x cores (ps for the shared ones)
 	stall [engines][limits]float64 // the same; of shared engines the time of all cores by cause, busy or not
 	path  [limits]float64
@@ -138,6 +142,7 @@ func newKernel(sim *event.Sim) *kernel {
 	k.onDone = sim.Register(k.done)
 	k.onSettle = sim.Register(k.settle)
 	k.onWrites = sim.Register(k.drained)
+	k.onSuper = sim.Register(k.superstep)
 	return k
 }
 
@@ -154,6 +159,9 @@ func (k *kernel) run(m *model, c *cache, layouts []layout, prog *trace.Program, 
 	k.warps = m.warpShare(prog)
 	k.part, k.tile, k.taken = 0, 0, 0
 	k.cost = spent{}
+	for i := range k.asked {
+		k.asked[i] = append(k.asked[i][:0], make([]float64, len(prog.Slots))...)
+	}
 	if err := k.prepare(); err != nil {
 		return 0, err
 	}
@@ -958,4 +966,6 @@ func (s *spent) addN(o *spent, n float64) {
 	s.operand += float64(o.operand * n)
 	s.scratch += float64(o.scratch * n)
 	s.mem.add(o.mem, n)
+	s.fill += float64(o.fill * n)
+	s.array.add(&o.array, n)
 }

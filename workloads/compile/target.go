@@ -32,6 +32,8 @@ type target struct {
 	instrK      int64 // bytes
 	pair        bool  // neighbouring cores compute a tile together
 	systolic    *arch.Systolic
+	mappings    map[layer]*mapping // found, to arrays of elements
+	gatherer    *target            // the embedding units in place of the cores; nil without
 	serial      bool
 	special     float64
 	start       float64 // clocks before the first load of a tile program
@@ -47,6 +49,7 @@ type target struct {
 	capacity    int64      // bytes of main memory, or of the chip where there is none
 	home        trace.Home // of what lies nowhere else
 	mesh        bool       // over which data passes from core to core
+	sync        float64    // clocks in which cores wait for each other between supersteps; 0 where there are none
 	spread      bool       // each core holds a part of the memory on the chip
 	shared      int64      // bytes of on-chip memory that the compiler manages
 	ahead       int64      // of these, kept for weights that are copied ahead of main memory
@@ -136,6 +139,9 @@ func newTarget(c *arch.Chip, launch string) *target {
 		t.shared = int64(s.Capacity.Value)
 		t.spread = s.Local
 		t.l2Rate = float64(s.Network())
+		if step := c.Superstep; step != nil {
+			t.sync = clocks(int64(step.Sync.Value))
+		}
 		t.port = float64(s.Port.Value)
 		t.l2Latency = clocks(int64(s.Latency.Value))
 		if m := s.Mesh; m != nil {
@@ -160,6 +166,9 @@ func newTarget(c *arch.Chip, launch string) *target {
 	if d := c.Cores.DMA; d != nil {
 		t.dmaFixed = clocks(int64(d.Fixed.Value))
 		t.ahead = int64(d.Ahead.Value)
+	}
+	if g := c.Gatherer(); g != nil {
+		t.gatherer = newTarget(g, launch)
 	}
 	return t
 }
