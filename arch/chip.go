@@ -35,6 +35,7 @@ type Chip struct {
 	Jitter     *Jitter           `yaml:"jitter,optional" doc:"What differs from run to run; a chip without it takes equally long every time."`
 	Partitions []Partition       `yaml:"partitions,optional" doc:"Ways to divide the chip in hardware."`
 	Power      *Power            `yaml:"power,optional" doc:"Power cap, static power and energy per event."`
+	Silicon    *Silicon          `yaml:"silicon,optional" doc:"Dies, process and package, from which area and cost follow."`
 }
 
 // Clock holds the frequencies of the cores.
