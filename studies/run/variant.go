@@ -41,6 +41,14 @@ func upAll[T ~float64](m map[dtype.Type]config.Figure[T], by float64) map[dtype.
 	return out
 }
 
+// wider is more bandwidth between cores and memory on the chip.
+func wider(c *arch.Chip, by float64) {
+	if c.Memory.Shared != nil {
+		up(&c.Memory.Shared.Bandwidth, by)
+		up(&c.Memory.Shared.Port, by)
+	}
+}
+
 // resources lists what the elasticity is computed for: what time on the
 // critical path is attributed to.
 var resources = []resource{
@@ -59,10 +67,11 @@ var resources = []resource{
 			}
 		}
 	}},
-	{"shared", "memory.shared.bandwidth", func(c *arch.Chip, by float64) {
-		if c.Memory.Shared != nil {
-			up(&c.Memory.Shared.Bandwidth, by)
-			up(&c.Memory.Shared.Port, by)
+	{"shared", "memory.shared.bandwidth", wider},
+	{"exchange", "memory.shared.bandwidth", wider},
+	{"sync", "superstep.sync", func(c *arch.Chip, by float64) {
+		if c.Superstep != nil {
+			sooner(&c.Superstep.Sync, by)
 		}
 	}},
 	{"external", "memory.external.bandwidth", func(c *arch.Chip, by float64) {
@@ -115,6 +124,10 @@ func copyChip(c *arch.Chip) *arch.Chip {
 		external := *c.Memory.External
 		n.Memory.External = &external
 	}
+	if c.Superstep != nil {
+		superstep := *c.Superstep
+		n.Superstep = &superstep
+	}
 	if c.Cores.DMA != nil {
 		dma := *c.Cores.DMA
 		n.Cores.DMA = &dma
@@ -132,7 +145,7 @@ const negligible = 0.03
 // slower lists the beginnings of paths whose figures slow a run as they grow.
 var slower = []string{
 	"cores.start", "cores.dispatch", "cores.dma.fixed", "cores.scratchpad.latency", "memory.l2.latency", "memory.l2.far_latency",
-	"memory.dram.latency", "memory.shared.latency", "memory.external.latency", "memory.dram.loaded_latency", "memory.dram.queue", "memory.dram.run_overhead", "cores.matrix.least", "launch.", "jitter.", "power.static", "power.matrix",
+	"memory.dram.latency", "memory.shared.latency", "memory.external.latency", "memory.dram.loaded_latency", "memory.dram.queue", "memory.dram.run_overhead", "cores.matrix.least", "superstep.", "launch.", "jitter.", "power.static", "power.matrix",
 	"power.vector", "power.special", "power.zero_data", "power.scratchpad", "power.l2", "power.shared", "power.dram", "power.external", "power.voltage.floor", "power.voltage.at_max",
 }
 
