@@ -194,7 +194,7 @@ func scriptVerb(e *env) *cobra.Command {
 		Long: `Script prints the job file of an array of tasks, each of which sweeps a part of a
 study into a folder of its own, and goes on with it when it is started again.`,
 		Example: `  maru sweep script study.yaml --for slurm --shards 16 --jobs 8 --out results
-  maru sweep script study.yaml --for k8s --shards 4 --out results --image registry.example/maru --claim studies`,
+  maru sweep script study.yaml --for k8s --shards 4 --out results --claim studies`,
 		Args: arguments("study file"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if system.value == "" {

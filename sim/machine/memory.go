@@ -27,7 +27,7 @@ const (
 	memoryShards = 64
 	// memorySize bounds what is kept, in entries of a shard, of which each takes
 	// some hundred bytes. What was not asked for lately goes first.
-	memorySize = 1 << 14
+	memorySize = 1 << 11
 )
 
 // memoryShard is a part of a memory: what was asked for lately, and before.

@@ -14,7 +14,11 @@ import (
 // alone runs an input by itself and leaves out what sessions do.
 func alone(t testing.TB, in Input) *result.Result {
 	t.Helper()
-	res := simulated(t, in, Options{Brief: true})
+	c := compiled(t, in)
+	res, err := Simulate(c.Chip, c.Doc, c.Trace, Options{Brief: true, Partition: c.Partition})
+	if err != nil {
+		t.Fatal(err)
+	}
 	res.Hash, res.Roofline, res.Estimate, res.Timeline.Core = "", result.Roofline{}, result.Estimates{}, nil
 	return res
 }
@@ -63,6 +67,8 @@ func points() []Input {
 		{Chip: "tpu-v4", Model: "llama-3.1-8b", Phase: "decode", Layers: 3},
 		{Chip: "h100-sxm", Op: "gemm:m=16,n=8192,k=8192", Cache: "rotate:2"},
 		{Chip: "h100-sxm", Model: "gpt2", Phase: "decode", Cache: "warm"},
+		{Chip: "h100-sxm", Model: "llama-3.1-8b", Phase: "decode", Layers: 3, Partition: "1g.10gb"},
+		{Chip: "mi300x", Model: "llama-3.1-8b", Phase: "decode", Layers: 3},
 	} {
 		again := in
 		again.Sets = []string{"memory.dram.bandwidth=1.1 TB/s"}

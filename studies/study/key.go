@@ -69,6 +69,14 @@ func count(path, doc string, get func(*run.Input) int64, set func(*run.Input, in
 	}
 }
 
+func truth(path, doc string, get func(*run.Input) bool, set func(*run.Input, bool)) key {
+	return key{
+		path: path, doc: doc, typ: reflect.TypeFor[bool](), words: func() []string { return []string{"true", "false"} },
+		get: func(in *run.Input) string { return strconv.FormatBool(get(in)) },
+		set: func(in *run.Input, text string) { set(in, text == "true") },
+	}
+}
+
 // planKeys lists what a run has besides figures of the chip and the model: the
 // flags of "maru run", with underscores.
 var planKeys = []key{
@@ -81,15 +89,15 @@ var planKeys = []key{
 	count("layers", "Run the first layers only.", func(in *run.Input) int64 { return int64(in.Layers) }, func(in *run.Input, n int64) { in.Layers = int(n) }),
 	format("dtype", "Number format of weights and arithmetic.", func(in *run.Input) *string { return &in.DType }),
 	format("kv_dtype", "Number format of the key/value cache.", func(in *run.Input) *string { return &in.KVDType }),
-	{
-		path: "fuse", doc: "Whether operators are fused.", typ: reflect.TypeFor[bool](), words: func() []string { return []string{"true", "false"} },
-		get: func(in *run.Input) string { return strconv.FormatBool(!in.NoFuse) },
-		set: func(in *run.Input, text string) { in.NoFuse = text == "false" },
-	},
+	truth("fuse", "Whether operators are fused.", func(in *run.Input) bool { return !in.NoFuse }, func(in *run.Input, v bool) { in.NoFuse = !v }),
 	text("profile", "Library to compile like.", compile.Profiles, func(in *run.Input) *string { return &in.Profile }),
 	text("cache", "What the shared cache holds at the start: cold, warm, or rotate:N.", nil, func(in *run.Input) *string { return &in.Cache }),
 	text("launch", "How kernels start.", func() []string { return []string{"graph", "stream"} }, func(in *run.Input) *string { return &in.Launch }),
 	text("data", "What the operands hold.", plan.DataNames, func(in *run.Input) *string { return &in.Data }),
+	text("weights", "Memory that weights lie in: main, chip or external.", nil, func(in *run.Input) *string { return &in.Weights }),
+	text("partition", "Run on an instance of this partition of the chip.", nil, func(in *run.Input) *string { return &in.Partition }),
+	truth("shared", "Whether the instance shares all but its cores.", func(in *run.Input) bool { return in.Shared }, func(in *run.Input, v bool) { in.Shared = v }),
+	count("tenants", "Instances at work.", func(in *run.Input) int64 { return in.Tenants }, func(in *run.Input, n int64) { in.Tenants = n }),
 }
 
 // keys lists all paths: of the plan, then of the chip, then of the model.

@@ -64,6 +64,15 @@ func newCache() *cache {
 
 // chip returns a copy of a chip's description.
 func (c *cache) chip(name string) (*config.Doc, error) {
+	doc, err := c.chipOf(name)
+	if err != nil {
+		return nil, err
+	}
+	return doc.Clone(), nil
+}
+
+// chipOf returns a chip's description, which is not changed.
+func (c *cache) chipOf(name string) (*config.Doc, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	doc, ok := c.chips[name]
@@ -74,7 +83,7 @@ func (c *cache) chip(name string) (*config.Doc, error) {
 		}
 		c.chips[name] = doc
 	}
-	return doc.Clone(), nil
+	return doc, nil
 }
 
 // model returns a copy of a model's description.

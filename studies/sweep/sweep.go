@@ -122,32 +122,45 @@ func Run(ctx context.Context, s *study.Study, opt Options) (rep *Report, err err
 func (r *Runner) runAll(ctx context.Context, opt Options, points []*Point) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	jobs := min(max(1, opt.Jobs), max(1, len(points)))
+	batches := inOrder(r.study, opt.Shard, len(points), jobs)
 	var next atomic.Int64
 	var report sync.Mutex
 	done := 0
+	one := func(i int32) error {
+		p, err := r.Point(opt.Shard.point(int64(i)))
+		if err != nil {
+			return err
+		}
+		points[i] = p
+		report.Lock()
+		defer report.Unlock()
+		done++
+		if p.Status == study.Failed && opt.Failed != nil {
+			opt.Failed(p)
+		}
+		if opt.Progress != nil {
+			opt.Progress(done, len(points))
+		}
+		return nil
+	}
 	var workers sync.WaitGroup
-	for range min(max(1, opt.Jobs), max(1, len(points))) {
+	for range jobs {
 		workers.Go(func() {
-			for ctx.Err() == nil {
-				i := next.Add(1) - 1
-				if i >= int64(len(points)) {
+			for {
+				n := int(next.Add(1) - 1)
+				if n >= len(batches) {
 					return
 				}
-				p, err := r.Point(opt.Shard.point(i))
-				if err != nil {
-					cancel(err)
-					return
+				for _, i := range batches[n] {
+					if ctx.Err() != nil {
+						return
+					}
+					if err := one(i); err != nil {
+						cancel(err)
+						return
+					}
 				}
-				points[i] = p
-				report.Lock()
-				done++
-				if p.Status == study.Failed && opt.Failed != nil {
-					opt.Failed(p)
-				}
-				if opt.Progress != nil {
-					opt.Progress(done, len(points))
-				}
-				report.Unlock()
 			}
 		})
 	}

@@ -403,3 +403,29 @@ func TestShards(t *testing.T) {
 		}
 	}
 }
+
+// Every row is run once, and points that differ in times only follow each other.
+func TestOrder(t *testing.T) {
+	s := parse(t, large)
+	for _, part := range []Shard{{}, {3, 7}} {
+		rows := int(part.points(s.Size()))
+		seen := make([]bool, rows)
+		changes, before := 0, []int(nil)
+		for _, batch := range inOrder(s, part, rows, 2) {
+			for _, i := range batch {
+				if seen[i] {
+					t.Fatalf("row %d is run twice", i)
+				}
+				seen[i] = true
+				choice := s.Choice(part.point(int64(i)))
+				if before == nil || !slices.Equal(before[1:], choice[1:]) {
+					changes++
+				}
+				before = choice
+			}
+		}
+		if slices.Contains(seen, false) || changes != 400 {
+			t.Errorf("part %v: a row is left out, or %d changes of what takes work, want 400", part, changes)
+		}
+	}
+}
