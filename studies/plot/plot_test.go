@@ -26,7 +26,7 @@ const sweep = `cores.count,memory.dram.bandwidth,dtype,status,reason,latency_us,
 
 func read(t *testing.T, text string) *Table {
 	t.Helper()
-	tab, err := Read("dir/results.csv", []byte(text))
+	tab, err := Read("dir/mine.csv", []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func TestQuantities(t *testing.T) {
 // left out and counted.
 func TestTable(t *testing.T) {
 	tab := read(t, sweep)
-	if tab.Name != "results" || tab.rows != 6 || tab.failed != 1 {
+	if tab.Name != "mine" || tab.rows != 6 || tab.failed != 1 {
 		t.Errorf("%s: %d rows, %d failed", tab.Name, tab.rows, tab.failed)
 	}
 	bw, err := tab.number("x", "memory.dram.bandwidth")
@@ -84,6 +84,15 @@ func TestTable(t *testing.T) {
 	}
 }
 
+func TestNames(t *testing.T) {
+	for file, want := range map[string]string{"base.json": "base", "a/b/mine.csv": "mine", "base/result.json": "base", "out/study/results.csv": "study",
+		"results.csv": "results", "/results.csv": "results", "standard input": "standard input"} {
+		if got := called(file); got != want {
+			t.Errorf("%s: %s, want %s", file, got, want)
+		}
+	}
+}
+
 // Words for no value do not make a column of numbers one of words.
 func TestMissing(t *testing.T) {
 	tab := read(t, "a,b\n1 ms,x\nNaN,none\n,null\n2 ms,y\n")
@@ -102,7 +111,7 @@ func TestMistakes(t *testing.T) {
 		want string
 	}{
 		{Options{Kind: "pie"}, "unknown kind"},
-		{Options{Kind: "heat", X: "cores.cuont", Y: []string{"dtype"}, Z: "latency_us"}, "--x: results has no column \"cores.cuont\"; allowed: cores.count, "},
+		{Options{Kind: "heat", X: "cores.cuont", Y: []string{"dtype"}, Z: "latency_us"}, "--x: mine has no column \"cores.cuont\"; allowed: cores.count, "},
 		{Options{Kind: "heat", X: "cores.cuont", Y: []string{"dtype"}, Z: "latency_us"}, "did you mean cores.count"},
 		{Options{Kind: "heat", X: "cores.count", Y: []string{"dtype"}, Z: "reason"}, "--z"},
 		{Options{Kind: "heat", X: "cores.count", Y: []string{"memory.dram.bandwidth"}}, "--z: no column given for heat"},

@@ -24,7 +24,7 @@ import (
 
 // Table is named columns of equal length.
 type Table struct {
-	Name    string // of the file, without folder and extension
+	Name    string // of the file or its folder, for titles
 	columns []column
 	rows    int
 	failed  int // rows whose status says that they have no result
@@ -42,7 +42,7 @@ type column struct {
 // Read reads a table from a CSV file, a result or a suite of results. Rows that
 // a sweep marks as failed are left out.
 func Read(name string, data []byte) (*Table, error) {
-	t := &Table{Name: strings.TrimSuffix(filepath.Base(name), filepath.Ext(name))}
+	t := &Table{Name: called(name)}
 	if start := bytes.TrimLeft(data, "\ufeff \t\r\n"); bytes.HasPrefix(start, []byte("{")) {
 		s, err := result.ReadSuite(bytes.NewReader(data))
 		if err != nil {
@@ -100,6 +100,16 @@ func Read(name string, data []byte) (*Table, error) {
 		t.columns[i].parse()
 	}
 	return t, nil
+}
+
+// called is what a file is called in a picture: its name without the ending, or
+// that of its folder where all files of its kind have the same name.
+func called(file string) string {
+	name := strings.TrimSuffix(filepath.Base(file), filepath.Ext(file))
+	if dir := filepath.Base(filepath.Dir(file)); slices.Contains([]string{"result", "results", "explain", "ops"}, name) && dir != "." && dir != string(filepath.Separator) {
+		return dir
+	}
+	return name
 }
 
 // succeeded tells from a row's status whether it has a result.
