@@ -298,13 +298,14 @@ func (m *model) control() float64 {
 
 // network is the number of transistors of one core's share of the network, in millions: by its port to the shared cache or
 // the on-chip memory, or by its share of main memory's bandwidth if there is neither. Where each
-// core holds a part of the memory, the way to a neighbour is not counted.
+// core holds a part of the memory, the way to a neighbour is not counted; the exchange of a machine of supersteps
+// leads from every core to every other one and is.
 func (m *model) network() float64 {
 	port := float64(m.c.Memory.DRAM.Bandwidth.Value) / float64(m.c.Clock.Spec.Value) / float64(m.c.Cores.Count.Value)
 	switch {
 	case m.c.Memory.L2 != nil:
 		port = float64(m.c.Memory.L2.Port.Value)
-	case m.c.Memory.Shared != nil && m.c.Memory.Shared.Local:
+	case m.c.Memory.Shared != nil && m.c.Memory.Shared.Local && m.c.Superstep == nil:
 		return 0
 	case m.c.Memory.Shared != nil:
 		port = float64(m.c.Memory.Shared.Port.Value)
