@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -15,7 +16,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"maru/reports/figure"
 	"maru/reports/human"
+	"maru/studies/plot"
 	"maru/studies/study"
 	"maru/studies/sweep"
 )
@@ -114,7 +117,60 @@ func (e *env) sweep(file string, f *sweepFlags) error {
 	if err != nil {
 		return err
 	}
-	return e.swept(rep)
+	if err := e.swept(rep); err != nil {
+		return err
+	}
+	return e.plots(s, opt.Dir)
+}
+
+// plots draws the pictures that a study asks for. One that cannot be drawn, as
+// its rows are too few, is a warning.
+func (e *env) plots(s *study.Study, dir string) error {
+	if len(s.Plots) == 0 {
+		return nil
+	}
+	name := filepath.Join(dir, "results.csv")
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	for i, p := range s.Plots {
+		o := plot.Options{Kind: p.Kind, X: s.Column(p.X), Y: []string{s.Column(p.Y)}, By: s.Column(p.By), Title: s.Name}
+		switch p.Kind {
+		case "line":
+			o.Kind = "lines"
+		case "heat":
+			o.Z, o.By = o.By, ""
+		case "parallel":
+			o.Y = nil
+			for _, c := range p.Columns {
+				o.Y = append(o.Y, s.Column(c))
+			}
+		case "pareto":
+			for _, m := range s.Metrics {
+				if m.More && (m.Column() == o.X || m.Column() == o.Y[0]) {
+					o.More = append(o.More, m.Column())
+				}
+			}
+		}
+		table, err := plot.Read(name, data)
+		var f *figure.Figure
+		if err == nil {
+			f, err = plot.Draw([]*plot.Table{table}, o)
+		}
+		if err != nil {
+			e.warn([]string{fmt.Sprintf("plot %d, %s: %v", i+1, p.Kind, err)})
+			continue
+		}
+		for _, format := range []string{"png", "svg"} {
+			to := filepath.Join(dir, fmt.Sprintf("plot-%d-%s.%s", i+1, p.Kind, format))
+			if err := saveFile(to, func(w io.Writer) error { return f.Write(w, format) }); err != nil {
+				return err
+			}
+			fmt.Fprintf(e.out, "wrote %s\n", to)
+		}
+	}
+	return nil
 }
 
 // bar is a progress bar of points with their rate and the time left.
@@ -209,8 +265,8 @@ study into a folder of its own, and goes on with it when it is started again.`,
 	}
 	addFlags(cmd, "Flags", func(s *pflag.FlagSet) {
 		s.Var(&system, "for", "`SYSTEM` slurm, lsf or k8s")
-		s.Var(&shards, "shards", "tasks")
-		s.Var(&jobs, "jobs", "processors of each task")
+		s.Var(&shards, "shards", "tasks (default 16)")
+		s.Var(&jobs, "jobs", "processors of each task (default 4)")
 		s.StringVar(&script.Out, "out", "", "`DIR` folder in which each part gets one (default: the name of the study file without .yaml)")
 		s.StringVar(&script.Image, "image", "maru:latest", "`NAME` container image, for Kubernetes")
 		s.StringVar(&script.Claim, "claim", "maru", "`NAME` claim of the volume that holds the study and gets the results, for Kubernetes")

@@ -36,6 +36,7 @@ type Options struct {
 	NoCap    bool // ignore the power cap
 	Steps    bool // run every iteration by itself, to check the steady states; slow
 	Timeline bool // record core 0
+	Totals   bool // leave out the timeline, of kernels too
 
 	// Replays is how often the trace runs, back to back, on a chip that was idle
 	// before; 0 is without end. It decides how much power a kernel may take.

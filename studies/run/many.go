@@ -65,7 +65,7 @@ func (s *Session) Run(chip *arch.Chip, doc *config.Doc, in Input) (*result.Resul
 	if err := scheduled(c.Chip, c.Trace); err != nil {
 		return nil, err
 	}
-	res, b, err := replay(c.Chip, c.Trace, machine.Options{Memory: s.memory}, 1)
+	res, b, err := replay(c.Chip, c.Trace, machine.Options{Memory: s.memory, Totals: true}, 1)
 	if err != nil {
 		return nil, err
 	}

@@ -19,7 +19,7 @@ func alone(t testing.TB, in Input) *result.Result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	res.Hash, res.Roofline, res.Estimate, res.Timeline.Core = "", result.Roofline{}, result.Estimates{}, nil
+	res.Hash, res.Roofline, res.Estimate, res.Timeline = "", result.Roofline{}, result.Estimates{}, result.Timeline{}
 	return res
 }
 
@@ -33,7 +33,6 @@ func inSession(t testing.TB, s *Session, in Input) *result.Result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	res.Timeline.Core = nil
 	return res
 }
 

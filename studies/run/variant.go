@@ -107,7 +107,7 @@ var resources = []resource{
 			sooner(&c.Cores.DMA.Fixed, by)
 		}
 		if c.Embedding != nil {
-			sooner(&c.Embedding.DMA.Fixed)
+			sooner(&c.Embedding.DMA.Fixed, by)
 		}
 	}},
 }

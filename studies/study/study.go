@@ -40,13 +40,26 @@ type Study struct {
 	cache       *cache
 }
 
-// Plot is a picture of the results.
+// Plot is a picture of the results. Columns are named by paths and metrics.
 type Plot struct {
-	Kind string   `yaml:"kind" enum:"line,heat,pareto,parallel" doc:"line: metric over an axis; heat: metric over two axes; pareto: two metrics against each other; parallel: all axes and metrics."`
-	X    string   `yaml:"x,optional" doc:"Path of an axis, or a metric (pareto)."`
-	Y    string   `yaml:"y,optional" doc:"Metric, or the path of a second axis (heat)."`
-	By   string   `yaml:"by,optional" doc:"Path of the axis that tells lines apart, or the metric that colours a heat map."`
-	Keys []string `yaml:"columns,optional" doc:"Paths and metrics of parallel coordinates."`
+	Kind    string   `yaml:"kind" enum:"line,heat,pareto,parallel" doc:"line: a metric over an axis; heat: a metric over two axes; pareto: two metrics against each other; parallel: axes and metrics side by side."`
+	X       string   `yaml:"x,optional" doc:"Path of an axis, or a metric (pareto)."`
+	Y       string   `yaml:"y,optional" doc:"Metric, or the path of a second axis (heat)."`
+	By      string   `yaml:"by,optional" doc:"Path that tells lines or points apart, or the metric of a heat map."`
+	Columns []string `yaml:"columns,optional" doc:"Paths and metrics of parallel coordinates."`
+}
+
+// Column is the column of a path or a metric of the study; empty if it has none.
+func (s *Study) Column(name string) string {
+	if slices.Contains(s.Paths, name) {
+		return name
+	}
+	for i := range s.Metrics {
+		if m := &s.Metrics[i]; m.Name == name || m.Column() == name {
+			return m.Column()
+		}
+	}
+	return ""
 }
 
 // setting is a value for a path.
@@ -133,6 +146,7 @@ func Parse(name string, data []byte) (*Study, error) {
 	r.complete(f.Base.Value)
 	r.constraints(f.Constraints)
 	r.metrics(f.Metrics)
+	r.plots()
 	if err := errs.Err(); err != nil {
 		return nil, err
 	}
@@ -394,6 +408,36 @@ func (r *reader) metrics(list []config.Value) {
 			r.bad(v.Error("named twice", "", ""))
 		default:
 			r.s.Metrics = append(r.s.Metrics, *m)
+		}
+	}
+}
+
+// plots checks that pictures are of what the tables hold.
+func (r *reader) plots() {
+	for i, p := range r.s.Plots {
+		names := slices.Clone(r.s.Paths)
+		for _, m := range r.s.Metrics {
+			names = append(names, m.Name)
+		}
+		check := func(key, name string) {
+			if r.s.Column(name) == "" {
+				r.bad(r.doc.Error(fmt.Sprintf("plots[%d].%s", i, key), name+" is no column of the results", "allowed: "+strings.Join(names, ", "), config.Suggest(name, names)))
+			}
+		}
+		need := map[string]string{"line": "xy", "heat": "xyb", "pareto": "xy", "parallel": "c"}[p.Kind]
+		for _, f := range []struct{ key, name string }{{"x", p.X}, {"y", p.Y}, {"by", p.By}} {
+			switch {
+			case f.name != "":
+				check(f.key, f.name)
+			case strings.Contains(need, f.key[:1]):
+				r.bad(r.doc.Error(fmt.Sprintf("plots[%d]", i), "no "+f.key, "a plot of kind "+p.Kind+" needs one", ""))
+			}
+		}
+		for j, name := range p.Columns {
+			check(fmt.Sprintf("columns[%d]", j), name)
+		}
+		if need == "c" && len(p.Columns) == 0 {
+			r.bad(r.doc.Error(fmt.Sprintf("plots[%d]", i), "no columns", "a plot of kind parallel needs some", ""))
 		}
 	}
 }
