@@ -301,9 +301,10 @@ func (k *kernel) memorize(v memorized) {
 	}
 }
 
-// hashProgram hashes what tile programs move, and when.
+// hashProgram hashes what tile programs move, and when. How products are mapped
+// to an array moves nothing.
 func hashProgram(p *trace.Program) past {
-	h := past{}.then(uint64(len(p.Parts)))
+	h := past{}.then(uint64(len(p.Parts))<<1 | flag(p.Embedding))
 	expr := func(e *trace.Expr) {
 		for _, x := range [...]int64{e.C, e.X, e.Y, e.Z, e.W, e.K, e.Div, e.Min, e.Max} {
 			h = h.then(uint64(x))

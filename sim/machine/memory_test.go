@@ -14,7 +14,7 @@ func TestHashKnowsPrograms(t *testing.T) {
 		v      any
 		fields int
 	}{
-		{trace.Program{}, 9}, {trace.Part{}, 6}, {trace.Step{}, 7}, {trace.Expr{}, 9}, {trace.Instr{}, 20}, {trace.Launch{}, 5},
+		{trace.Program{}, 10}, {trace.Part{}, 6}, {trace.Step{}, 7}, {trace.Expr{}, 9}, {trace.Instr{}, 21}, {trace.Launch{}, 5},
 		{traffic{}, 10}, {layout{}, 12},
 	} {
 		if n := reflect.TypeOf(tc.v).NumField(); n != tc.fields {
