@@ -139,7 +139,7 @@ func (m *model) die(d *arch.Die, n *Node) Die {
 	add := func(name string, mm2 float64) {
 		if mm2 > 0 {
 			out.Parts = append(out.Parts, Part{name, mm2})
-			out.AreaMM2 += mm2
+			out.AreaMM2 += float64(mm2)
 		}
 	}
 	mtr := func(millions float64) float64 { return millions / n.Density.Value }
@@ -186,7 +186,7 @@ func (m *model) carry(dies []Die) {
 	}
 	for i := range dies {
 		if d := &dies[i]; !m.s.Dies[i].Stacked && stacked > floor && floor > 0 {
-			room := d.AreaMM2 * (stacked/floor - 1)
+			room := float64(d.AreaMM2 * (stacked/floor - 1))
 			d.Parts = append(d.Parts, Part{partRoom, room})
 			d.AreaMM2 += room
 		}
