@@ -3,7 +3,8 @@
 // turns a description into parts that take time.
 //
 // Described: cores with matrix, vector, special-function and copy units, their
-// scratchpads, embedding units, a shared cache, main memory, clocks, kernel launch and power.
+// scratchpads, embedding units, a shared cache, main memory, clocks, kernel launch,
+// power, and the dies that the chip is made of, which take no part in time.
 // Not described: instruction encodings, coherence, layout on the die, links to
 // other chips, memories between the scratchpad and main memory other than one
 // shared cache, structured sparsity (all rates are dense). Floor 1.

@@ -139,7 +139,7 @@ func (m *model) die(d *arch.Die, n *Node) Die {
 	add := func(name string, mm2 float64) {
 		if mm2 > 0 {
 			out.Parts = append(out.Parts, Part{name, mm2})
-			out.AreaMM2 += mm2
+			out.AreaMM2 += float64(mm2)
 		}
 	}
 	mtr := func(millions float64) float64 { return millions / n.Density.Value }
@@ -186,7 +186,7 @@ func (m *model) carry(dies []Die) {
 	}
 	for i := range dies {
 		if d := &dies[i]; !m.s.Dies[i].Stacked && stacked > floor && floor > 0 {
-			room := d.AreaMM2 * (stacked/floor - 1)
+			room := float64(d.AreaMM2 * (stacked/floor - 1))
 			d.Parts = append(d.Parts, Part{partRoom, room})
 			d.AreaMM2 += room
 		}
@@ -298,13 +298,14 @@ func (m *model) control() float64 {
 
 // network is the number of transistors of one core's share of the network, in millions: by its port to the shared cache or
 // the on-chip memory, or by its share of main memory's bandwidth if there is neither. Where each
-// core holds a part of the memory, the way to a neighbour is not counted.
+// core holds a part of the memory, the way to a neighbour is not counted; the exchange of a machine of supersteps
+// leads from every core to every other one and is.
 func (m *model) network() float64 {
 	port := float64(m.c.Memory.DRAM.Bandwidth.Value) / float64(m.c.Clock.Spec.Value) / float64(m.c.Cores.Count.Value)
 	switch {
 	case m.c.Memory.L2 != nil:
 		port = float64(m.c.Memory.L2.Port.Value)
-	case m.c.Memory.Shared != nil && m.c.Memory.Shared.Local:
+	case m.c.Memory.Shared != nil && m.c.Memory.Shared.Local && m.c.Superstep == nil:
 		return 0
 	case m.c.Memory.Shared != nil:
 		port = float64(m.c.Memory.Shared.Port.Value)

@@ -71,7 +71,7 @@ func TestFigures(t *testing.T) {
 }
 
 // published are dies with a published area, each as the product with the most of it in use describes it: those of the embedded
-// chips, and two on which hardly anything is like a GPU.
+// chips, and one more.
 var published = []struct {
 	chip string
 	die  string
@@ -79,7 +79,7 @@ var published = []struct {
 	{"p100-pcie", "GP100"}, {"p4", "GP104"}, {"v100-sxm", "GV100"}, {"t4", "TU104"}, {"a100-sxm-80gb", "GA100"}, {"a40", "GA102"},
 	{"h100-sxm", "GH100"}, {"l4", "AD104"}, {"l40s", "AD102"}, {"rtx-pro-6000", "GB202"}, {"b200-sxm", "GB100"},
 	{"mi100", "Arcturus"}, {"mi210", "Aldebaran"}, {"mi300x", "XCD"}, {"mi300x", "IOD"},
-	{"tpu-v4", "TPU v4"}, {"arc-pro-b60", "BMG-G21"}, {"groq-lpu", "TSP"}, {"wse-2", "WSE-2"}, {"wse-3", "WSE-3"}, {"testdata/rngd.yaml", "RNGD"}, {"testdata/gc200.yaml", "GC200"},
+	{"tpu-v4", "TPU v4"}, {"arc-pro-b60", "BMG-G21"}, {"groq-lpu", "TSP"}, {"wse-2", "WSE-2"}, {"wse-3", "WSE-3"}, {"testdata/rngd.yaml", "RNGD"}, {"ipu-gc2", "GC2"}, {"ipu-gc200", "GC200"},
 }
 
 // TestPublishedAreas holds the model to the areas of dies that were built. The errors are those of docs/models/silicon.md:
@@ -112,8 +112,8 @@ func TestPublishedAreas(t *testing.T) {
 	slices.Sort(errs)
 	median := errs[len(errs)/2]
 	t.Logf("mean error %.1f %%, median %.1f %%, largest %.1f %%", 100*mean, 100*median, 100*errs[len(errs)-1])
-	if mean > 0.17 || median > 0.12 {
-		t.Errorf("mean error %.1f %%, median %.1f %%; want at most 17 and 12", 100*mean, 100*median)
+	if mean > 0.16 || median > 0.12 {
+		t.Errorf("mean error %.1f %%, median %.1f %%; want at most 16 and 12", 100*mean, 100*median)
 	}
 }
 

@@ -47,15 +47,15 @@ func (m *model) cost(d data, dies []Die, area func(*Die) float64) Cost {
 		}
 	}
 	dram := &m.c.Memory.DRAM
-	c.Memory = float64(dram.Capacity.Value) / 1e9 * m.p.DRAM[dram.Kind].Value
+	c.Memory = float64(float64(dram.Capacity.Value) / 1e9 * m.p.DRAM[dram.Kind].Value)
 	if m.s.Package == "interposer" {
 		floor += float64(m.interfaces() * p.Stack.Value)
-		c.Package = floor * p.Interposer.Value
+		c.Package = float64(floor * p.Interposer.Value)
 	} else {
-		c.Package = floor * p.Substrate.Value
+		c.Package = float64(floor * p.Substrate.Value)
 	}
 	c.Package += float64(stacked * p.Stacking.Value)
-	c.Assembly = (c.Logic + c.Memory + c.Package) * (1/p.Yield.Value - 1)
+	c.Assembly = float64((c.Logic + c.Memory + c.Package) * (1/p.Yield.Value - 1))
 	c.Test = p.Test.Value
 	c.Total = c.Logic + c.Memory + c.Package + c.Assembly + c.Test
 	return c
@@ -130,7 +130,7 @@ func (r regions) yield(defects float64, clusters int64) float64 {
 		good += float64(chance * alive)
 		left -= chance
 		for j := len(bad) - 1; j >= 0; j-- {
-			stay := bad[j] * (r.mended + float64(float64(j)*r.core))
+			stay := float64(bad[j] * (r.mended + float64(float64(j)*r.core)))
 			if j > 0 {
 				stay += float64(bad[j-1] * float64(r.cores-int64(j)+1) * r.core)
 			}

@@ -363,7 +363,7 @@ func (d *draws) cross(a, b []int) []int {
 				point[i] = b[i]
 			}
 		default:
-			u := d.rng.Float64()
+			u := float64(d.rng.Float64()) // rounded here, so that it is not fused
 			beta := root16(2 * u)
 			if u > 0.5 {
 				beta = 1 / root16(2*(1-u))
@@ -391,7 +391,7 @@ func (d *draws) mutate(point []int) {
 			point[i] = (point[i] + 1 + d.rng.IntN(n-1)) % n
 			continue
 		}
-		u := d.rng.Float64()
+		u := float64(d.rng.Float64()) // rounded here, so that it is not fused
 		delta := root16(2*u) - 1
 		if u > 0.5 {
 			delta = 1 - root16(2*(1-u))
