@@ -103,6 +103,11 @@ func chipKeys(b *strings.Builder, prefix string, section reflect.Type, needed bo
 			path += ".FORMAT"
 			typ = typ.Elem()
 		}
+		list := typ.Kind() == reflect.Slice && typ.Elem().Kind() == reflect.Struct
+		if list {
+			path += "[]"
+			typ = typ.Elem()
+		}
 		if typ.Kind() == reflect.Struct && typ.PkgPath() == reflect.TypeFor[config.Figure[int64]]().PkgPath() {
 			value, _ := typ.FieldByName("Value")
 			typ = value.Type
@@ -124,14 +129,17 @@ func chipKeys(b *strings.Builder, prefix string, section reflect.Type, needed bo
 			switch typ.Kind() {
 			case reflect.Struct:
 				value = "section"
+				if list {
+					value = "list of sections"
+				}
 			case reflect.Int64:
 				value = "whole number"
 			case reflect.Bool:
 				value = "true or false"
 			case reflect.Slice:
-				value = map[reflect.Kind]string{reflect.Int64: "list of numbers", reflect.Struct: "list of sections"}[typ.Elem().Kind()]
-				if value == "" {
-					value = "list of texts"
+				value = "list of texts"
+				if typ.Elem().Kind() == reflect.Int64 {
+					value = "list of numbers"
 				}
 				if e, ok := reflect.New(typ.Elem()).Interface().(interface{ Enum() []string }); ok {
 					value = "list of " + strings.Join(e.Enum(), ", ")
@@ -143,11 +151,8 @@ func chipKeys(b *strings.Builder, prefix string, section reflect.Type, needed bo
 			}
 		}
 		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", path, yes, value, f.Tag.Get("doc"))
-		switch value {
-		case "section":
+		if strings.HasSuffix(value, "section") || list {
 			chipKeys(b, path+".", typ, true)
-		case "list of sections":
-			chipKeys(b, path+"[].", typ.Elem(), true)
 		}
 	}
 }
@@ -226,7 +231,7 @@ func TestDocuments(t *testing.T) {
 		t.Skip("runs some dozen commands")
 	}
 	models, _ := modelPages(t)
-	for _, name := range append([]string{"README.md", "docs/chips.md", "docs/calibrate.md", "docs/systems.md"}, models...) {
+	for _, name := range append([]string{"README.md", "docs/chips.md", "docs/calibrate.md", "docs/retarget.md", "docs/systems.md"}, models...) {
 		t.Run(name, func(t *testing.T) { document(t, name) })
 	}
 }

@@ -18,12 +18,13 @@ const (
 	byPower      // the clock is below its maximum
 	byDMA        // fixed cost of transfers
 	byExternal   // the link to external memory
+	byJitter     // what differs from run to run
 	limits
 )
 
 var limitNames = [limits]string{
 	"matrix", "vector", "special", "scratchpad", "l2", "dram", "latency",
-	"dependency", "launch", "start", "tail", "power", "dma", "external",
+	"dependency", "launch", "start", "tail", "power", "dma", "external", "jitter",
 }
 
 // clocked tells which limits scale with the clock of the cores.

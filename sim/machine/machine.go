@@ -43,6 +43,8 @@ type Options struct {
 	// found, if there is one for each launch. Replays of one trace on chips that
 	// differ little find theirs in fewer tries.
 	Clocks []float64
+	// Jitter draws what differs from run to run; without it there is none.
+	Jitter *Jitter
 	// Records are filled by a replay that finds them empty, and followed by
 	// others.
 	Records *Records
