@@ -329,7 +329,7 @@ func TestTwoAtOnce(t *testing.T) {
 
 // More links never slow a collective by more than 2 %, whatever the library chooses then.
 func TestMoreLinks(t *testing.T) {
-	for _, name := range []string{"dgx-a100", "dgx-h100", "gb200-nvl72", "selene", "mi300x-8", "tpu-v5e-pod"} {
+	for _, name := range system.Names() {
 		took := func(kind collective.Kind, bytes int64, sets []string) event.Time {
 			s, _, err := system.Load(name, sets)
 			if err != nil {
