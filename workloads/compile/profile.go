@@ -250,6 +250,7 @@ var profiles = []*profile{
 	&vllm,
 	&xla,
 	&mesh,
+	&poplar,
 }
 
 // Profiles lists the names of the library profiles.
