@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"maru/arch"
+	"maru/arch/system"
 	"maru/internal/config"
 	"maru/sim/result"
 	"maru/studies/bench"
@@ -21,10 +22,10 @@ import (
 func checkVerb(e *env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "check FILE...",
-		Short: "Check chip, model, suite, trace and result files",
-		Long: `Check reads files and prints every problem in them: YAML that describes chips or
-models, config.json files of models, suites of runs and their results, traces,
-results. What a file is, its content says. "-" is the standard input.`,
+		Short: "Check chip, model, system, suite, trace and result files",
+		Long: `Check reads files and prints every problem in them: YAML that describes chips,
+models or systems, config.json files of models, suites of runs and their results,
+traces, results. What a file is, its content says. "-" is the standard input.`,
 		Example: `  maru check my-chip.yaml my-model.yaml
   maru compile --chip h100-sxm --op gemm:m=256,n=256,k=256 --trace - | maru check -`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -94,6 +95,28 @@ func (e *env) check(name string) (about string, warnings []*config.Error, err er
 			return "", nil, err
 		}
 		return fmt.Sprintf("trace of %s: %d launches of %d programs", tr.Header.Model, len(tr.Launches), len(tr.Programs)), nil, nil
+	case "system":
+		s, _, err := system.Parse(data, shown, nil)
+		if err != nil {
+			return "", nil, err
+		}
+		estimates := 0
+		figures := s.Figures()
+		for _, f := range figures {
+			if f.Estimate {
+				estimates++
+			}
+		}
+		return fmt.Sprintf("system %s of %d chips %s: %d figures, %d of them estimates", s.Name, s.Chips(), s.Chip, len(figures), estimates), nil, nil
+	case "collective":
+		res, err := result.ReadCollective(bytes.NewReader(data))
+		if err == nil {
+			err = res.Validate()
+		}
+		if err != nil {
+			return "", nil, fmt.Errorf("%s: %w", shown, err)
+		}
+		return fmt.Sprintf("result of %d collectives on %s", len(res.Ops), res.System), nil, nil
 	case "result":
 		res, err := result.Read(bytes.NewReader(data))
 		if err == nil {
@@ -136,7 +159,8 @@ func (e *env) check(name string) (about string, warnings []*config.Error, err er
 }
 
 // sniff says what a file holds, from its content: "trace", "result", "results",
-// "suite", "model" or "chip". A file that could be anything is taken for a chip.
+// "collective" (a result of them), "suite", "model", "system" or "chip". A file
+// that could be anything is taken for a chip.
 func sniff(name string, data []byte) string {
 	start := bytes.TrimLeft(data, "\ufeff \t\r\n")
 	for bytes.HasPrefix(start, []byte("#")) {
@@ -147,6 +171,9 @@ func sniff(name string, data []byte) string {
 	case bytes.HasPrefix(start, []byte("maru-trace")) || filepath.Ext(name) == ".trace":
 		return "trace"
 	case bytes.HasPrefix(start, []byte("{")):
+		if result.IsCollective(data) {
+			return "collective"
+		}
 		if bytes.Contains(data, []byte(`"latency_ps"`)) && bytes.Contains(data, []byte(`"input_hash"`)) {
 			if bytes.Contains(data, []byte(`"suite_version"`)) {
 				return "results"
@@ -163,6 +190,11 @@ func sniff(name string, data []byte) string {
 	}
 	if doc.Has("runs") {
 		return "suite"
+	}
+	for _, section := range []string{"chip", "scale_up", "scale_out", "library"} {
+		if doc.Has(section) {
+			return "system"
+		}
 	}
 	for _, section := range model.Sections() {
 		if doc.Has(section) {

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"maru/arch"
+	"maru/arch/system"
 	"maru/internal/config"
 )
 
@@ -64,22 +65,28 @@ const (
 	keysEnd   = "<!-- end of keys -->\n"
 )
 
-// TestChipKeys holds the table of keys in docs/chips.md to the types.
-func TestChipKeys(t *testing.T) {
-	var b strings.Builder
-	b.WriteString("| key | needed | value | meaning |\n|---|---|---|---|\n")
-	b.WriteString("| `base` | no | text | Name of a built-in chip or path of a file that this one changes. |\n")
-	chipKeys(&b, "", reflect.TypeFor[arch.Chip](), true)
-	data, err := os.ReadFile(filepath.Join(repository, "docs/chips.md"))
-	if err != nil {
-		t.Fatal(err)
+// TestKeys holds the tables of keys in docs/chips.md and docs/systems.md to the
+// types.
+func TestKeys(t *testing.T) {
+	for _, c := range []struct {
+		page, what string
+		of         reflect.Type
+	}{{"docs/chips.md", "chip", reflect.TypeFor[arch.Chip]()}, {"docs/systems.md", "system", reflect.TypeFor[system.System]()}} {
+		var b strings.Builder
+		b.WriteString("| key | needed | value | meaning |\n|---|---|---|---|\n")
+		fmt.Fprintf(&b, "| `base` | no | text | Name of a built-in %s or path of a file that this one changes. |\n", c.what)
+		chipKeys(&b, "", c.of, true)
+		data, err := os.ReadFile(filepath.Join(repository, c.page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, rest, ok := strings.Cut(string(data), keysStart)
+		_, after, found := strings.Cut(rest, keysEnd)
+		if !ok || !found {
+			t.Fatalf("%s has no place for the keys", c.page)
+		}
+		golden(t, c.page, before+keysStart+b.String()+keysEnd+after)
 	}
-	before, rest, ok := strings.Cut(string(data), keysStart)
-	_, after, found := strings.Cut(rest, keysEnd)
-	if !ok || !found {
-		t.Fatal("docs/chips.md has no place for the keys")
-	}
-	golden(t, "docs/chips.md", before+keysStart+b.String()+keysEnd+after)
 }
 
 // chipKeys writes a row for each key of a section and of those below it.
@@ -140,6 +147,12 @@ func chipKeys(b *strings.Builder, prefix string, section reflect.Type, needed bo
 				value = "true, false"
 			case reflect.Slice:
 				value = "list of texts"
+				if typ.Elem().Kind() == reflect.Int64 {
+					value = "list of numbers"
+				}
+				if e, ok := reflect.New(typ.Elem()).Interface().(interface{ Enum() []string }); ok {
+					value = "list of " + strings.Join(e.Enum(), ", ")
+				}
 			case reflect.Map:
 				value = "mapping of texts"
 			default:
@@ -227,7 +240,7 @@ func TestDocuments(t *testing.T) {
 		t.Skip("runs some dozen commands")
 	}
 	models, _ := modelPages(t)
-	for _, name := range append([]string{"README.md", "docs/chips.md", "docs/calibrate.md", "docs/compare.md", "docs/plots.md", "docs/retarget.md", "docs/sweep.md", "docs/studies.md"}, models...) {
+	for _, name := range append([]string{"README.md", "docs/chips.md", "docs/calibrate.md", "docs/compare.md", "docs/plots.md", "docs/retarget.md", "docs/sweep.md", "docs/studies.md", "docs/systems.md"}, models...) {
 		t.Run(name, func(t *testing.T) { document(t, name) })
 	}
 }

@@ -9,20 +9,22 @@ import (
 	"github.com/spf13/cobra"
 
 	"maru/arch"
+	"maru/arch/system"
 	"maru/reports/human"
 	"maru/studies/study"
 	"maru/workloads/compile"
 	"maru/workloads/model"
+	"maru/workloads/parallel/collective"
 )
 
 func listVerb(e *env) *cobra.Command {
-	kinds := []string{"chips", "models", "studies", "passes", "ops"}
+	kinds := []string{"chips", "models", "systems", "studies", "passes", "ops"}
 	return &cobra.Command{
-		Use:   "list chips|models|studies|passes|ops",
-		Short: "List built-in chips, models and studies, compiler passes, operators",
+		Use:   "list chips|models|systems|studies|passes|ops",
+		Short: "List built-in chips, models, systems and studies, compiler passes, operators",
 		Long: `List prints the names that other verbs take: chips for --chip, models for --model,
-studies for sweep and search, passes of the compiler in the order they run for
---print-after, and operators for --op.`,
+systems for --system, studies for sweep and search, passes of the compiler in the
+order they run for --print-after, and operators for --op.`,
 		Example: `  maru list chips
   maru list ops`,
 		ValidArgs: kinds,
@@ -59,12 +61,23 @@ studies for sweep and search, passes of the compiler in the order they run for
 					}
 					return nil
 				})
+			case "systems":
+				return columns(e.out, func(row func(...any)) error {
+					for _, name := range system.Names() {
+						s, _, err := system.Load(name, nil)
+						if err != nil {
+							return err
+						}
+						row(name, s.Title, human.Count(s.Chips())+" chips")
+					}
+					return nil
+				})
 			case "passes":
 				for _, p := range compile.Passes() {
 					fmt.Fprintln(e.out, p)
 				}
 			case "ops":
-				for _, op := range model.OpNames() {
+				for _, op := range append(model.OpNames(), collective.Kinds()...) {
 					fmt.Fprintln(e.out, op)
 				}
 			}

@@ -1,18 +1,21 @@
 package cli
 
 import (
+	"errors"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	study "maru/studies/collective"
 	"maru/studies/retarget"
 )
 
 func runVerb(e *env) *cobra.Command {
 	var in inputFlags
 	var out outputFlags
+	var many systemFlags
 	cmd := &cobra.Command{
-		Use:   "run --chip NAME|FILE|all (--model NAME|FILE | --op SPEC) [FLAGS]",
+		Use:   "run (--chip NAME|FILE|all | --system NAME|FILE) (--model NAME|FILE | --op SPEC) [FLAGS]",
 		Short: "Run a model or an operator on a chip",
 		Long: `Run compiles a model, or a single operator, for a chip and replays it there. It
 prints how long that takes, how far it is from the bound that compulsory work
@@ -23,14 +26,26 @@ With --chip all, or several chips with commas between them, it runs the same
 program on each, in the chip's own number format unless --dtype is given, and
 prints one row for each chip; one that cannot run the program says why.
 
+With --system and a collective for --op (allreduce, allgather, reducescatter,
+alltoall, broadcast, send) it runs that on the links of many chips, by the
+algorithm that their library would choose. Several at once are joined by +, and
+ranks=0-3 says which chips take part.
+
 Equal input gives equal results, byte for byte, on every machine.`,
 		Example: `  maru run --chip h100-sxm --model llama-3.1-8b --phase prefill --seq 2048 --out out
   maru run --chip h100-sxm --model llama-3.1-8b --phase decode --batch 16 --seq 4096 --json
   maru run --chip h100-sxm --op gemm:m=8192,n=8192,k=8192 --dtype fp8
+  maru run --system dgx-h100 --op allreduce:bytes=512MiB --chips 8
   maru run --chip my-chip.yaml --set memory.dram.bandwidth="4 TB/s" --model llama-3.1-8b
   maru run --chip all --model resnet-50 --out machines`,
 		Args: arguments(),
 		RunE: func(*cobra.Command, []string) error {
+			if study.IsOp(in.op) {
+				return e.collective(&many, &in, &out)
+			}
+			if many.name != "" {
+				return errors.New("--system runs collectives (\"maru list ops\" prints their names); leave it out, or name one with --op")
+			}
 			if chips := retarget.Chips(in.chip.name); chips != nil {
 				input, err := in.input()
 				if err != nil {
@@ -49,6 +64,7 @@ Equal input gives equal results, byte for byte, on every machine.`,
 		},
 	}
 	in.add(cmd)
+	many.add(cmd)
 	out.add(cmd)
 	return cmd
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"maru/arch"
+	"maru/arch/system"
 	"maru/internal/config"
 	"maru/studies/bench"
 	"maru/studies/study"
@@ -14,13 +15,13 @@ import (
 )
 
 func schemaVerb(e *env) *cobra.Command {
-	kinds := []string{"chip", "model", "study", "suite"}
+	kinds := []string{"chip", "model", "system", "study", "suite"}
 	return &cobra.Command{
-		Use:   "schema chip|model|study|suite",
-		Short: "Print the JSON Schema of chip, model, study or suite files",
+		Use:   "schema chip|model|system|study|suite",
+		Short: "Print the JSON Schema of chip, model, system, study or suite files",
 		Long: `Schema prints the JSON Schema (draft 2020-12) of the YAML files that describe
-chips, models, studies or suites of runs, with the meaning of each key. Editors use it to
-complete and to check such files while they are written.`,
+chips, models, systems, studies or suites of runs, with the meaning of each key. Editors
+use it to complete and to check such files while they are written.`,
 		Example:   `  maru schema chip`,
 		ValidArgs: kinds,
 		Args:      oneOf("kind", kinds),
@@ -33,6 +34,8 @@ complete and to check such files while they are written.`,
 				schema = study.Schema()
 			case "suite":
 				schema = bench.Schema()
+			case "system":
+				schema = system.Schema()
 			}
 			_, err := e.out.Write(schema)
 			return err

@@ -12,21 +12,23 @@ import (
 
 	"maru/arch"
 	"maru/arch/area"
+	"maru/arch/system"
 	"maru/reports/human"
 	"maru/workloads/model"
 )
 
 func showVerb(e *env) *cobra.Command {
-	kinds := []string{"chip", "model"}
+	kinds := []string{"chip", "model", "system"}
 	var sets []string
 	var yaml, asJSON bool
 	cmd := &cobra.Command{
-		Use:   "show chip|model NAME|FILE [FLAGS]",
-		Short: "Describe a chip or a model",
+		Use:   "show chip|model|system NAME|FILE [FLAGS]",
+		Short: "Describe a chip, a model or a system",
 		Long: `Show prints what follows from a chip's file: peaks in every number format, ridge
 points (the operations per byte above which arithmetic and not memory is the
 limit), what the memories hold and deliver, and which figures are estimates. Of
-a model it prints the sizes and the number of parameters.`,
+a model it prints the sizes and the number of parameters, of a system its links
+and the protocols of its library.`,
 		Example: `  maru show chip h100-sxm
   maru show chip h100-sxm --set memory.dram.bandwidth="4.8 TB/s" --yaml
   maru show model llama-3.1-8b`,
@@ -44,6 +46,8 @@ a model it prints the sizes and the number of parameters.`,
 				return arch.Names(), cobra.ShellCompDirectiveDefault
 			case len(args) == 1 && args[0] == "model":
 				return model.Names(), cobra.ShellCompDirectiveDefault
+			case len(args) == 1 && args[0] == "system":
+				return system.Names(), cobra.ShellCompDirectiveDefault
 			}
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		},
@@ -51,16 +55,19 @@ a model it prints the sizes and the number of parameters.`,
 			if args[0] == "chip" {
 				return showChip(e, args[1], sets, yaml, asJSON)
 			}
+			if args[0] == "system" && !asJSON {
+				return showSystem(e, args[1], sets, yaml)
+			}
 			if yaml || asJSON || len(sets) > 0 {
-				return errors.New("--set, --yaml and --json are for chips")
+				return errors.New("--set and --yaml are for chips and systems, --json is for chips")
 			}
 			return showModel(e, args[1])
 		},
 	}
-	addFlags(cmd, "Flags for chips", func(f *pflag.FlagSet) {
+	addFlags(cmd, "Flags for chips and systems", func(f *pflag.FlagSet) {
 		f.StringArrayVar(&sets, "set", nil, "`PATH=VALUE` change a figure first; as often as needed")
-		f.BoolVar(&yaml, "yaml", false, "print the chip's file, with its base and all changes resolved")
-		f.BoolVar(&asJSON, "json", false, "print the description as JSON")
+		f.BoolVar(&yaml, "yaml", false, "print the file, with its base and all changes resolved")
+		f.BoolVar(&asJSON, "json", false, "print the description of a chip as JSON")
 	})
 	return cmd
 }

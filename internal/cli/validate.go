@@ -46,10 +46,10 @@ func validateVerb(e *env) *cobra.Command {
 		Use:   "validate --data DIR [FLAGS]",
 		Short: "Hold predictions against measurements",
 		Long: `Validate reads tables of measured latencies (gemm.csv, attention_prefill.csv,
-attention_decode.csv, moe.csv, pointwise.csv, model.csv, scalesim_cycles.csv),
-predicts each row on the chip and in the way it was measured, and prints the
-errors by file, system, number format and source. Rows that take several chips
-are skipped.
+attention_decode.csv, moe.csv, pointwise.csv, model.csv, collective.csv,
+scalesim_cycles.csv), predicts each row on the chip or system and in the way it
+was measured, and prints the errors by file, system, number format and source.
+Models over several chips are skipped.
 
 It exits with 1 if a row cannot be predicted, if a system has no chip, or if an
 error is above --max-mape.`,
@@ -66,7 +66,7 @@ error is above --max-mape.`,
 		s.Var(&f.fold, "fold", fmt.Sprintf("read one of %d parts only, into which rows fall by a hash of what they describe (1 to %d)", validate.Folds, validate.Folds))
 		s.BoolVar(&f.skipUnknown, "skip-unknown", false, "skip systems that no chip stands for")
 		s.BoolVar(&f.uncalibrated, "uncalibrated", false, "put figures of the family in place of those that were calibrated on the chip itself")
-		s.StringArrayVar(&f.sets, "set", nil, "`PATH=VALUE` change a figure of every chip, to see what it contributes; as often as needed")
+		s.StringArrayVar(&f.sets, "set", nil, "`PATH=VALUE` change a figure of every chip, or of every system (scale_up, scale_out, library), to see what it contributes; as often as needed")
 		s.StringVar(&f.library, "library", "", "`PROFILE` take this library profile in place of those that the harnesses name")
 		s.Var(&f.jobs, "jobs", "simulations at once (default: the processors of this machine)")
 	})
@@ -231,6 +231,17 @@ func accuracyTable(rep *validate.Report) *terminal.AccuracyReport {
 		}
 		s := &out.Sections[i]
 		s.Lines = append(s.Lines, accuracyLine(label, g))
+	}
+	for _, g := range rep.Sizes() {
+		if g.All.Rows == 0 {
+			continue
+		}
+		heading := joined(", ", g.File, g.Source, "by bytes")
+		if n := len(out.Sections); n == 0 || out.Sections[n-1].Title != heading {
+			out.Sections = append(out.Sections, terminal.AccuracySection{Title: heading})
+		}
+		s := &out.Sections[len(out.Sections)-1]
+		s.Lines = append(s.Lines, accuracyLine(g.Variant, g))
 	}
 	for _, g := range rep.Files() {
 		sum.Lines = append(sum.Lines, accuracyLine(g.File, g))

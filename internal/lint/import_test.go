@@ -17,14 +17,17 @@ var floors = map[string]int{
 	"internal/lint":   0,
 	"configs":         0,
 
-	"arch":                  1,
-	"workloads/graph":       1,
-	"workloads/plan":        1,
-	"workloads/trace":       1,
-	"sim/result":            1,
-	"sim/result/resulttest": 1,
+	"arch":                   1,
+	"arch/system":            1,
+	"arch/system/systemtest": 1,
+	"workloads/graph":        1,
+	"workloads/plan":         1,
+	"workloads/trace":        1,
+	"sim/result":             1,
+	"sim/result/resulttest":  1,
 
 	"arch/area":       2,
+	"sim/fabric":      2,
 	"workloads/model": 2,
 	"sim/bound":       2,
 	"sim/machine":     2,
@@ -33,6 +36,8 @@ var floors = map[string]int{
 	"sim/cycle":          3,
 	"workloads/compile":  3,
 	"workloads/parallel": 3,
+
+	"workloads/parallel/collective": 3,
 
 	"studies/...": 4,
 
@@ -44,13 +49,15 @@ var floors = map[string]int{
 // beside lists imports of a package on the same floor, with the reason. They
 // have an order, so no two packages import each other.
 var beside = map[[2]string]string{
-	{"workloads/trace", "workloads/graph"}:  "a tensor of a trace has the role it has in the graph",
-	{"sim/result/resulttest", "sim/result"}: "makes results for tests",
-	{"reports/...", "reports/human"}:        "all reports write quantities alike",
-	{"studies/...", "studies/run"}:          "a study is many runs",
-	{"studies/...", "studies/study"}:        "sweeps and searches run the points of a study file",
-	{"studies/search", "studies/sweep"}:     "a search runs points as a sweep does",
-	{"studies/...", "studies/parquet"}:      "tables of studies are written in this form, too",
+	{"arch/system", "arch"}:                   "a system is made of chips",
+	{"arch/system/systemtest", "arch/system"}: "makes systems for tests",
+	{"workloads/trace", "workloads/graph"}:    "a tensor of a trace has the role it has in the graph",
+	{"sim/result/resulttest", "sim/result"}:   "makes results for tests",
+	{"reports/...", "reports/human"}:          "all reports write quantities alike",
+	{"studies/...", "studies/run"}:            "a study is many runs",
+	{"studies/...", "studies/study"}:          "sweeps and searches run the points of a study file",
+	{"studies/search", "studies/sweep"}:       "a search runs points as a sweep does",
+	{"studies/...", "studies/parquet"}:        "tables of studies are written in this form, too",
 }
 
 // find returns the floor of a package and the entry of floors it falls under.

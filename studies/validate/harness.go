@@ -17,30 +17,31 @@ import (
 type Harness struct {
 	Name string // of the file
 
-	Title    string              `yaml:"title" doc:"What was measured, with what."`
-	Sources  map[string]string   `yaml:"sources,optional" doc:"Where the description is from: a name and a text for each source."`
-	Notes    []string            `yaml:"notes,optional" doc:"What a reader should know."`
-	Match    Match               `yaml:"match" doc:"Rows that the file describes; of several files the one that says most about a row."`
-	Launch   string              `yaml:"launch" enum:"graph,none,eager,queued" doc:"graph: kernels of a captured graph, gaps between them included; none: the sum of kernel times, without gaps; eager: calls from the host, one by one, the first of them awaited; queued: calls from the host again and again, none of them awaited, so that of host and chip the slower counts."`
-	Host     Host                `yaml:"host,optional" doc:"Time of the host in eager and queued calls."`
-	Clock    Clock               `yaml:"clock,optional" doc:"The clock that latencies were read from."`
-	Cache    Cache               `yaml:"cache" doc:"What the shared cache holds when the timed operation starts."`
-	Load     Load                `yaml:"load,optional" doc:"How long the chip was under load. Missing: for so long that the power cap holds."`
-	Code     int64               `yaml:"code,optional" bound:"0..100" doc:"Code of a kernel that is not in any cache, as others ran since it ran last: how many fetches from main memory, one after the other, its warps wait for."`
-	Quantize map[string]string   `yaml:"quantize,optional" enum:"inside,rows,net,before" doc:"By number format: inside: the timed operation converts its input; rows: so it does, but in a mixture of experts once for each choice of an expert, and so it does with the results of activations; net: it does, and quant_us, which is taken off, says how long that takes; before: the input comes in the narrow format. Missing: before."`
-	Extra    []string            `yaml:"extra,optional" enum:"rope,append,route,dispatch,combine" doc:"Work in the timed operation besides its own: rotary embedding and append to the key/value cache (attention); gate, moving rows to experts, and their weighted sum (mixtures of experts)."`
-	Sort     int64               `yaml:"sort,optional" bound:"0..20" doc:"Kernels that sort the chosen experts (mixtures of experts)."`
-	Gate     Gate                `yaml:"gate,optional" doc:"How experts are chosen (mixtures of experts)."`
-	Steps    map[string][]string `yaml:"steps,optional" doc:"By operator of a table: the operators, each a kernel of its own, that it is made of."`
-	Setup    int64               `yaml:"setup,optional" bound:"0..20" doc:"Kernels ahead that prepare little: lengths, offsets and counters (attention), scales (products)."`
-	OneCache bool                `yaml:"one_cache,optional" doc:"Keys and values lie at the same addresses (attention)."`
-	ByHead   bool                `yaml:"by_head,optional" doc:"The cache holds the keys of a head, then those of the next (attention); otherwise all heads of a token lie together."`
-	Unfused  bool                `yaml:"unfused,optional" doc:"Every operator is a kernel of its own, as a framework without a compiler runs them, attention too."`
-	Library  []string            `yaml:"library,optional" doc:"Library profiles, the first of which the compiler knows is used; otherwise that of the chip."`
-	Pad      map[string]int64    `yaml:"pad,optional" doc:"By number format: rows to which the scales of each visited expert's rows are padded (mixtures of experts); kernels pass over the padding."`
-	Whole    bool                `yaml:"whole,optional" doc:"Activations and weighted sums pass over the choices of all ranks (mixtures of experts)."`
-	Few      []string            `yaml:"few,optional" doc:"Library profiles in place of those where a mixture of experts has no more tokens than experts on a rank."`
-	Routing  Routing             `yaml:"routing,optional" doc:"How rows were spread over experts."`
+	Title    string                               `yaml:"title" doc:"What was measured, with what."`
+	Sources  map[string]string                    `yaml:"sources,optional" doc:"Where the description is from: a name and a text for each source."`
+	Notes    []string                             `yaml:"notes,optional" doc:"What a reader should know."`
+	Match    Match                                `yaml:"match" doc:"Rows that the file describes; of several files the one that says most about a row."`
+	Launch   string                               `yaml:"launch" enum:"graph,none,eager,queued" doc:"graph: kernels of a captured graph, gaps between them included; none: the sum of kernel times, without gaps; eager: calls from the host, one by one, the first of them awaited; queued: calls from the host again and again, none of them awaited, so that of host and chip the slower counts."`
+	Host     Host                                 `yaml:"host,optional" doc:"Time of the host in eager and queued calls."`
+	Clock    Clock                                `yaml:"clock,optional" doc:"The clock that latencies were read from."`
+	Cache    Cache                                `yaml:"cache" doc:"What the shared cache holds when the timed operation starts."`
+	Load     Load                                 `yaml:"load,optional" doc:"How long the chip was under load. Missing: for so long that the power cap holds."`
+	Code     int64                                `yaml:"code,optional" bound:"0..100" doc:"Code of a kernel that is not in any cache, as others ran since it ran last: how many fetches from main memory, one after the other, its warps wait for."`
+	Quantize map[string]string                    `yaml:"quantize,optional" enum:"inside,rows,net,before" doc:"By number format: inside: the timed operation converts its input; rows: so it does, but in a mixture of experts once for each choice of an expert, and so it does with the results of activations; net: it does, and quant_us, which is taken off, says how long that takes; before: the input comes in the narrow format. Missing: before."`
+	Extra    []string                             `yaml:"extra,optional" enum:"rope,append,route,dispatch,combine" doc:"Work in the timed operation besides its own: rotary embedding and append to the key/value cache (attention); gate, moving rows to experts, and their weighted sum (mixtures of experts)."`
+	Sort     int64                                `yaml:"sort,optional" bound:"0..20" doc:"Kernels that sort the chosen experts (mixtures of experts)."`
+	Gate     Gate                                 `yaml:"gate,optional" doc:"How experts are chosen (mixtures of experts)."`
+	Steps    map[string][]string                  `yaml:"steps,optional" doc:"By operator of a table: the operators, each a kernel of its own, that it is made of."`
+	Setup    int64                                `yaml:"setup,optional" bound:"0..20" doc:"Kernels ahead that prepare little: lengths, offsets and counters (attention), scales (products)."`
+	OneCache bool                                 `yaml:"one_cache,optional" doc:"Keys and values lie at the same addresses (attention)."`
+	ByHead   bool                                 `yaml:"by_head,optional" doc:"The cache holds the keys of a head, then those of the next (attention); otherwise all heads of a token lie together."`
+	Unfused  bool                                 `yaml:"unfused,optional" doc:"Every operator is a kernel of its own, as a framework without a compiler runs them, attention too."`
+	Library  []string                             `yaml:"library,optional" doc:"Library profiles, the first of which the compiler knows is used; otherwise that of the chip."`
+	Pad      map[string]int64                     `yaml:"pad,optional" doc:"By number format: rows to which the scales of each visited expert's rows are padded (mixtures of experts); kernels pass over the padding."`
+	Whole    bool                                 `yaml:"whole,optional" doc:"Activations and weighted sums pass over the choices of all ranks (mixtures of experts)."`
+	OneShot  map[string]config.Figure[unit.Bytes] `yaml:"one_shot,optional" bound:">0" doc:"By number of ranks: the largest all-reduce for which the engine's own kernel is used, in which every rank reads the data of all others; larger ones are NCCL's."`
+	Few      []string                             `yaml:"few,optional" doc:"Library profiles in place of those where a mixture of experts has no more tokens than experts on a rank."`
+	Routing  Routing                              `yaml:"routing,optional" doc:"How rows were spread over experts."`
 }
 
 // Match chooses rows. Empty lists match all.

@@ -24,7 +24,7 @@ type kind struct {
 	measured []string // of these, the ones that are outcomes; they do not decide the fold
 	unit     string
 	skip     string // why no row of it is predicted
-	chipless bool   // rows name no system
+	chipless bool   // no chip stands for the system of a row
 	before   func(r *record) error
 	job      func(v *validation, h *Harness, c *chip, r *record) (job, error)
 }
@@ -48,7 +48,7 @@ func init() {
 		{name: "scalesim_cycles", columns: words("case_id op array_rows array_cols dataflow M N K compute_cycles"),
 			measured: words("compute_cycles stall_cycles total_cycles total_cycles_incl_prefetch overall_util_pct mapping_eff_pct compute_util_pct host_wall_s"),
 			unit:     "cycles", chipless: true, job: (*validation).systolic},
-		{name: "collective", columns: words("source system dtype kind algo ranks nodes topology bytes latency_us"), measured: words("latency_us"), skip: "collectives are not predicted"},
+		{name: "collective", columns: words("source system dtype kind algo ranks nodes topology bytes latency_us"), measured: words("latency_us"), chipless: true, job: (*validation).collective},
 		{name: "training", columns: words("paper model system dtype gpus iter_time_s"), measured: words("iter_time_s tflops_per_gpu pct_peak tokens_per_s"), skip: several},
 		{name: "serving", columns: words("source system dtype model isl osl concurrency ttft_ms tpot_ms"), measured: words("ttft_ms tpot_ms"), skip: "serving with its scheduler is not predicted"},
 		{name: "inference_published", columns: words("id source system model metric value unit"), measured: words("value"), skip: "published inference results are not predicted"},

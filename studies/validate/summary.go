@@ -81,6 +81,29 @@ func (r *Report) Files() []*Group {
 	return r.groups(func(row *Row) Group { return Group{File: row.File} })
 }
 
+// Sizes lists the errors of each file x source x order of magnitude, of files whose rows have one.
+func (r *Report) Sizes() []*Group {
+	sized := &Report{Tables: nil, MinUS: r.MinUS}
+	for _, t := range r.Tables {
+		if slices.ContainsFunc(t.Rows, func(row *Row) bool { return row.Size != "" }) {
+			sized.Tables = append(sized.Tables, t)
+		}
+	}
+	rank := map[string]int{}
+	for i := range 15 {
+		bytes := int64(1)
+		for range i {
+			bytes *= 10
+		}
+		rank[decade(bytes)] = i
+	}
+	out := sized.groups(func(row *Row) Group { return Group{File: row.File, Source: row.Harness, Variant: row.Size} })
+	slices.SortStableFunc(out, func(a, b *Group) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Source, b.Source), cmp.Compare(rank[a.Variant], rank[b.Variant]))
+	})
+	return out
+}
+
 func (r *Report) groups(of func(*Row) Group) []*Group {
 	type bin struct {
 		g         *Group

@@ -8,9 +8,9 @@
 // There is no constant for a row or a shape.
 //
 // Read are operators on one chip (matrix products, attention, mixtures of
-// experts, pointwise operators), whole models on one chip, and cycle counts of
-// a systolic array. Rows over several chips, collectives, training at scale and
-// serving are skipped. Not modelled: clocks that a harness locked, variance
+// experts, pointwise operators), whole models on one chip, collectives, and
+// cycle counts of a systolic array. Models over several chips, training at scale
+// and serving are skipped. Not modelled: clocks that a harness locked, variance
 // between runs, other work on the chip. Floor 4.
 package validate
 
@@ -35,7 +35,7 @@ type Options struct {
 	Chips  []string // further chips, from files
 
 	// For ablations: what a mechanism contributes shows in the errors without it.
-	Set     []string // figures to change, "PATH=VALUE", on every chip that a table names
+	Set     []string // figures to change, "PATH=VALUE", on every chip that a table names, or of every system (scale_up, scale_out, library)
 	Library string   // library profile in place of those that the harnesses name
 
 	Uncalibrated bool    // calibrated figures fall back to those of the family
@@ -72,6 +72,7 @@ type Row struct {
 	System, DType, Source string // as in the table
 	Variant               string // what besides tells groups of rows apart: operator, routing
 	Harness               string
+	Size                  string // order of magnitude, where errors are reported by it
 
 	Target    float64 // what is predicted, us or cycles: the measurement, less what the harness takes off
 	Predicted float64
@@ -132,16 +133,22 @@ func Run(folder fs.FS, opt Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	var ofSystems []string
+	opt.Set, ofSystems = splitSets(opt.Set)
 	chips, err := newChips(opt)
 	if err != nil {
 		return nil, err
 	}
-	v := &validation{opt: opt, harnesses: harnesses, chips: chips, tasks: map[string]*task{}}
+	systems, err := newSystems(ofSystems)
+	if err != nil {
+		return nil, err
+	}
+	v := &validation{opt: opt, harnesses: harnesses, chips: chips, systems: systems, tasks: map[string]*task{}}
 	if err := v.read(folder); err != nil {
 		return nil, err
 	}
-	if chips.bad != nil {
-		return nil, chips.bad
+	if err := cmp.Or(chips.bad, systems.bad); err != nil {
+		return nil, err
 	}
 	v.predict()
 	rep := &Report{Tables: v.tables, Unknown: chips.unknown(), MinUS: opt.MinUS, Fold: opt.Fold}
@@ -156,6 +163,7 @@ type validation struct {
 	opt       Options
 	harnesses []*Harness
 	chips     *chips
+	systems   *systems
 	tables    []*Table
 	tasks     map[string]*task
 	order     []*task

@@ -252,7 +252,7 @@ func TestRows(t *testing.T) {
 one,gemm,16,16,ws,100,16,16,145,,,,,,,,,,,scalesim_cycles,,145,,ok,
 two,gemm,8,8,os,16,16,32,183,,,,,,,,,,,scalesim_cycles,,183,,ok,
 three,conv,8,8,is,16,16,16,151,,,,,,,,,,,scalesim_cycles,,151,,ok,
-,,,,,,,,,aic:h100_sxm/comm/nccl/2,h100_sxm,fp16,all_reduce,nccl,8,1,switch,1024,20,collective,,,,skipped,collectives are not predicted
+,,,,,,,,,aic:h100_sxm/comm/nccl/2,h100_sxm,fp16,all_reduce,nccl,8,1,switch,1024,20,collective,,,,skipped,no system has h100_sxm by switch
 `
 	if d := cmp.Diff(want, rowsOf(t, rep)); d != "" {
 		t.Errorf("rows (-want +got):\n%s", d)

@@ -94,6 +94,7 @@ type summary struct {
 	Reasons      []reason            `json:"reasons"`
 	Files        []*Group            `json:"files"`
 	Groups       []*Group            `json:"groups"`
+	Sizes        []*Group            `json:"sizes,omitempty"`
 }
 
 // reason is why rows were not predicted.
@@ -144,7 +145,7 @@ func (r *Report) Reasons(s Status) []string {
 func (r *Report) WriteJSON(w io.Writer) error {
 	s := summary{
 		Version: 1, MinUS: r.MinUS, Fold: r.Fold, Rows: len(r.Rows()), OK: r.Count(OK), Skipped: r.Count(Skipped), Failed: r.Count(Failed),
-		Unknown: append([]string{}, r.Unknown...), Uncalibrated: r.Uncalibrated, Reasons: r.reasons(), Files: r.Files(), Groups: r.Groups(),
+		Unknown: append([]string{}, r.Unknown...), Uncalibrated: r.Uncalibrated, Reasons: r.reasons(), Files: r.Files(), Groups: r.Groups(), Sizes: r.Sizes(),
 	}
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
