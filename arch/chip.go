@@ -29,6 +29,7 @@ type Chip struct {
 	Clock      Clock             `yaml:"clock" doc:"Clock of the cores."`
 	Cores      Cores             `yaml:"cores" doc:"What repeats on the chip."`
 	Memory     Memory            `yaml:"memory" doc:"Shared cache and main memory."`
+	Dies       *Dies             `yaml:"dies,optional" doc:"Dies that the chip is made of, if the links between them matter."`
 	Launch     Launch            `yaml:"launch" doc:"Cost of starting kernels."`
 	Power      *Power            `yaml:"power,optional" doc:"Power cap, static power and energy per event."`
 }
@@ -98,6 +99,7 @@ type Scratchpad struct {
 // DMA is a copy engine with descriptors.
 type DMA struct {
 	Fixed config.Figure[unit.Duration] `yaml:"fixed" bound:">=0" doc:"Fixed cost of one transfer, from issue to first byte, beyond the memory's latency."`
+	Multi bool                         `yaml:"multicast,optional" doc:"One copy can be delivered to several cores: an operand that cores read at the same time is fetched once."`
 	Ahead config.Figure[unit.Bytes]    `yaml:"ahead,optional" bound:">=0" doc:"Part of memory.shared in which weights of main memory wait that were copied before the operator began that needs them; none unless given."`
 }
 

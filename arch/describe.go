@@ -8,8 +8,9 @@ import (
 )
 
 // Figures lists the figures of the chip with their sources, in the order of the keys. Figures that are missing in the
-// file are not among them, even if they have a documented value.
-func (c *Chip) Figures() []config.NamedFigure { return config.Figures(c) }
+// file are not among them, even if they have a documented value. Those of a chip of several dies are as the file has
+// them, of one die.
+func (c *Chip) Figures() []config.NamedFigure { return config.Figures(c.ofDie()) }
 
 // Estimates lists the figures that are known only as a range.
 func (c *Chip) Estimates() []config.NamedFigure {
@@ -134,6 +135,12 @@ func (c *Chip) Describe() Description {
 	}
 	if k.DMA != nil {
 		d.Cores = append(d.Cores, rows(row("cores.dma.fixed", "fixed cost of a copy", k.DMA.Fixed))...)
+	}
+	if s := c.Dies; s != nil {
+		d.Cores = append(d.Cores, rows(
+			whole("dies.count", "dies", s.Count),
+			row("dies.bandwidth", "links of a die", s.Bandwidth),
+			row("dies.latency", "to another die", s.Latency))...)
 	}
 	d.Launch = rows(
 		row("launch.graph", "gap in a graph", c.Launch.Graph),

@@ -120,6 +120,7 @@ func (in *Input) plan(chip *arch.Chip) (p plan.Plan, err error) {
 			return p, err
 		}
 	}
+	p.Wide = wide(chip, p.DType)
 	p.KVDType = p.DType
 	if p.DType.Bits() < 16 && !p.DType.IsFloat() {
 		p.KVDType = dtype.FP16
@@ -132,6 +133,17 @@ func (in *Input) plan(chip *arch.Chip) (p plan.Plan, err error) {
 		}
 	}
 	return p, nil
+}
+
+// wide is the format of what stays wide where products are narrow: 16 bits that
+// the matrix unit multiplies too, or no other format on a unit for integers.
+func wide(chip *arch.Chip, narrow dtype.Type) dtype.Type {
+	for _, dt := range [...]dtype.Type{dtype.BF16, dtype.FP16} {
+		if chip.Supports(dt) || chip.Discipline == arch.Dispatch {
+			return dt
+		}
+	}
+	return narrow
 }
 
 // Compile loads, builds and compiles. Errors are the user's to mend: bad

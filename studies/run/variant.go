@@ -84,6 +84,12 @@ var resources = []resource{
 			up(&c.Power.Cap)
 		}
 	}},
+	{"dies", "dies.bandwidth", func(c *arch.Chip) {
+		if c.Dies != nil {
+			up(&c.Dies.Bandwidth)
+			sooner(&c.Dies.Latency)
+		}
+	}},
 	{"dma", "cores.dma.fixed", func(c *arch.Chip) {
 		if c.Cores.DMA != nil {
 			sooner(&c.Cores.DMA.Fixed)
@@ -110,6 +116,10 @@ func copyChip(c *arch.Chip) *arch.Chip {
 		dma := *c.Cores.DMA
 		n.Cores.DMA = &dma
 	}
+	if c.Dies != nil {
+		dies := *c.Dies
+		n.Dies = &dies
+	}
 	if c.Power != nil {
 		power := *c.Power
 		n.Power = &power
@@ -122,7 +132,7 @@ const negligible = 0.03
 
 // slower lists the beginnings of paths whose figures slow a run as they grow.
 var slower = []string{
-	"cores.start", "cores.dma.fixed", "cores.scratchpad.latency", "memory.l2.latency", "memory.l2.far_latency",
+	"cores.start", "cores.dma.fixed", "dies.latency", "dies.energy", "cores.scratchpad.latency", "memory.l2.latency", "memory.l2.far_latency",
 	"memory.dram.latency", "memory.shared.latency", "memory.external.latency", "memory.dram.loaded_latency", "memory.dram.queue", "cores.matrix.least", "launch.", "power.static", "power.matrix",
 	"power.vector", "power.special", "power.zero_data", "power.scratchpad", "power.l2", "power.shared", "power.dram", "power.external", "power.voltage.floor", "power.voltage.at_max",
 }
@@ -194,12 +204,19 @@ func variants(res *result.Result, clocks []float64, records *machine.Records, ch
 	return nil
 }
 
+// compiledFor is the figure that programs are cut to: they cannot run with less
+// of it, and more is of no use to them.
+const compiledFor = "cores.scratchpad.capacity"
+
 // estimates is the chip with every estimated figure at its fast or its slow
 // end; nil if it has none or the ends contradict each other.
 func estimates(doc *config.Doc, chip *arch.Chip, fast bool) *arch.Chip {
 	d := doc.Clone()
 	any := false
 	for _, f := range chip.Estimates() {
+		if f.Path == compiledFor {
+			continue
+		}
 		v := f.High
 		if growsTime(f.Path) == fast {
 			v = f.Low

@@ -33,6 +33,7 @@ type blocking struct {
 type blockCost struct {
 	t      *target
 	e      *estimate
+	path   matrixPath
 	stages int64
 	limit  int64
 	least  int64 // bytes of the smallest blocking seen
@@ -80,6 +81,16 @@ func (t *target) arrayClocks(m, n, k int64, dt dtype.Type) float64 {
 	return scale * float64(ceilDiv(folds, count)*max(stream, r))
 }
 
+// productClocks is the time of one product on the arrays of a core, or on the
+// vector unit.
+func (t *target) productClocks(path matrixPath, m, n, k int64, dt dtype.Type) float64 {
+	if path == vectorPath {
+		clocks, _ := t.unitCost(path, m, n, k, dt)
+		return clocks
+	}
+	return t.arrayClocks(m, n, k, dt)
+}
+
 // blocked lowers a product for a machine whose cores the compiler schedules.
 func (c *coder) blocked(g *gemm) error {
 	path, err := c.t.path(g.dt)
@@ -89,20 +100,20 @@ func (c *coder) blocked(g *gemm) error {
 	if c.t.spread {
 		return c.spread(g, path)
 	}
-	b, err := c.block(g)
+	b, err := c.block(g, path)
 	if err != nil {
 		return err
 	}
 	if b.form == overK {
 		x := gemmTile{rows: b.rows, cols: b.cols, depth: b.deep, split: 1, band: 1, stages: c.m.prof.block.stages}
 		c.begin(fmt.Sprintf("block_%s_%dx%dx%d", g.dt, b.rows, b.cols, b.deep), 0, 0, b.scratch)
-		w := &gemmWriter{c: c, g: g, x: &x, path: asyncPath}
+		w := &gemmWriter{c: c, g: g, x: &x, path: path}
 		w.slots()
 		w.parts()
 	} else {
 		c.begin(fmt.Sprintf("stream_%s_%s_%dx%d", [...]string{overN: "n", overM: "m"}[b.form], g.dt, b.rows, b.cols), 0, 0, b.scratch)
 		x := gemmTile{rows: b.rows, cols: b.cols, depth: b.deep, split: 1, band: 1}
-		w := &gemmWriter{c: c, g: g, x: &x, path: asyncPath}
+		w := &gemmWriter{c: c, g: g, x: &x, path: path}
 		w.slots()
 		for i := range g.runs {
 			w.walk(&g.runs[i], b)
@@ -114,16 +125,16 @@ func (c *coder) blocked(g *gemm) error {
 }
 
 // block searches the blockings.
-func (c *coder) block(g *gemm) (blocking, error) {
+func (c *coder) block(g *gemm, path matrixPath) (blocking, error) {
 	t, rules := c.t, &c.m.prof.block
-	bc := &blockCost{t: t, e: newEstimate(t, g, asyncPath, &gemmRules{}), stages: int64(rules.stages), limit: int64(float64(t.scratchGroup) * rules.share), least: math.MaxInt64}
+	bc := &blockCost{t: t, e: newEstimate(t, g, path, &gemmRules{}), path: path, stages: int64(rules.stages), limit: int64(float64(t.scratchGroup) * rules.share), least: math.MaxInt64}
 	um, un, uk := t.arrayUnits(g.dt)
 	r := &g.runs[0] // with most rows
 	inner := len(g.runs) > 1 || r.count > 1
 	best := blocking{cost: math.Inf(1)}
 	ms, ns, ks := sides(r.m, um, rules.rows), sides(r.n, un, rules.cols), sides(r.k, uk, rules.depth)
 	for f := overK; f < formEnd; f++ {
-		if f != overK && (g.picture != nil || r.aCol > 0 || t.serial) {
+		if f != overK && (g.picture != nil || r.aCol > 0 || t.serial || path == vectorPath) {
 			continue
 		}
 		for _, bm := range ms {
@@ -244,14 +255,22 @@ func (b *blockCost) cost(x *blocking) float64 {
 	for i := range e.g.runs {
 		r := &e.g.runs[i]
 		down, across := ceilDiv(r.m, x.rows), ceilDiv(r.n, x.cols)
-		var programs, iters int64
+		var iters int64
+		grid := [4]int64{across, down, r.count, 1}
 		switch x.form {
 		case overK:
-			programs, iters = down*across*r.count, ceilDiv(r.k, x.deep)
+			iters = ceilDiv(r.k, x.deep)
 		case overN:
-			programs, iters = down*min(x.pieces, across)*r.count, ceilDiv(across, min(x.pieces, across))
+			grid[0] = min(x.pieces, across)
+			iters = ceilDiv(across, grid[0])
 		case overM:
-			programs, iters = across*min(x.pieces, down)*r.count, ceilDiv(down, min(x.pieces, down))
+			grid[0], grid[1] = min(x.pieces, down), across
+			iters = ceilDiv(down, grid[0])
+		}
+		programs := grid[0] * grid[1] * grid[2]
+		shareB, shareA := t.sharers(programs, grid)
+		if x.form == overM {
+			shareA, shareB = shareB, shareA
 		}
 		active := float64(min(t.cores, programs))
 		am, bn := float64(float64(min(x.rows, r.m)*x.deep)*e.widthA), float64(float64(min(x.cols, r.n)*x.deep)*e.widthB)
@@ -259,17 +278,17 @@ func (b *blockCost) cost(x *blocking) float64 {
 		out := float64(elements * e.outCols * e.widthC)
 		extra := float64(elements * e.outCols * e.widthExtras)
 		arith := elements*e.vectorOps/t.vectorRate(dtype.FP32) + elements*e.specials/t.special
-		clocks := t.arrayClocks(x.rows, x.cols, x.deep, e.g.dt)
+		clocks := t.productClocks(b.path, x.rows, x.cols, x.deep, e.g.dt)
 		fill := 0.0
 		if s := t.systolic; s != nil && !t.serial {
 			fill = float64(2*s.Rows.Value + s.Cols.Value)
 		}
 		one := t.start + fill
 		// A loop: the first iteration arrives and passes through alone.
-		a, w := moved{}.of(e.g.a.op, am), moved{}.of(e.g.b.op, bn)
-		result := moved{}.of(e.g.c.op, out)
+		a, w := moved{}.of(e.g.a.op, am, shareA), moved{}.of(e.g.b.op, bn, shareB)
+		result := moved{}.of(e.g.c.op, out, 1)
 		for _, x := range e.g.extras {
-			result = result.of(x.op, extra/float64(len(e.g.extras)))
+			result = result.of(x.op, extra/float64(len(e.g.extras)), 1)
 		}
 		chain, steady := clocks, a.add(w)
 		if x.form != overK {
@@ -297,25 +316,27 @@ func (b *blockCost) cost(x *blocking) float64 {
 	return total
 }
 
-// moved is bytes on their way between a core and the memories they lie in.
-type moved struct{ main, chip float64 }
+// moved is the bytes of a core on their way between it and the memories they
+// lie in, and of these what it fetches itself: a core's part of what it fetches
+// with others.
+type moved struct{ main, chip, all float64 }
 
-// of adds bytes of an operand.
-func (m moved) of(o *operand, bytes float64) moved {
+// of adds bytes of an operand that so many cores fetch together.
+func (m moved) of(o *operand, bytes, sharers float64) moved {
 	if o.home == trace.Main {
-		m.main += bytes
+		m.main += bytes / sharers
 	} else {
-		m.chip += bytes
+		m.chip += bytes / sharers
 	}
+	m.all += bytes
 	return m
 }
 
-func (m moved) add(o moved) moved { return moved{m.main + o.main, m.chip + o.chip} }
+func (m moved) add(o moved) moved { return moved{m.main + o.main, m.chip + o.chip, m.all + o.all} }
 
 // clocks is how long they take while so many cores move as much.
 func (m moved) clocks(t *target, active float64) float64 {
-	all := m.main + m.chip
-	return max(m.main*active/t.dramRate, all*active/t.l2Rate, all/t.port)
+	return max(m.main*active/t.dramRate, (m.main+m.chip)*active/t.l2Rate, m.all/t.port)
 }
 
 // walk writes the tile programs that keep one operand's block and stream the

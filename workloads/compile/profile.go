@@ -250,6 +250,10 @@ var profiles = []*profile{
 	&trtllm,
 	&vllm,
 	&xla,
+	&furiosa,
+	&rebellions,
+	&neuron,
+	&gaudi,
 	&mesh,
 }
 

@@ -168,10 +168,10 @@ func (e *estimate) spread(x *gemmTile, deep, unit, down, across, count, limit in
 	iters := ceilDiv(deep, x.depth)
 	programs := down * across * x.split * count
 	active := float64(min(t.cores, programs))
-	a := moved{}.of(e.g.a.op, float64(float64(x.rows*deep)*e.widthA))
+	a := moved{}.of(e.g.a.op, float64(float64(x.rows*deep)*e.widthA), float64(across))
 	var b moved
 	if !local {
-		b = b.of(e.g.b.op, float64(float64(x.cols*deep)*e.widthB))
+		b = b.of(e.g.b.op, float64(float64(x.cols*deep)*e.widthB), float64(down))
 	}
 	clocks := float64(iters) * t.arrayClocks(x.rows, x.cols, x.depth, e.g.dt)
 	fill := 0.0
@@ -184,7 +184,7 @@ func (e *estimate) spread(x *gemmTile, deep, unit, down, across, count, limit in
 	}
 	elements := float64(x.rows * x.cols)
 	arith := elements*e.vectorOps/t.vectorRate(dtype.FP32) + elements*e.specials/t.special
-	moving := a.shared(t, active, float64(across)) + b.shared(t, active, float64(down))
+	moving := a.clocks(t, active) + b.clocks(t, active)
 	one := t.start + fill + lat + max(clocks, moving) + min(clocks, moving)/float64(iters)
 	if x.split == 1 {
 		one += arith
@@ -192,17 +192,11 @@ func (e *estimate) spread(x *gemmTile, deep, unit, down, across, count, limit in
 	x.cost = float64(ceilDiv(programs, t.cores)) * one
 	if x.split > 1 {
 		per := float64(ceilDiv(e.m*e.n, t.cores))
-		parts := moved{chip: float64(per * 4 * float64(x.split))}
+		sums := float64(per * 4 * float64(x.split))
+		parts := moved{chip: sums, all: sums}
 		adds := per * (float64(x.split) + e.vectorOps) / t.vectorRate(dtype.FP32)
 		x.cost += t.launch + t.start + t.l2Latency + parts.clocks(t, float64(min(t.cores, e.m*e.n))) + adds
 	}
-}
-
-// shared is how long bytes take that each of so many active cores receives,
-// where several of them receive the same in one fetch.
-func (m moved) shared(t *target, active, sharers float64) float64 {
-	all := m.main + m.chip
-	return max(m.main*active/sharers/t.dramRate, all*active/sharers/t.l2Rate, all/t.port)
 }
 
 // alone reports whether every tile program of a part takes a region of its own:

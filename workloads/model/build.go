@@ -145,11 +145,14 @@ type builder struct {
 }
 
 // wide is the format of what stays wide when arithmetic is narrow.
-func wide(t dtype.Type) dtype.Type {
-	if t.Bits() < 16 {
-		return dtype.BF16
+func wide(p *plan.Plan) dtype.Type {
+	switch {
+	case p.DType.Bits() >= 16:
+		return p.DType
+	case p.Wide != 0:
+		return p.Wide
 	}
-	return t
+	return dtype.BF16
 }
 
 func newBuilder(name string, p plan.Plan) *builder {
@@ -159,7 +162,7 @@ func newBuilder(name string, p plan.Plan) *builder {
 		layer:      -1,
 		weightType: p.DType,
 		mathType:   p.DType,
-		actType:    wide(p.DType),
+		actType:    wide(&p),
 		kvType:     p.KVDType,
 	}
 	if b.kvType == 0 {

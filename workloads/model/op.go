@@ -258,7 +258,7 @@ func (s *spec) parse(p plan.Plan) (shape, error) {
 	}
 	switch _, given := s.at["dtype"]; {
 	case !given && (sh.pointwise):
-		dt = wide(dt)
+		dt = wide(&plan.Plan{DType: dt, Wide: p.Wide})
 	case given && (p.KVDType == 0 || p.KVDType == p.DType):
 		p.KVDType = dt
 	}

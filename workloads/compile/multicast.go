@@ -1,0 +1,63 @@
+package compile
+
+import "maru/workloads/trace"
+
+// share marks what cores that run at the same time load together, where a copy
+// can be delivered to several of them: of as many tile programs of a part as
+// there are cores, those that read the same region share its fetch. Loads that
+// are marked already, and those at unpredictable places, stay as they are.
+func (c *coder) share() {
+	if !c.t.multicast {
+		return
+	}
+	for i := range c.prog.Parts {
+		p := &c.prog.Parts[i]
+		n := min(c.t.cores, p.Tiles())
+		for j := range p.Code {
+			for k := range p.Code[j].Body {
+				in := &p.Code[j].Body[k]
+				if in.Kind != trace.Load || in.Share != 0 || in.Random || in.Local {
+					continue
+				}
+				regions := extent(n, p.Grid)
+				distinct := int64(1)
+				for d, moves := range dependence(in) {
+					if moves {
+						distinct *= regions[d]
+					}
+				}
+				if s := n / distinct; s > 1 {
+					in.Share = s
+				}
+			}
+		}
+	}
+}
+
+// dependence tells along which dimensions of the grid a region moves.
+func dependence(in *trace.Instr) [4]bool {
+	r, c := &in.Row, &in.Col
+	return [4]bool{r.X|c.X != 0, r.Y|c.Y != 0, r.Z|c.Z != 0, r.W|c.W != 0}
+}
+
+// extent is how far the first n tile programs of a grid reach along each of its
+// dimensions, of which x runs fastest.
+func extent(n int64, grid [4]int64) (e [4]int64) {
+	for d, size := range grid {
+		e[d] = min(n, size)
+		n = ceilDiv(n, size)
+	}
+	return e
+}
+
+// sharers is how many of the first n tile programs of a grid read the same
+// region, if it moves along x alone, and if it moves along y alone. Both move
+// along z.
+func (t *target) sharers(n int64, grid [4]int64) (alongX, alongY float64) {
+	if !t.multicast {
+		return 1, 1
+	}
+	n = min(t.cores, n)
+	e := extent(n, grid)
+	return float64(max(1, n/(e[0]*e[2]))), float64(max(1, n/(e[1]*e[2])))
+}
