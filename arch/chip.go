@@ -31,6 +31,8 @@ type Chip struct {
 	Memory     Memory            `yaml:"memory" doc:"Shared cache and main memory."`
 	Dies       *Dies             `yaml:"dies,optional" doc:"Dies that the chip is made of, if the links between them matter."`
 	Launch     Launch            `yaml:"launch" doc:"Cost of starting kernels."`
+	Jitter     *Jitter           `yaml:"jitter,optional" doc:"What differs from run to run; a chip without it takes equally long every time."`
+	Partitions []Partition       `yaml:"partitions,optional" doc:"Ways to divide the chip in hardware."`
 	Power      *Power            `yaml:"power,optional" doc:"Power cap, static power and energy per event."`
 }
 
@@ -76,11 +78,13 @@ type Matrix struct {
 
 // Systolic is the shape of the arrays in one core.
 type Systolic struct {
-	Rows     config.Figure[int64] `yaml:"rows" bound:">=1" doc:"Rows of one array."`
-	Cols     config.Figure[int64] `yaml:"cols" bound:">=1" doc:"Columns of one array."`
-	Count    config.Figure[int64] `yaml:"count" bound:">=1" doc:"Arrays in one core."`
-	Dataflow Dataflow             `yaml:"dataflow" doc:"What stays in the array: ws (weights), os (outputs), is (inputs)."`
-	Fold     Fold                 `yaml:"fold" doc:"serial: each fold fills and drains alone; overlapped: the next operand loads behind the current one."`
+	Rows     config.Figure[int64]       `yaml:"rows" bound:">=1" doc:"Rows of one array."`
+	Cols     config.Figure[int64]       `yaml:"cols" bound:">=1" doc:"Columns of one array."`
+	Count    config.Figure[int64]       `yaml:"count" bound:">=1" doc:"Arrays in one core."`
+	Dataflow Dataflow                   `yaml:"dataflow" doc:"What stays in the array: ws (weights), os (outputs), is (inputs)."`
+	Fold     Fold                       `yaml:"fold" doc:"serial: each fold fills and drains alone; overlapped: the next operand loads behind the current one."`
+	Load     config.Figure[int64]       `yaml:"load,optional" bound:">=1" doc:"Rows of the operand that stays which an array takes in per clock; 1 unless given."`
+	Fill     config.Figure[unit.Cycles] `yaml:"fill,optional" bound:">=0" doc:"Clocks of fill and drain of overlapped folds, paid once; two passes along the rows and one along the columns (the one and the other for os) unless given, as operands pass from element to element."`
 }
 
 // Vector is the vector unit of one core.
@@ -140,6 +144,16 @@ type Cache struct {
 	Latency    config.Figure[unit.Duration]      `yaml:"latency" bound:">0" doc:"Load-to-use latency of a hit in the near partition."`
 	Partitions config.Figure[int64]              `yaml:"partitions,optional" bound:">=1" doc:"Partitions, one unless given; cores reach the far ones through a link."`
 	Far        config.Figure[unit.Duration]      `yaml:"far_latency,optional" bound:">0" doc:"Load-to-use latency of a hit in a far partition; that of the near one unless given."`
+	Near       *Near                             `yaml:"near,optional" doc:"Caches in front of this one, one for each die."`
+}
+
+// Near is the caches between a shared cache and the cores of each die. Tile
+// programs go to the dies in turn, so what several of them read at the same time
+// is fetched by each die that has one of them, and once for all that are on it.
+// Over time, nothing is taken to stay in them.
+type Near struct {
+	Count     config.Figure[int64]              `yaml:"count" bound:">=1" doc:"Such caches."`
+	Bandwidth config.Figure[unit.BytesPerClock] `yaml:"bandwidth" bound:">0" doc:"Bytes of one of them per clock, for all cores of its die."`
 }
 
 // Shared is the capacity for weights that take turns, or one that is as large as all of them. A partition caches what the cores next to it access (NVIDIA A100
@@ -164,6 +178,14 @@ type DRAM struct {
 type Launch struct {
 	Graph  config.Figure[unit.Duration] `yaml:"graph" bound:">=0" doc:"Gap between the end of a kernel and the start of the next in a captured graph or compiled program."`
 	Stream config.Figure[unit.Duration] `yaml:"stream" bound:">=0" doc:"The same for kernels launched one by one into a stream."`
+}
+
+// Jitter is what makes equal runs take unequally long. Both delays are drawn
+// from exponential distributions, that of events without memory; they slow a run
+// and never speed it up. Only runs with a seed draw them.
+type Jitter struct {
+	Launch config.Figure[unit.Duration] `yaml:"launch" bound:">=0" doc:"Mean time by which a launch comes late, on top of its gap."`
+	Clock  config.Figure[unit.Ratio]    `yaml:"clock" bound:">=0,<=1" doc:"Mean share by which what goes with the clock takes longer in a run, the same for all of the run."`
 }
 
 // Power holds the cap, the static power and the energy of each event at the

@@ -1,7 +1,9 @@
 package arch
 
 import (
+	"fmt"
 	"strconv"
+	"strings"
 
 	"maru/arch/unit"
 	"maru/internal/config"
@@ -11,6 +13,26 @@ import (
 // file are not among them, even if they have a documented value. Those of a chip of several dies are as the file has
 // them, of one die.
 func (c *Chip) Figures() []config.NamedFigure { return config.Figures(c.ofDie()) }
+
+// What only some runs rest on: those with a seed, and those with weights in
+// external memory.
+const (
+	jitterKeys   = "jitter."
+	externalKeys = "memory.external."
+	externalCost = "power.external"
+)
+
+// RestsOn tells whether a run rests on the figure at a path: on those of the
+// jitter only if it draws any, on those of external memory only if it uses it.
+func RestsOn(path string, jitter, external bool) bool {
+	switch {
+	case strings.HasPrefix(path, jitterKeys):
+		return jitter
+	case strings.HasPrefix(path, externalKeys), path == externalCost:
+		return external
+	}
+	return true
+}
 
 // Estimates lists the figures that are known only as a range.
 func (c *Chip) Estimates() []config.NamedFigure {
@@ -41,6 +63,8 @@ type Description struct {
 	Levels []Level `json:"levels"`
 	Launch []Row   `json:"launch"`
 	Power  []Row   `json:"power"` // empty without a power section
+
+	Partitions []Row `json:"partitions"` // ways to divide the chip
 
 	Count     Count      `json:"figures"`
 	Estimates []Estimate `json:"estimates"`
@@ -86,6 +110,15 @@ type Count struct {
 	Overridden int `json:"overridden"` // set on the command line
 	Unsourced  int `json:"unsourced"`  // a plain value
 	Calibrated int `json:"calibrated"` // fitted to a microbenchmark
+
+	Always Always `json:"always"` // of the figures that every run rests on
+}
+
+// Always counts the figures that every run rests on.
+type Always struct {
+	Figures   int  `json:"figures"`
+	Estimated int  `json:"estimated"`
+	Mostly    bool `json:"mostly"` // more than half of them are estimates
 }
 
 // Estimate is a figure that is known only as a range.
@@ -106,7 +139,7 @@ func (c *Chip) Describe() Description {
 	d := Description{
 		Name: c.Name, Title: c.Title, Vendor: c.Vendor, Aliases: append([]string{}, c.Aliases...), Discipline: c.Discipline.String(),
 		Profile: c.Profile, Preferred: c.Preferred.String(), Notes: append([]string{}, c.Notes...),
-		Peaks: c.peaks(), Levels: c.levels(), Count: c.count(), Power: []Row{}, Estimates: []Estimate{},
+		Peaks: c.peaks(), Levels: c.levels(), Count: c.count(), Power: []Row{}, Partitions: []Row{}, Estimates: []Estimate{},
 	}
 	d.Clock = rows(
 		row("clock.spec", "specified clock", c.Clock.Spec),
@@ -145,6 +178,11 @@ func (c *Chip) Describe() Description {
 	d.Launch = rows(
 		row("launch.graph", "gap in a graph", c.Launch.Graph),
 		row("launch.stream", "gap in a stream", c.Launch.Stream))
+	if j := c.Jitter; j != nil {
+		d.Launch = append(d.Launch, rows(
+			row("jitter.launch", "late, with a seed", j.Launch),
+			row("jitter.clock", "slower, with a seed", j.Clock))...)
+	}
 	if p := c.Power; p != nil {
 		d.Power = rows(
 			row("power.cap", "power cap", p.Cap),
@@ -159,6 +197,10 @@ func (c *Chip) Describe() Description {
 			row("power.shared", "on-chip memory and network", p.Shared),
 			row("power.dram", "main memory", p.DRAM),
 			row("power.external", "external memory and link", p.External))
+	}
+	for i, p := range c.Partitions {
+		d.Partitions = append(d.Partitions, Row{Key: "partitions[" + strconv.Itoa(i) + "]", Name: p.Name,
+			Value: fmt.Sprintf("%d x %d cores, each with %v of memory", p.Instances, p.Cores, unit.Short(p.Memory))})
 	}
 	for _, f := range c.Estimates() {
 		d.Estimates = append(d.Estimates, Estimate{f.Path, f.Value, f.Low, f.High, f.Source, f.Calibrated})
@@ -268,6 +310,12 @@ func (c *Chip) count() Count {
 	var n Count
 	for _, f := range c.Figures() {
 		n.Figures++
+		if RestsOn(f.Path, false, false) {
+			n.Always.Figures++
+			if f.Estimate {
+				n.Always.Estimated++
+			}
+		}
 		switch {
 		case f.Estimate:
 			n.Estimated++
@@ -282,5 +330,6 @@ func (c *Chip) count() Count {
 			n.Calibrated++
 		}
 	}
+	n.Always.Mostly = 2*n.Always.Estimated > n.Always.Figures
 	return n
 }

@@ -392,7 +392,12 @@ func TestPeakProperties(t *testing.T) {
 		}
 		near("twice the clock", float64(c.PeakFlops(dt, 2*f)), 2*float64(c.PeakFlops(dt, f)))
 		near("at the specified clock", float64(c.PeakAtSpec(dt)), float64(c.PeakFlops(dt, c.Clock.Spec.Value)))
-		near("ridge", c.Ridge(dt).DRAM*float64(c.Memory.DRAM.Bandwidth.Value), float64(c.PeakAtSpec(dt)))
+		if c.HasDRAM() {
+			near("ridge", c.Ridge(dt).DRAM*float64(c.Memory.DRAM.Bandwidth.Value), float64(c.PeakAtSpec(dt)))
+		}
+		if c.Memory.Shared != nil {
+			near("ridge of on-chip memory", c.Ridge(dt).Shared*float64(c.SharedBandwidth(c.Clock.Spec.Value)), float64(c.PeakAtSpec(dt)))
+		}
 		if c.DRAMBandwidth() > c.Memory.DRAM.Bandwidth.Value {
 			t.Error("streams are faster than the pins")
 		}

@@ -96,6 +96,11 @@ func chipKeys(b *strings.Builder, prefix string, section reflect.Type, needed bo
 			path += ".FORMAT"
 			typ = typ.Elem()
 		}
+		list := typ.Kind() == reflect.Slice && typ.Elem().Kind() == reflect.Struct
+		if list {
+			path += "[]"
+			typ = typ.Elem()
+		}
 		if typ.Kind() == reflect.Struct && typ.PkgPath() == reflect.TypeFor[config.Figure[int64]]().PkgPath() {
 			value, _ := typ.FieldByName("Value")
 			typ = value.Type
@@ -117,6 +122,9 @@ func chipKeys(b *strings.Builder, prefix string, section reflect.Type, needed bo
 			switch typ.Kind() {
 			case reflect.Struct:
 				value = "section"
+				if list {
+					value = "list of sections"
+				}
 			case reflect.Int64:
 				value = "whole number"
 			case reflect.Slice:
@@ -128,7 +136,7 @@ func chipKeys(b *strings.Builder, prefix string, section reflect.Type, needed bo
 			}
 		}
 		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", path, yes, value, f.Tag.Get("doc"))
-		if value == "section" {
+		if strings.HasSuffix(value, "section") || list {
 			chipKeys(b, path+".", typ, true)
 		}
 	}
@@ -208,7 +216,7 @@ func TestDocuments(t *testing.T) {
 		t.Skip("runs some dozen commands")
 	}
 	models, _ := modelPages(t)
-	for _, name := range append([]string{"README.md", "docs/chips.md", "docs/calibrate.md"}, models...) {
+	for _, name := range append([]string{"README.md", "docs/chips.md", "docs/calibrate.md", "docs/retarget.md"}, models...) {
 		t.Run(name, func(t *testing.T) { document(t, name) })
 	}
 }

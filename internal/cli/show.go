@@ -91,6 +91,9 @@ func showChip(e *env, name string, sets []string, yaml, asJSON bool) error {
 // describe writes a chip for a reader.
 func describe(e *env, d *arch.Description) error {
 	fmt.Fprintf(e.out, "%s (%s)\n", d.Title, d.Name)
+	if a := d.Count.Always; a.Mostly {
+		fmt.Fprintf(e.out, "mostly estimated: %d of the %d figures that every run rests on; a run says what their ranges do to its latency\n", a.Estimated, a.Figures)
+	}
 	fmt.Fprintf(e.out, "discipline %s, library profile %s, number format %s unless told otherwise\n", d.Discipline, d.Profile, d.Preferred)
 
 	perByte := func(v float64) string {
@@ -143,7 +146,7 @@ func describe(e *env, d *arch.Description) error {
 	for _, section := range []struct {
 		title string
 		rows  []arch.Row
-	}{{"Clock", d.Clock}, {"Cores", d.Cores}, {"Launch", d.Launch}, {"Power and energy", d.Power}} {
+	}{{"Clock", d.Clock}, {"Cores", d.Cores}, {"Launch", d.Launch}, {"Power and energy", d.Power}, {"Partitions", d.Partitions}} {
 		if len(section.rows) == 0 {
 			continue
 		}

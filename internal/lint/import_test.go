@@ -29,6 +29,7 @@ var floors = map[string]int{
 	"sim/machine":     2,
 	"reports/...":     2,
 
+	"sim/cycle":          3,
 	"workloads/compile":  3,
 	"workloads/parallel": 3,
 

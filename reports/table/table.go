@@ -24,7 +24,7 @@ func whole(get func(*result.Op) int64) func(*result.Op) string {
 }
 
 func float(get func(*result.Op) float64) func(*result.Op) string {
-	return func(op *result.Op) string { return strconv.FormatFloat(get(op), 'g', -1, 64) }
+	return func(op *result.Op) string { return decimal(get(op)) }
 }
 
 var columns = []column{

@@ -53,8 +53,18 @@ func Mismatches(a, b *result.Result) []Mismatch {
 	add(false, "cache", a.Cache, b.Cache)
 	add(false, "launch", a.Launch, b.Launch)
 	add(false, "data", cmp.Or(a.Data, "random"), cmp.Or(b.Data, "random"))
+	add(false, "partition", a.Partition.Name, b.Partition.Name)
+	add(false, "seed", seed(a), seed(b))
 	add(false, "program", a.Program, b.Program)
 	return list
+}
+
+// seed is what chance was drawn from, if it was.
+func seed(res *result.Result) string {
+	if res.Jitter.Runs == 0 {
+		return ""
+	}
+	return fmt.Sprint(res.Jitter.Seed)
 }
 
 // Diff writes how b differs from a: in settings, in total, and operator by

@@ -27,6 +27,7 @@ import (
 type Options struct {
 	Color bool // use ANSI colours
 	Top   int  // most operators in a table; 0 is 12
+	Width int  // most columns of a table of machines; 0 is 100
 }
 
 func (o Options) top() int {
@@ -42,7 +43,16 @@ const width = 100
 // page collects the lines of a report.
 type page struct {
 	bytes.Buffer
-	color bool
+	color  bool
+	narrow int // most columns of a line, where that is less than width
+}
+
+// columns is the most that a line of a table or of a text takes.
+func (p *page) columns() int {
+	if p.narrow > 0 {
+		return min(p.narrow, width)
+	}
+	return width
 }
 
 // Colours that a page uses.
@@ -90,7 +100,7 @@ func fit(s string, columns int) string {
 // wrapped writes s in lines that hang from a prefix.
 func (p *page) wrapped(prefix, s string) {
 	indent := text.StringWidthWithoutEscSequences(prefix)
-	for i, l := range strings.Split(text.WrapSoft(oneLine(s), width-indent), "\n") {
+	for i, l := range strings.Split(text.WrapSoft(oneLine(s), p.columns()-indent), "\n") {
 		if i > 0 {
 			prefix = strings.Repeat(" ", indent)
 		}
@@ -113,7 +123,7 @@ func oneLine(s string) string {
 // left too, the others to the right. The first column is shortened to what the
 // others leave of the page.
 func (p *page) rows(header []string, rows [][]string, textual ...int) {
-	room := width - 1
+	room := p.columns() - 1
 	for i := range header {
 		widest := 0
 		for _, r := range append([][]string{header}, rows...) {
@@ -224,6 +234,19 @@ func (p *page) facts(res *result.Result) {
 		latency += fmt.Sprintf("   %s of the bound, %s (%s)", ratio(res.LatencyUS/res.BoundUS), human.US(res.BoundUS), oneLine(res.BoundBy))
 	}
 	p.fact("latency", "%s", latency)
+	if e := &res.Estimate; e.Mostly {
+		s := fmt.Sprintf("mostly estimated: %s of the figures", human.Percent(e.Share))
+		if e.LowUS > 0 && e.HighUS > e.LowUS {
+			s += fmt.Sprintf("; latency %s to %s over their ranges", human.US(e.LowUS), human.US(e.HighUS))
+		}
+		p.fact("estimates", "%s", p.paint(yellow, s))
+	}
+	if part := &res.Partition; part.Name != "" {
+		p.fact("partition", "%s", partition(part, res.Unit))
+	}
+	if j := res.Jitter; j.Runs > 0 {
+		p.fact("jitter", "%s", jitter(&j))
+	}
 	if res.TokensPerS > 0 && res.Unit != "op" {
 		p.fact("throughput", "%s %s/s", count(res.TokensPerS), oneLine(plural(res.Unit)))
 	}
@@ -279,6 +302,36 @@ func (p *page) facts(res *result.Result) {
 	if res.ClockMHz > 0 {
 		p.fact("clock", "%.0f MHz mean, %s cycles", res.ClockMHz, human.Count(res.Cycles))
 	}
+}
+
+// partition says which instance ran, and what all of them make together.
+func partition(part *result.Partition, unit string) string {
+	how := "isolated"
+	if part.Shared {
+		how = "shared"
+	}
+	cores := "cores"
+	if part.Cores == 1 {
+		cores = "core"
+	}
+	return fmt.Sprintf("%s: %s %s, %s; %d of %d at work make %s %s/s", oneLine(part.Name), human.Count(part.Cores), cores, how,
+		part.Tenants, part.Instances, count(part.TokensPerS), oneLine(plural(unit)))
+}
+
+// jitter says how far runs differ.
+func jitter(j *result.Jitter) string {
+	runs := fmt.Sprintf("%s runs, seed %d", human.Count(int64(j.Runs)), j.Seed)
+	switch {
+	case !j.Declared:
+		return "none: the chip's file declares none"
+	case j.Runs == 1:
+		return fmt.Sprintf("one run, seed %d", j.Seed)
+	}
+	share := ""
+	if j.P50US > 0 {
+		share = " (" + human.Percent(j.SpreadUS/j.P50US) + ")"
+	}
+	return fmt.Sprintf("p50 %s, p90 +%s, p99 +%s%s, of %s", human.US(j.P50US), human.US(j.P90US-j.P50US), human.US(j.SpreadUS), share, runs)
 }
 
 // count writes a rate of things: in full below a million.

@@ -100,6 +100,7 @@ type kernel struct {
 	extra      [limits]float64 // the same by cause
 	ending     bool            // nothing runs after this launch
 	covered    [][]uint64      // by slot and block: rows that were loaded
+	static     static          // where the program fixes all clocks
 	brought    [][]uint64      // the same of tensors in external memory: rows that were copied
 	early      float64         // share of the launch's weights in main memory that was copied ahead
 	first      int64           // bytes of the cohort under way that were not loaded before
@@ -391,27 +392,6 @@ func (s *segment) amount() float64 {
 	return s.wait
 }
 
-// coord turns an index into grid coordinates in dispatch order.
-func coord(p *trace.Part, i int64) (g [4]int64) {
-	if p.Reverse {
-		i = p.Tiles() - 1 - i
-	}
-	gx, gy := p.Grid[0], p.Grid[1]
-	plane := gx * gy
-	g[2] = i / plane % p.Grid[2]
-	g[3] = i / plane / p.Grid[2]
-	i %= plane
-	if p.Swizzle <= 1 || p.Swizzle >= gx {
-		g[0], g[1] = i%gx, i/gx
-		return g
-	}
-	band := i / (p.Swizzle * gy)
-	width := min(p.Swizzle, gx-band*p.Swizzle)
-	i -= band * p.Swizzle * gy
-	g[0], g[1] = band*p.Swizzle+i%width, i/width
-	return g
-}
-
 // take collects up to n tile programs in dispatch order.
 func (k *kernel) take(n int) {
 	k.next = k.next[:0]
@@ -421,7 +401,7 @@ func (k *kernel) take(n int) {
 			k.part, k.tile = k.part+1, 0
 			continue
 		}
-		k.next = append(k.next, pending{coord(p, k.tile), k.part, k.taken})
+		k.next = append(k.next, pending{p.Coordinates(k.tile), k.part, k.taken})
 		k.tile++
 		k.taken++
 	}

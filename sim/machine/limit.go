@@ -19,12 +19,13 @@ const (
 	byDMA        // fixed cost of transfers
 	byExternal   // the link to external memory
 	byDies       // links between dies
+	byJitter     // what differs from run to run
 	limits
 )
 
 var limitNames = [limits]string{
 	"matrix", "vector", "special", "scratchpad", "l2", "dram", "latency",
-	"dependency", "launch", "start", "tail", "power", "dma", "external", "dies",
+	"dependency", "launch", "start", "tail", "power", "dma", "external", "dies", "jitter",
 }
 
 // clocked tells which limits scale with the clock of the cores.

@@ -43,6 +43,8 @@ type Options struct {
 	// found, if there is one for each launch. Replays of one trace on chips that
 	// differ little find theirs in fewer tries.
 	Clocks []float64
+	// Jitter draws what differs from run to run; without it there is none.
+	Jitter *Jitter
 	// Records are filled by a replay that finds them empty, and followed by
 	// others.
 	Records *Records
@@ -85,6 +87,7 @@ type replay struct {
 	writes  int64   // bytes on their way to main memory when the last launch ended
 	needs   needs
 	ahead   ahead
+	clock   int64 // in which the last launch of a fixed schedule ended
 	memo    map[string]*layerRun
 	events  result.Events
 }
@@ -332,7 +335,7 @@ func (r *replay) pass() ([]*measured, error) {
 		}
 	}
 	r.need()
-	r.ahead = ahead{}
+	r.ahead, r.clock = ahead{}, 0
 	for i := 0; i < len(r.tr.Launches); {
 		layer := r.tr.Launches[i].Layer
 		j := i + 1
@@ -360,7 +363,7 @@ func (r *replay) pass() ([]*measured, error) {
 // that started from an equal state.
 func (r *replay) layer(layer int32, launches []trace.Launch) ([]*measured, error) {
 	var id string
-	if layer >= 0 && !r.opt.Exact && r.opt.Replays == 0 {
+	if layer >= 0 && !r.opt.Exact && r.opt.Replays == 0 && r.chip.Discipline != arch.Static {
 		id = r.signature(layer, launches)
 		if known := r.memo[id]; known != nil {
 			r.events.LayersReused++
@@ -449,6 +452,9 @@ func (r *replay) launch(index int, l *trace.Launch) (*measured, error) {
 	if hint && r.opt.Clocks[index] > 0 {
 		hz = min(top, r.opt.Clocks[index])
 	}
+	if r.chip.Discipline == arch.Static {
+		return r.fixed(l, prog, args)
+	}
 	capped := !r.opt.NoCap && r.final && r.chip.Power != nil
 	var d *measured
 	var search clockSearch
@@ -523,6 +529,44 @@ func (r *replay) launch(index int, l *trace.Launch) (*measured, error) {
 		}
 	}
 	r.free(l)
+	return d, nil
+}
+
+// fixed runs a launch whose program fixes the clock of every instruction. The
+// chip keeps its highest clock, whatever power that takes, and launches begin
+// and end on its edges.
+func (r *replay) fixed(l *trace.Launch, prog *trace.Program, args []int32) (*measured, error) {
+	hz := float64(r.chip.Clock.Max.Value)
+	m := r.model(hz)
+	n, err := r.kernel.runStatic(m, r.layouts, r.tr, prog, args, r.opt.Timeline)
+	if err != nil {
+		return nil, err
+	}
+	r.events.Handled += int64(r.sim.Handled())
+	r.events.Kernels++
+	clk, err := event.NewClock(int64(hz))
+	if err != nil {
+		return nil, err
+	}
+	if least := r.clock + (&Timing{m}).Gap(r.tr.Header.Launch); l.At < least {
+		return nil, fmt.Errorf("program %s starts in clock %d, the launch before it lets it start in clock %d; compile the model for this chip", prog.Name, l.At, least)
+	}
+	gap := int64(clk.Edge(l.At) - clk.Edge(r.clock))
+	work := int64(clk.Edge(l.At+n) - clk.Edge(l.At))
+	r.clock = l.At + n
+	k := r.kernel
+	d := &measured{gap: gap, dur: gap + work, hz: hz, cycles: n, cost: k.cost, spans: k.spans, prog: l.Program}
+	d.busy, d.stall, d.path = k.busy, k.stall, k.path
+	for u := range d.busy {
+		w := k.weight(engine(u))
+		d.busy[u] /= w
+		for c := range d.stall[u] {
+			d.stall[u][c] /= w
+		}
+		d.stall[u][byLaunch] += float64(gap)
+	}
+	d.path[byLaunch] += float64(gap)
+	d.energy = spend(r.chip, &d.cost, float64(d.dur), hz, r.tr.Header.Data == "zero")
 	return d, nil
 }
 

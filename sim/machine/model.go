@@ -23,6 +23,7 @@ type model struct {
 	l2      bool    // cores share a cache, or on-chip memory
 	capPS   float64 // bytes per ps of all of it
 	portPS  float64 // bytes per ps of one core's port
+	near    int64   // caches in front of the shared one; 0: none
 	dramPS  float64 // sustained bytes per ps of main memory
 	linkPS  float64 // sustained bytes per ps of the link to external memory
 	linkLat float64 // ps
@@ -70,6 +71,10 @@ func newModel(c *arch.Chip, hz float64) *model {
 		m.l2 = true
 		m.capPS = clk(float64(l2.Bandwidth.Value))
 		m.portPS = clk(float64(l2.Port.Value))
+		if n := l2.Near; n != nil {
+			m.near = n.Count.Value
+			m.portPS = min(m.portPS, clk(float64(float64(n.Bandwidth.Value)*float64(m.near))/float64(m.cores)))
+		}
 		m.l2Lat = float64(l2.Latency.Value)
 		if n := float64(l2.Partitions.Value); n > 1 && l2.Far.IsSet() {
 			// Addresses are hashed over the partitions: 1/n of the hits are near.

@@ -110,6 +110,7 @@ func (r *replay) result(runs []*measured) *result.Result {
 	rows := map[string]*row{}
 	var order []*row
 	units := r.engines()
+	runs, res.Jitter = r.jittered(runs)
 	m := r.model(float64(r.chip.Clock.Max.Value))
 	for i, d := range runs {
 		prog := &r.tr.Programs[d.prog]

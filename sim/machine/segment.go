@@ -286,7 +286,7 @@ func (k *kernel) step(segs []segment, s *trace.Step, a *arithmetic, n float64, t
 		segs = wait(segs, drain, byDependency, g.op)
 	}
 	if sys := m.chip.Cores.Matrix.Systolic; sys != nil && matrixPS > 0 {
-		if clk := fillDrain(sys); clk > 0 {
+		if clk := FillDrain(sys); clk > 0 {
 			segs = wait(segs, float64(clk)*m.psClk, byMatrix, g.op)
 		}
 	}

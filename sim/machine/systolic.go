@@ -23,13 +23,16 @@ func SystolicCycles(s *arch.Systolic, m, n, k int64) int64 {
 	if s.Fold == arch.Serial {
 		return ceilDiv(folds, count) * (stream + fill)
 	}
-	return ceilDiv(folds, count) * max(stream, r)
+	return ceilDiv(folds, count) * max(stream, ceilDiv(r, max(1, s.Load.Value)))
 }
 
-// fillDrain is what a chain of overlapped folds pays once, in clocks.
-func fillDrain(s *arch.Systolic) int64 {
+// FillDrain is what a chain of overlapped folds pays once, in clocks.
+func FillDrain(s *arch.Systolic) int64 {
 	if s == nil || s.Fold == arch.Serial {
 		return 0
+	}
+	if s.Fill.IsSet() {
+		return int64(s.Fill.Value)
 	}
 	if s.Dataflow == arch.OutputStationary {
 		return s.Rows.Value + s.Cols.Value - 2

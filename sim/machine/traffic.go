@@ -325,7 +325,7 @@ func (k *kernel) like(s *trace.Step, tiles [][4]int64, n int64, mean traffic) tr
 			}
 			k.ask(w.in, total, &sum)
 			if w.in.Kind == trace.Load {
-				sum.fetch += total / float64(max(1, w.in.Share))
+				sum.fetch += k.fetched(w.in, total, st.n)
 				k.covers(w.in, l, r0, r1, c0, c1)
 			}
 		}
@@ -429,6 +429,17 @@ func own(in *trace.Instr, bytes int64) float64 {
 	return float64(bytes)
 }
 
+// fetched is what leaves the shared cache of total bytes that n tile programs
+// load: those of a cluster share a fetch, and so do those on one die where each
+// has a cache of its own.
+func (k *kernel) fetched(in *trace.Instr, total float64, n int64) float64 {
+	share := max(1, float64(in.Share))
+	if k.m.near > 0 {
+		share = max(share, float64(n)/float64(k.m.near))
+	}
+	return total / share
+}
+
 // ask accounts for bytes asked of the shared cache (or of main memory).
 func (k *kernel) ask(in *trace.Instr, total float64, sum *traffic) {
 	switch {
@@ -472,7 +483,7 @@ func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int6
 		if l.weight { // what was copied ahead does not wait
 			late -= k.early
 		}
-		sum.late += total * late
+		sum.late += float64(total * late)
 		sum.dram += float64(f * cost * late)
 		k.remote(in, l, total/max(1, min(float64(in.Share), k.m.perDie))*late, sum)
 		return
@@ -506,7 +517,7 @@ func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int6
 	if write {
 		return
 	}
-	sum.fetch += total / float64(max(1, in.Share))
+	sum.fetch += k.fetched(in, total, n)
 	sum.miss += float64(bytes)
 	sum.dram += float64(float64(bytes) * cost)
 	k.remote(in, l, float64(bytes), sum)

@@ -19,11 +19,13 @@ const (
 // equal bytes: keys are in the order of the types, absent lists are written as
 // [], and short objects stay on one line. It fails on values
 // that JSON cannot hold (NaN, infinities) and on write errors.
-func Write(w io.Writer, r *Result) error {
+func Write(w io.Writer, r *Result) error { return write(w, r) }
+
+func write(w io.Writer, v any) error {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(r); err != nil {
+	if err := enc.Encode(v); err != nil {
 		return fmt.Errorf("result: %w", err)
 	}
 	out := layout(make([]byte, 0, buf.Len()+buf.Len()/4), bytes.TrimSpace(buf.Bytes()), 0)
@@ -47,7 +49,7 @@ func fits(src []byte) bool {
 // layout appends the compact JSON value src to dst, indented for a person.
 func layout(dst, src []byte, depth int) []byte {
 	switch {
-	case string(src) == "null": // every nullable value of a Result is a list
+	case string(src) == "null": // every nullable value is a list
 		return append(dst, "[]"...)
 	case src[0] != '{' && src[0] != '[':
 		return append(dst, src...)

@@ -43,6 +43,12 @@ type Result struct {
 	Params     int64   `json:"params"`
 	MFU        float64 `json:"mfu"` // Flops / (latency x dense peak at DType, specified clock)
 
+	// Partition is the instance of a divided chip that ran; it is there in runs
+	// on one.
+	Partition Partition `json:"partition,omitzero"`
+	// Jitter is what differs from run to run; it is there in runs with a seed.
+	Jitter Jitter `json:"jitter,omitzero"`
+
 	// Levels are the memory levels, nearest the cores first.
 	Levels []Level `json:"levels"`
 	// Units are the engines that time is accounted on.
@@ -64,6 +70,31 @@ type Result struct {
 	// Events counts what the simulator did; it differs between memoized and
 	// exact runs and is left out of comparisons.
 	Events Events `json:"events"`
+}
+
+// Partition is an instance of a chip that is divided. The run is that of one
+// instance; the tenants are all the instances at work.
+type Partition struct {
+	Name       string  `json:"name"`
+	Instances  int64   `json:"instances"` // that the chip has of this size
+	Tenants    int64   `json:"tenants"`   // at work, each with a run like this
+	Shared     bool    `json:"shared"`    // cache, memory and power are not divided by the hardware
+	Cores      int64   `json:"cores"`     // of the instance
+	TokensPerS float64 `json:"tokens_per_s"`
+}
+
+// Jitter is the latency of runs that differ in what the chip's file declares to
+// be chance. The result itself is the first of them.
+type Jitter struct {
+	Seed     uint64  `json:"seed"`
+	Runs     int     `json:"runs"`
+	Declared bool    `json:"declared"` // the chip has a source of jitter
+	MinUS    float64 `json:"min_us"`
+	P50US    float64 `json:"p50_us"`
+	P90US    float64 `json:"p90_us"`
+	P99US    float64 `json:"p99_us"`
+	MaxUS    float64 `json:"max_us"`
+	SpreadUS float64 `json:"spread_us"` // P99US - P50US
 }
 
 // Level is the traffic at one memory level: "scratchpad", "l2", "dram".
@@ -217,6 +248,7 @@ type Estimates struct {
 	Figures   int      `json:"figures"`
 	Estimated int      `json:"estimated"`
 	Share     float64  `json:"share"`
+	Mostly    bool     `json:"mostly,omitzero"` // more than half of the figures are estimates
 	LowUS     float64  `json:"latency_low_us"`  // all estimates at their fast end
 	HighUS    float64  `json:"latency_high_us"` // all at their slow end
 	Names     []string `json:"names"`

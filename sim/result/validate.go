@@ -22,6 +22,7 @@ func (r *Result) Validate() error {
 	c.ops(r)
 	c.levels(r)
 	c.timeline(r)
+	c.jitter(r)
 	if len(c.problems) == 0 {
 		return nil
 	}
@@ -235,5 +236,26 @@ func (c *checker) timeline(r *Result) {
 			c.fail(path, "from %d to %d ps does not lie within the run", s.StartPS, s.EndPS)
 		}
 		c.share(path+" level", s.Level)
+	}
+}
+
+// jitter wants percentiles in order, of which the run's latency is one.
+func (c *checker) jitter(r *Result) {
+	j := &r.Jitter
+	if j.Runs == 0 {
+		return
+	}
+	order := []float64{0, j.MinUS, j.P50US, j.P90US, j.P99US, j.MaxUS}
+	for i := 1; i < len(order); i++ {
+		if !(order[i] >= order[i-1]) || math.IsInf(order[i], 0) {
+			c.fail("jitter", "percentiles %v are not in order", order[1:])
+			break
+		}
+	}
+	if r.LatencyUS < j.MinUS || r.LatencyUS > j.MaxUS {
+		c.fail("jitter", "the run's %v us is not within %v to %v", r.LatencyUS, j.MinUS, j.MaxUS)
+	}
+	if !j.Declared && j.SpreadUS != 0 {
+		c.fail("jitter.spread_us", "%v without any jitter", j.SpreadUS)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"maru/arch/dtype"
 	"maru/internal/config"
 	"maru/sim/bound"
+	"maru/sim/cycle"
 	"maru/sim/machine"
 	"maru/sim/result"
 	"maru/workloads/compile"
@@ -33,6 +34,10 @@ const Version = "0.1.0"
 type Input struct {
 	Chip string   // name or file
 	Sets []string // "PATH=VALUE" changes to the chip
+
+	Partition string // run on an instance of this partition, or of that with so many; default: the whole chip
+	Shared    bool   // the instance shares all but its cores with the tenants
+	Tenants   int64  // instances at work; default: as many as there are
 
 	Model string // name or file; exactly one of Model and Op
 	Op    string // a single operator, "gemm:m=4096,n=4096,k=4096"
@@ -61,6 +66,8 @@ type Compiled struct {
 	Plan     plan.Plan
 	Trace    *trace.Trace
 	Warnings []string
+
+	Partition result.Partition // the instance that Chip is, if any; for Options
 }
 
 // defaultSeq is the length of a prompt, or of the context of a decode step,
@@ -135,15 +142,31 @@ func (in *Input) plan(chip *arch.Chip) (p plan.Plan, err error) {
 	return p, nil
 }
 
-// wide is the format of what stays wide where products are narrow: 16 bits that
-// the matrix unit multiplies too, or no other format on a unit for integers.
-func wide(chip *arch.Chip, narrow dtype.Type) dtype.Type {
-	for _, dt := range [...]dtype.Type{dtype.BF16, dtype.FP16} {
-		if chip.Supports(dt) || chip.Discipline == arch.Dispatch {
-			return dt
+// Instance is the part of a loaded chip that the input asks for: all of it, or an
+// instance of a partition.
+func (in *Input) Instance(chip *arch.Chip, doc *config.Doc) (*arch.Chip, *config.Doc, result.Partition, error) {
+	if in.Partition == "" {
+		if in.Shared || in.Tenants > 0 {
+			return nil, nil, result.Partition{}, fmt.Errorf("neighbours, but no partition: the whole chip has none; give a partition")
 		}
+		return chip, doc, result.Partition{}, nil
 	}
-	return narrow
+	p, err := chip.Partition(in.Partition)
+	if err != nil {
+		return nil, nil, result.Partition{}, err
+	}
+	tenants := in.Tenants
+	if tenants == 0 {
+		tenants = p.Instances
+	}
+	if tenants > p.Instances {
+		return nil, nil, result.Partition{}, fmt.Errorf("%d neighbours: %s has %d instances of %s, so at most %d", tenants-1, chip.Name, p.Instances, p.Name, p.Instances-1)
+	}
+	n, d, err := arch.Instance(chip, doc, p, in.Shared, tenants)
+	if err != nil {
+		return nil, nil, result.Partition{}, err
+	}
+	return n, d, result.Partition{Name: p.Name, Instances: p.Instances, Tenants: tenants, Shared: in.Shared, Cores: p.Cores}, nil
 }
 
 // Compile loads, builds and compiles. Errors are the user's to mend: bad
@@ -156,11 +179,15 @@ func Compile(in Input) (*Compiled, error) {
 	if err != nil {
 		return nil, err
 	}
+	chip, doc, part, err := in.Instance(chip, doc)
+	if err != nil {
+		return nil, err
+	}
 	p, err := in.plan(chip)
 	if err != nil {
 		return nil, err
 	}
-	c := &Compiled{Chip: chip, Doc: doc}
+	c := &Compiled{Chip: chip, Doc: doc, Partition: part}
 	if in.Op != "" {
 		p.Phase = plan.Forward
 		if in.Phase != "" {
@@ -213,7 +240,25 @@ type Options struct {
 	Exact bool // simulate every repeated layer
 	NoCap bool // ignore the power cap
 	Brief bool // leave out elasticity and the spread of estimates
+	Plain bool // leave out elasticity alone
 	Jobs  int  // simulations at once; 0 is 1
+
+	Partition result.Partition // the instance that the chip is, as Compile says
+	Jitter    *machine.Jitter  // what differs from run to run; nil for nothing
+}
+
+// wide is the format of what stays wide in a run in a narrow format: one of 16
+// bits in which the chip multiplies, or, if there is none, the narrow one.
+func wide(chip *arch.Chip, dt dtype.Type) dtype.Type {
+	for _, w := range [...]dtype.Type{dtype.BF16, dtype.FP16} {
+		if chip.Supports(w) {
+			return w
+		}
+	}
+	if len(chip.MatrixTypes()) == 0 {
+		return dtype.BF16
+	}
+	return dt
 }
 
 // Simulate replays a trace on a chip described by doc and completes the
@@ -222,15 +267,22 @@ func Simulate(chip *arch.Chip, doc *config.Doc, tr *trace.Trace, opt Options) (*
 	if err := tr.Validate(); err != nil {
 		return nil, err
 	}
+	if chip.Discipline == arch.Static {
+		if wrong, _, err := cycle.Check(chip, tr); err != nil {
+			return nil, err
+		} else if len(wrong) > 0 {
+			return nil, fmt.Errorf("the schedule of the trace does not hold on %s: %w; compile the model for this chip", chip.Name, wrong[0])
+		}
+	}
 	clocks := make([]float64, len(tr.Launches))
 	records := &machine.Records{}
-	mo := machine.Options{Exact: opt.Exact, NoCap: opt.NoCap, Timeline: true, Clocks: clocks}
+	mo := machine.Options{Exact: opt.Exact, NoCap: opt.NoCap, Timeline: true, Clocks: clocks, Jitter: opt.Jitter}
 	if !opt.Brief {
 		mo.Records = records
 	}
 	var res *result.Result
 	var b *bound.Bounds
-	if err := parallel(2, opt.Jobs, func(i int) (err error) {
+	if err := Parallel(2, opt.Jobs, func(i int) (err error) {
 		if i == 0 {
 			res, err = machine.Replay(chip, tr, mo)
 			return err
@@ -241,6 +293,9 @@ func Simulate(chip *arch.Chip, doc *config.Doc, tr *trace.Trace, opt Options) (*
 		return nil, err
 	}
 	res.Program = "maru " + Version
+	if res.Partition = opt.Partition; res.Partition.Tenants > 0 {
+		res.Partition.TokensPerS = float64(float64(res.Partition.Tenants) * res.TokensPerS)
+	}
 	res.Hash = hash(doc, tr)
 	res.BoundUS, res.BoundBy = b.Total.PS/1e6, b.Total.By
 	peak := float64(chip.PeakAtSpec(tr.Header.DType))
@@ -256,14 +311,20 @@ func Simulate(chip *arch.Chip, doc *config.Doc, tr *trace.Trace, opt Options) (*
 		}
 	}
 	res.Roofline = roofline(chip, tr)
-	figures, estimates := chip.Figures(), chip.Estimates()
-	res.Estimate.Figures, res.Estimate.Estimated = len(figures), len(estimates)
-	if len(figures) > 0 {
-		res.Estimate.Share = float64(len(estimates)) / float64(len(figures))
+	for _, f := range chip.Figures() {
+		if !arch.RestsOn(f.Path, opt.Jitter != nil, tr.Header.Memory.External > 0) {
+			continue
+		}
+		res.Estimate.Figures++
+		if f.Estimate {
+			res.Estimate.Estimated++
+			res.Estimate.Names = append(res.Estimate.Names, f.Path)
+		}
 	}
-	for _, e := range estimates {
-		res.Estimate.Names = append(res.Estimate.Names, e.Path)
+	if res.Estimate.Figures > 0 {
+		res.Estimate.Share = float64(res.Estimate.Estimated) / float64(res.Estimate.Figures)
 	}
+	res.Estimate.Mostly = 2*res.Estimate.Estimated > res.Estimate.Figures
 	res.Estimate.LowUS, res.Estimate.HighUS = res.LatencyUS, res.LatencyUS
 	if opt.Brief {
 		return res, nil
@@ -306,10 +367,10 @@ func roofline(chip *arch.Chip, tr *trace.Trace) result.Roofline {
 	return out
 }
 
-// parallel runs n tasks, jobs at a time; each writes its own place, so the
+// Parallel runs n tasks, jobs at a time; each writes its own place, so the
 // outcome does not depend on their order. A panic in a task becomes one of the
 // caller, who may be prepared for it.
-func parallel(n, jobs int, task func(i int) error) error {
+func Parallel(n, jobs int, task func(i int) error) error {
 	errs := make([]error, n)
 	panics := make([]any, n)
 	sem := make(chan struct{}, max(1, jobs))

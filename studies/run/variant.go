@@ -11,6 +11,7 @@ import (
 	"maru/internal/config"
 	"maru/sim/machine"
 	"maru/sim/result"
+	"maru/workloads/compile"
 	"maru/workloads/trace"
 )
 
@@ -48,6 +49,11 @@ var resources = []resource{
 		if c.Memory.L2 != nil {
 			up(&c.Memory.L2.Bandwidth)
 			up(&c.Memory.L2.Port)
+			if c.Memory.L2.Near != nil {
+				near := *c.Memory.L2.Near
+				up(&near.Bandwidth)
+				c.Memory.L2.Near = &near
+			}
 		}
 	}},
 	{"shared", "memory.shared.bandwidth", func(c *arch.Chip) {
@@ -132,8 +138,8 @@ const negligible = 0.03
 
 // slower lists the beginnings of paths whose figures slow a run as they grow.
 var slower = []string{
-	"cores.start", "cores.dma.fixed", "dies.latency", "dies.energy", "cores.scratchpad.latency", "memory.l2.latency", "memory.l2.far_latency",
-	"memory.dram.latency", "memory.shared.latency", "memory.external.latency", "memory.dram.loaded_latency", "memory.dram.queue", "cores.matrix.least", "launch.", "power.static", "power.matrix",
+	"cores.start", "cores.dispatch", "cores.dma.fixed", "dies.latency", "dies.energy", "cores.scratchpad.latency", "memory.l2.latency", "memory.l2.far_latency",
+	"memory.dram.latency", "memory.shared.latency", "memory.external.latency", "memory.dram.loaded_latency", "memory.dram.queue", "memory.dram.run_overhead", "cores.matrix.least", "launch.", "jitter.", "power.static", "power.matrix",
 	"power.vector", "power.special", "power.zero_data", "power.scratchpad", "power.l2", "power.shared", "power.dram", "power.external", "power.voltage.floor", "power.voltage.at_max",
 }
 
@@ -157,7 +163,7 @@ func variants(res *result.Result, clocks []float64, records *machine.Records, ch
 	var chips []*arch.Chip
 	var gains []result.Gain
 	for _, r := range resources {
-		if share[r.name] < negligible {
+		if opt.Plain || share[r.name] < negligible {
 			continue
 		}
 		c := copyChip(chip)
@@ -172,8 +178,15 @@ func variants(res *result.Result, clocks []float64, records *machine.Records, ch
 		}
 	}
 	times := make([]float64, len(chips))
-	err := parallel(len(chips), opt.Jobs, func(i int) error {
-		r, err := machine.Replay(chips[i], tr, machine.Options{Exact: opt.Exact, NoCap: opt.NoCap, Clocks: slices.Clone(clocks), Records: records})
+	err := Parallel(len(chips), opt.Jobs, func(i int) error {
+		own := tr
+		if chips[i].Discipline == arch.Static { // compiled anew, as each chip has clocks of its own
+			var err error
+			if own, err = compile.Reschedule(chips[i], tr); err != nil {
+				return err
+			}
+		}
+		r, err := machine.Replay(chips[i], own, machine.Options{Exact: opt.Exact, NoCap: opt.NoCap, Clocks: slices.Clone(clocks), Records: records, Jitter: opt.Jitter.First()})
 		if err != nil {
 			return err
 		}
@@ -204,34 +217,44 @@ func variants(res *result.Result, clocks []float64, records *machine.Records, ch
 	return nil
 }
 
-// compiledFor is the figure that programs are cut to: they cannot run with less
-// of it, and more is of no use to them.
-const compiledFor = "cores.scratchpad.capacity"
+// compiledFor are figures that a program was compiled to fit: with less of them
+// it would be another one.
+var compiledFor = []string{
+	"cores.scratchpad.capacity", "cores.scratchpad.per_group", "cores.registers", "cores.threads", "cores.groups",
+	"memory.shared.capacity", "memory.dram.capacity", "memory.external.capacity",
+}
 
 // estimates is the chip with every estimated figure at its fast or its slow
-// end; nil if it has none or the ends contradict each other.
+// end; nil if it has none. Where the ends contradict each other, the figures
+// that come later in the file's order stay at their best guess.
 func estimates(doc *config.Doc, chip *arch.Chip, fast bool) *arch.Chip {
+	list := slices.DeleteFunc(chip.Estimates(), func(f config.NamedFigure) bool { return slices.Contains(compiledFor, f.Path) })
+	if len(list) == 0 {
+		return nil
+	}
+	end := func(f config.NamedFigure) string {
+		if growsTime(f.Path) == fast {
+			return f.Low
+		}
+		return f.High
+	}
 	d := doc.Clone()
-	any := false
-	for _, f := range chip.Estimates() {
-		if f.Path == compiledFor {
+	ok := true
+	for _, f := range list {
+		ok = d.Set(f.Path, end(f)) == nil && ok
+	}
+	if c, err := arch.Decode(d); ok && err == nil {
+		return c
+	}
+	last, d := chip, doc.Clone()
+	for _, f := range list {
+		next := d.Clone()
+		if next.Set(f.Path, end(f)) != nil {
 			continue
 		}
-		v := f.High
-		if growsTime(f.Path) == fast {
-			v = f.Low
+		if c, err := arch.Decode(next); err == nil {
+			last, d = c, next
 		}
-		if d.Set(f.Path, v) != nil {
-			return nil
-		}
-		any = true
 	}
-	if !any {
-		return nil
-	}
-	c, err := arch.Decode(d)
-	if err != nil {
-		return nil
-	}
-	return c
+	return last
 }

@@ -6,6 +6,7 @@ import (
 
 	"maru/arch"
 	"maru/arch/dtype"
+	"maru/sim/machine"
 	"maru/workloads/trace"
 )
 
@@ -78,7 +79,7 @@ func (t *target) arrayClocks(m, n, k int64, dt dtype.Type) float64 {
 	if t.serial {
 		return scale * float64(ceilDiv(folds, count)*(stream+fill))
 	}
-	return scale * float64(ceilDiv(folds, count)*max(stream, r))
+	return scale * float64(ceilDiv(folds, count)*max(stream, ceilDiv(r, max(1, s.Load.Value))))
 }
 
 // productClocks is the time of one product on the arrays of a core, or on the
@@ -279,10 +280,7 @@ func (b *blockCost) cost(x *blocking) float64 {
 		extra := float64(elements * e.outCols * e.widthExtras)
 		arith := elements*e.vectorOps/t.vectorRate(dtype.FP32) + elements*e.specials/t.special
 		clocks := t.productClocks(b.path, x.rows, x.cols, x.deep, e.g.dt)
-		fill := 0.0
-		if s := t.systolic; s != nil && !t.serial {
-			fill = float64(2*s.Rows.Value + s.Cols.Value)
-		}
+		fill := float64(machine.FillDrain(t.systolic))
 		one := t.start + fill
 		// A loop: the first iteration arrives and passes through alone.
 		a, w := moved{}.of(e.g.a.op, am, shareA), moved{}.of(e.g.b.op, bn, shareB)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 
+	"maru/arch"
 	"maru/workloads/graph"
 	"maru/workloads/trace"
 )
@@ -59,7 +60,8 @@ func printSchedule(m *module, w io.Writer) error {
 	return nil
 }
 
-// emit writes the trace.
+// emit writes the trace. Where the compiler has to say in which clock an
+// instruction starts, it does so now.
 func emit(m *module) error {
 	g, p := m.g, &m.plan
 	unit := g.Unit
@@ -77,6 +79,9 @@ func emit(m *module) error {
 			Chip: m.target.chip.Name, Memory: m.footprint, Cache: p.Cache, Launch: p.Launch, Data: data, Profile: m.prof.name,
 		},
 		Tensors: m.storage, Programs: m.programs, Launches: m.launches,
+	}
+	if m.target.discipline == arch.Static {
+		return cycles(m.target.chip, m.tr)
 	}
 	return nil
 }

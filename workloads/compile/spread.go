@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"maru/arch/dtype"
+	"maru/sim/machine"
 	"maru/workloads/graph"
 	"maru/workloads/trace"
 )
@@ -41,7 +42,7 @@ func (c *coder) spread(g *gemm, path matrixPath) error {
 }
 
 // localize marks what lies in the core that computes it: weights that one tile
-// program alone needs, and all results.
+// program alone needs, all results, and everything where there is one core.
 func (c *coder) localize(w *gemmWriter) {
 	for i := range c.prog.Parts {
 		p := &c.prog.Parts[i]
@@ -52,7 +53,9 @@ func (c *coder) localize(w *gemmWriter) {
 				case trace.Store:
 					in.Local = c.at(in.Slot) == trace.Chip
 				case trace.Load:
-					if ref := c.args[in.Slot]; ref < len(c.operands) && c.operands[ref].role == graph.Weight && c.at(in.Slot) == trace.Chip && alone(in, p) {
+					if c.t.cores == 1 && c.at(in.Slot) == trace.Chip {
+						in.Local, in.Share = true, 0
+					} else if ref := c.args[in.Slot]; ref < len(c.operands) && c.operands[ref].role == graph.Weight && c.at(in.Slot) == trace.Chip && alone(in, p) {
 						in.Local, in.Share = true, 0
 					}
 				}
@@ -174,10 +177,7 @@ func (e *estimate) spread(x *gemmTile, deep, unit, down, across, count, limit in
 		b = b.of(e.g.b.op, float64(float64(x.cols*deep)*e.widthB), float64(down))
 	}
 	clocks := float64(iters) * t.arrayClocks(x.rows, x.cols, x.depth, e.g.dt)
-	fill := 0.0
-	if s := t.systolic; s != nil && !t.serial {
-		fill = float64(2*s.Rows.Value + s.Cols.Value)
-	}
+	fill := float64(machine.FillDrain(t.systolic))
 	lat := t.l2Latency
 	if e.g.a.op.home == trace.Main || e.g.b.op.home == trace.Main && !local {
 		lat = t.dramLoaded + t.dmaFixed

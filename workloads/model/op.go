@@ -258,7 +258,8 @@ func (s *spec) parse(p plan.Plan) (shape, error) {
 	}
 	switch _, given := s.at["dtype"]; {
 	case !given && (sh.pointwise):
-		dt = wide(&plan.Plan{DType: dt, Wide: p.Wide})
+		p.DType = dt
+		dt = wide(&p)
 	case given && (p.KVDType == 0 || p.KVDType == p.DType):
 		p.KVDType = dt
 	}

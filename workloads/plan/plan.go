@@ -46,7 +46,7 @@ type Plan struct {
 	// it is the chip's preference and not the user's.
 	DType   dtype.Type
 	KVDType dtype.Type // format of the key/value cache
-	Wide    dtype.Type // what stays wide where DType has less than 16 bits: activations, norms, first and last products; 0 is bf16
+	Wide    dtype.Type // format of activations, and of layers that are not converted, where DType has fewer than 16 bits; 0 is bf16
 	Layers  int        // run only the first Layers repeated blocks; 0 is all
 
 	Fuse    bool   // run the fuse pass

@@ -102,6 +102,7 @@ func genProgram(rt *rapid.T) Program {
 		part := Part{
 			Swizzle: rapid.Int64Range(0, 9).Draw(rt, "swizzle"),
 			Reverse: rapid.Bool().Draw(rt, "reverse"),
+			At:      rapid.Int64Range(0, 9).Draw(rt, "at"), Pitch: rapid.Int64Range(0, 9).Draw(rt, "pitch"),
 		}
 		for i := range part.Grid {
 			part.Grid[i] = rapid.Int64Range(1, 6).Draw(rt, "extent")
@@ -128,7 +129,9 @@ func genStep(rt *rapid.T, p *Program, part *Part) Step {
 		s.Stages = rapid.IntRange(1, MaxStages).Draw(rt, "stages")
 		s.Ways = rapid.IntRange(1, 3).Draw(rt, "ways")
 		s.Groups = rapid.IntRange(1, 3).Draw(rt, "groups")
+		s.Interval = rapid.Int64Range(0, 9).Draw(rt, "interval")
 	}
+	s.At = rapid.Int64Range(0, 9).Draw(rt, "at")
 	for range rapid.IntRange(1, 4).Draw(rt, "body") {
 		s.Body = append(s.Body, genInstr(rt, p, part, s.Count != nil, trips))
 	}
@@ -136,7 +139,7 @@ func genStep(rt *rapid.T, p *Program, part *Part) Step {
 }
 
 func genInstr(rt *rapid.T, p *Program, part *Part, loop bool, trips int64) Instr {
-	in := Instr{Op: rapid.IntRange(0, len(p.Ops)-1).Draw(rt, "op")}
+	in := Instr{Op: rapid.IntRange(0, len(p.Ops)-1).Draw(rt, "op"), At: rapid.Int64Range(0, 9).Draw(rt, "at")}
 	first := MatMul
 	if len(p.Slots) > 0 {
 		first = Load

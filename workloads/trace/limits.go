@@ -25,6 +25,7 @@ const (
 
 	MaxTiles      = 1 << 26 // tile programs of one launch
 	MaxCount      = 1 << 24 // iterations of one loop; also clocks of set-up
+	MaxClock      = 1 << 50 // clock of anything, and interval
 	MaxAllTiles   = 1 << 32 // tile programs of all launches
 	MaxAllCode    = 1 << 32 // instructions, as written, of all launches
 	MaxIterations = 1 << 40 // iterations of all loops of all tile programs

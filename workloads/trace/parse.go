@@ -29,18 +29,18 @@ var forms = map[string]string{
 	"memory":  "memory [weights=BYTES] [activations=BYTES] [kv=BYTES] [gradients=BYTES] [state=BYTES] [external=BYTES]",
 	"tensor":  "tensor INDEX NAME ROWSxCOLS FORMAT ROLE [layer=N] [home=HOME]",
 	"program": "program INDEX NAME [threads=N] [registers=N] [scratch=BYTES] [setup=CLOCKS] [slots=A,B,...] [persistent]",
-	"launch":  "launch PROGRAM [layer=N] [SLOT=TENSOR ...] [free=TENSOR,...]",
+	"launch":  "launch PROGRAM [layer=N] [SLOT=TENSOR ...] [free=TENSOR,...] [at=CLOCKS]",
 	"op":      "op INDEX NAME [kind=NAME] [flops=N] [vector=N] [special=N] [read=BYTES] [write=BYTES]",
-	"part":    "part grid=X[,Y[,Z[,W]]] [swizzle=N] [reverse]",
-	"loop":    "loop COUNT [stages=N] [ways=N] [groups=N]",
-	"do":      "do",
-	"load":    "load SLOT ROWSxCOLS [row=EXPR] [col=EXPR] [share=N] [sync] [random] [local] [pair] [op=N]",
-	"store":   "store SLOT ROWSxCOLS [row=EXPR] [col=EXPR] [sync] [random] [atomic] [local] [op=N]",
-	"matmul":  "matmul MxNxK FORMAT [count=N] [fromreg] [pair] [op=N]",
-	"vector":  "vector COUNT FORMAT [op=N]",
-	"special": "special COUNT [op=N]",
-	"scratch": "scratch BYTES [op=N]",
-	"barrier": "barrier [op=N]",
+	"part":    "part grid=X[,Y[,Z[,W]]] [swizzle=N] [reverse] [at=CLOCKS] [pitch=CLOCKS]",
+	"loop":    "loop COUNT [stages=N] [ways=N] [groups=N] [at=CLOCKS] [interval=CLOCKS]",
+	"do":      "do [at=CLOCKS]",
+	"load":    "load SLOT ROWSxCOLS [row=EXPR] [col=EXPR] [share=N] [sync] [random] [local] [pair] [op=N] [at=CLOCKS]",
+	"store":   "store SLOT ROWSxCOLS [row=EXPR] [col=EXPR] [sync] [random] [atomic] [local] [op=N] [at=CLOCKS]",
+	"matmul":  "matmul MxNxK FORMAT [count=N] [fromreg] [pair] [op=N] [at=CLOCKS]",
+	"vector":  "vector COUNT FORMAT [op=N] [at=CLOCKS]",
+	"special": "special COUNT [op=N] [at=CLOCKS]",
+	"scratch": "scratch BYTES [op=N] [at=CLOCKS]",
+	"barrier": "barrier [op=N] [at=CLOCKS]",
 	"end":     "end",
 }
 
@@ -51,12 +51,13 @@ var (
 	tensorKeys  = []string{"layer", "home"}
 	programKeys = []string{"threads", "registers", "scratch", "setup", "slots"}
 	opKeys      = []string{"kind", "flops", "vector", "special", "read", "write"}
-	partKeys    = []string{"grid", "swizzle"}
-	loopKeys    = []string{"stages", "ways", "groups"}
-	loadKeys    = []string{"op", "row", "col", "share"}
-	storeKeys   = []string{"op", "row", "col"}
-	matmulKeys  = []string{"op", "count"}
-	instrKeys   = []string{"op"}
+	partKeys    = []string{"grid", "swizzle", "at", "pitch"}
+	loopKeys    = []string{"stages", "ways", "groups", "at", "interval"}
+	doKeys      = []string{"at"}
+	loadKeys    = []string{"op", "row", "col", "share", "at"}
+	storeKeys   = []string{"op", "row", "col", "at"}
+	matmulKeys  = []string{"op", "count", "at"}
+	instrKeys   = []string{"op", "at"}
 )
 
 // Parse reads the text form and validates the trace. Its errors are of type
@@ -554,6 +555,10 @@ func (p *parser) partLine() {
 			part.Grid = p.grid(tok)
 		case "swizzle":
 			part.Swizzle = p.number(tok)
+		case "at":
+			part.At = p.number(tok)
+		case "pitch":
+			part.Pitch = p.number(tok)
 		}
 	}
 	if part.Grid == [4]int64{} && seen&1 == 0 {
@@ -591,8 +596,12 @@ func (p *parser) stepLine(word string) {
 	for i := 1; i < len(p.toks); i++ {
 		tok := &p.toks[i]
 		switch {
-		case word == "do":
+		case word == "do" && tok.key == nil:
 			p.unexpected(tok)
+		case word == "do":
+			if p.key(tok, &seen, doKeys) != "" {
+				step.At = p.number(tok)
+			}
 		case tok.key == nil:
 			if n == 0 {
 				e := p.expr(tok)
@@ -609,6 +618,10 @@ func (p *parser) stepLine(word string) {
 				step.Ways = p.small(tok)
 			case "groups":
 				step.Groups = p.small(tok)
+			case "at":
+				step.At = p.number(tok)
+			case "interval":
+				step.Interval = p.number(tok)
 			}
 		}
 	}
@@ -665,6 +678,8 @@ func (p *parser) instr(kind InstrKind) {
 			in.Share = p.number(tok)
 		case "count":
 			in.Count = p.number(tok)
+		case "at":
+			in.At = p.number(tok)
 		}
 	}
 	if n < need {
@@ -755,7 +770,7 @@ func (p *parser) launch() error {
 		}
 	}
 	next := 0 // slots mostly stand in order
-	var seenLayer, seenFree bool
+	var seenLayer, seenFree, seenAt bool
 	for i := 2; i < len(p.toks); i++ {
 		tok := &p.toks[i]
 		if tok.key == nil {
@@ -778,6 +793,11 @@ func (p *parser) launch() error {
 				p.fail(tok.at, "a second layer", "", "")
 			}
 			l.Layer, seenLayer = p.small(tok), true
+		case string(tok.key) == "at":
+			if seenAt {
+				p.fail(tok.at, "a second clock", "", "")
+			}
+			l.At, seenAt = p.number(tok), true
 		case string(tok.key) == "free":
 			if seenFree {
 				p.fail(tok.at, "a second free", "all tensors stand in one list: free=3,4", "")

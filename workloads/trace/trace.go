@@ -122,10 +122,37 @@ type Part struct {
 	Swizzle int64
 	Reverse bool // dispatch in the opposite order (causal attention: longest first)
 	Code    []Step
+
+	// On machines whose compiler fixes the clock of every instruction: the clock
+	// in which the first tile program of each core starts, counted from the start
+	// of the launch, and the clocks from one of a core to its next. Tile program i
+	// runs on core i modulo the cores.
+	At, Pitch int64
 }
 
 // Tiles is the number of tile programs in the part.
 func (p *Part) Tiles() int64 { return p.Grid[0] * p.Grid[1] * p.Grid[2] * p.Grid[3] }
+
+// Coordinates are the grid coordinates of tile program i in dispatch order.
+func (p *Part) Coordinates(i int64) (g [4]int64) {
+	if p.Reverse {
+		i = p.Tiles() - 1 - i
+	}
+	gx, gy := p.Grid[0], p.Grid[1]
+	plane := gx * gy
+	g[2] = i / plane % p.Grid[2]
+	g[3] = i / plane / p.Grid[2]
+	i %= plane
+	if p.Swizzle <= 1 || p.Swizzle >= gx {
+		g[0], g[1] = i%gx, i/gx
+		return g
+	}
+	band := i / (p.Swizzle * gy)
+	width := min(p.Swizzle, gx-band*p.Swizzle)
+	i -= band * p.Swizzle * gy
+	g[0], g[1] = band*p.Swizzle+i%width, i/width
+	return g
+}
 
 // Step is a loop, or straight-line code run once (Count nil). Iterations of a
 // loop overlap as its Stages and Ways allow.
@@ -142,6 +169,10 @@ type Step struct {
 	// iteration, independently of each other; 0 reads as 1.
 	Groups int
 	Body   []Instr
+
+	// On the same machines: the clock in which the step starts, counted from the
+	// start of its tile program, and the clocks from one iteration to the next.
+	At, Interval int64
 }
 
 // Expr is floor((C + X*x + Y*y + Z*z + W*w + K*k) / Div), held within
@@ -205,6 +236,8 @@ type Instr struct {
 	DType   dtype.Type // MatMul and Vector: format of the arithmetic
 	FromReg bool       // MatMul: operand A comes from registers
 
+	At int64 // on the same machines: the clock of issue, counted from the start of its iteration
+
 	// Count is operations for Vector and Special, bytes for Scratch, and the
 	// number of M x N x K products for MatMul (0 reads as 1).
 	Count int64
@@ -216,4 +249,5 @@ type Launch struct {
 	Layer   int     // -1 outside the repeated blocks
 	Args    []int32 // tensor for each slot
 	Free    []int32 // tensors nobody reads after this launch
+	At      int64   // on machines whose compiler fixes the clock of every instruction: that of the launch, from the start of the trace
 }

@@ -380,6 +380,8 @@ func (v *validator) part(prog *Program, s *summary, p place) {
 		tiles = product(tiles, n)
 	}
 	v.key(p, "swizzle", part.Swizzle, 0, MaxTiles)
+	v.key(p, "at", part.At, 0, MaxClock)
+	v.key(p, "pitch", part.Pitch, 0, MaxClock)
 	if tiles > MaxTiles {
 		v.fail(p.with("grid"), fmt.Sprintf("a grid of more than %s tile programs", amount(MaxTiles)), "that is the most of one launch")
 		return
@@ -420,6 +422,11 @@ func (v *validator) step(prog *Program, s *summary, p place, tiles int64) {
 		}
 		trips = most
 		s.iterations = sum(s.iterations, product(tiles, trips))
+	}
+	v.key(p, "at", step.At, 0, MaxClock)
+	v.key(p, "interval", step.Interval, 0, MaxClock)
+	if step.Count == nil && step.Interval != 0 {
+		v.fail(p.with("interval"), "an interval of straight-line code", "only loops have one")
 	}
 	if len(step.Body) == 0 {
 		v.fail(p, "an empty body", "a loop or do has at least one instruction")
@@ -512,6 +519,7 @@ func (v *validator) instr(prog *Program, s *summary, p place, in *Instr, tiles, 
 	if fields := in.stray(); len(fields) > 0 {
 		v.fail(p, "sets "+list(fields), "a "+in.Kind.String()+" has no use for it")
 	}
+	v.key(p, "at", in.At, 0, MaxClock)
 	if len(prog.Ops) > 0 && (in.Op < 0 || in.Op >= len(prog.Ops)) {
 		v.fail(p.with("op"), fmt.Sprintf("there is no operator %d", in.Op), fmt.Sprintf("the program has %d, counted from 0", len(prog.Ops)))
 	}
@@ -610,6 +618,7 @@ func (v *validator) launches() {
 			v.fail(p.nth(launchTarget), fmt.Sprintf("there is no program %d", l.Program), fmt.Sprintf("the trace has %d, counted from 0", len(t.Programs)))
 			continue
 		}
+		v.key(p, "at", l.At, 0, MaxClock)
 		s := &v.progs[l.Program]
 		v.launchLayer(p, l, s)
 		if v.args(p, l, freed) {

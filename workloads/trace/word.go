@@ -82,7 +82,7 @@ func validCache(s string) bool {
 }
 
 // reservedSlots are words of the launch line, which no slot may have as name.
-var reservedSlots = []string{"layer", "free"}
+var reservedSlots = []string{"layer", "free", "at"}
 
 // isIdent reports whether s can be a key: a letter or "_", then letters,
 // digits, "_", "." and "-".

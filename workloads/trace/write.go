@@ -95,13 +95,13 @@ func (e *emitter) program(i int, p *Program) {
 		for _, n := range part.Grid[1 : last+1] {
 			e.text(",").int(n)
 		}
-		e.nonzero("swizzle", part.Swizzle).flag("reverse", part.Reverse).line()
+		e.nonzero("swizzle", part.Swizzle).flag("reverse", part.Reverse).nonzero("at", part.At).nonzero("pitch", part.Pitch).line()
 		for i := range part.Code {
 			s := &part.Code[i]
 			if s.Count == nil {
-				e.text("    do").line()
+				e.text("    do").nonzero("at", s.At).line()
 			} else {
-				e.text("    loop ").expr(s.Count).unlessOne("stages", int64(s.Stages)).unlessOne("ways", int64(s.Ways)).unlessOne("groups", int64(max(1, s.Groups))).line()
+				e.text("    loop ").expr(s.Count).unlessOne("stages", int64(s.Stages)).unlessOne("ways", int64(s.Ways)).unlessOne("groups", int64(max(1, s.Groups))).nonzero("at", s.At).nonzero("interval", s.Interval).line()
 			}
 			for i := range s.Body {
 				e.instr(p, &s.Body[i])
@@ -138,7 +138,7 @@ func (e *emitter) instr(p *Program, in *Instr) {
 	case Special, Scratch:
 		e.text(" ").int(in.Count)
 	}
-	e.nonzero("op", int64(in.Op)).line()
+	e.nonzero("op", int64(in.Op)).nonzero("at", in.At).line()
 }
 
 func (e *emitter) launch(t *Trace, l *Launch) {
@@ -161,7 +161,7 @@ func (e *emitter) launch(t *Trace, l *Launch) {
 			e.text(",").int(int64(f))
 		}
 	}
-	e.line()
+	e.nonzero("at", l.At).line()
 }
 
 func (e *emitter) text(s string) *emitter { e.buf = append(e.buf, s...); return e }
