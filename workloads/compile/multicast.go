@@ -4,34 +4,58 @@ import "maru/workloads/trace"
 
 // share marks what cores that run at the same time load together, where a copy
 // can be delivered to several of them: of as many tile programs of a part as
-// there are cores, those that read the same region share its fetch. Loads that
-// are marked already, and those at unpredictable places, stay as they are.
+// there are cores, those that read the same region share its fetch, and one that
+// some of them read further than others counts as if all did so as far as on
+// average. Loads that are marked already, and those at unpredictable places, stay
+// as they are.
 func (c *coder) share() {
 	if !c.t.multicast {
 		return
 	}
 	for i := range c.prog.Parts {
 		p := &c.prog.Parts[i]
-		n := min(c.t.cores, p.Tiles())
 		for j := range p.Code {
-			for k := range p.Code[j].Body {
-				in := &p.Code[j].Body[k]
-				if in.Kind != trace.Load || in.Share != 0 || in.Random || in.Local {
-					continue
-				}
-				regions := extent(n, p.Grid)
-				distinct := int64(1)
-				for d, moves := range dependence(in) {
-					if moves {
-						distinct *= regions[d]
-					}
-				}
-				if s := n / distinct; s > 1 {
-					in.Share = s
+			s := &p.Code[j]
+			for k := range s.Body {
+				if in := &s.Body[k]; in.Kind == trace.Load && in.Share == 0 && !in.Random && !in.Local {
+					in.Share = together(p, s, in, min(c.t.cores, p.Tiles()))
 				}
 			}
 		}
 	}
+}
+
+// together is how often the first n tile programs of a part read what a load
+// brings, each of its iterations counted once; 0 for once.
+func together(p *trace.Part, s *trace.Step, in *trace.Instr, n int64) int64 {
+	moves := dependence(in)
+	longest := map[[4]int64]int64{} // iterations by region
+	var reads, fetched int64
+	for i := range n {
+		if p.Reverse {
+			i = p.Tiles() - 1 - i
+		}
+		var g, region [4]int64
+		for d, size := range p.Grid {
+			g[d], i = i%size, i/size
+			if moves[d] {
+				region[d] = g[d]
+			}
+		}
+		count := int64(1)
+		if s.Count != nil {
+			count = max(0, s.Count.Eval(g, 0))
+		}
+		reads += count
+		if more := count - longest[region]; more > 0 {
+			longest[region] = count
+			fetched += more
+		}
+	}
+	if fetched == 0 || reads < 2*fetched {
+		return 0
+	}
+	return reads / fetched
 }
 
 // dependence tells along which dimensions of the grid a region moves.
