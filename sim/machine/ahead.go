@@ -94,11 +94,14 @@ func (r *replay) copied(m *model, index int, d *measured) {
 		r.ahead.external = max(0, min(room.external, r.needs.external[index+1], before+float64(m.linkPS*float64(d.dur))-e))
 		d.busy[onExternal] += max(0, r.ahead.external+e-before) / m.linkPS
 	}
-	r.ahead.main = max(0, r.ahead.main-r.needs.main[index])
+	used := min(r.ahead.main, r.needs.main[index])
+	r.ahead.main -= used
+	d.cost.mem.miss -= used // moved before
 	idle := max(0, float64(d.dur)-d.busy[onDRAM])
 	more := min(room.main-r.ahead.main, r.needs.mainLeft[index+1]-r.ahead.main, float64(idle*m.dramPS))
 	if more > 0 {
 		r.ahead.main += more
+		d.cost.mem.miss += more
 		d.busy[onDRAM] += more / m.dramPS
 	}
 }
