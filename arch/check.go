@@ -235,6 +235,12 @@ func (k *checker) memory() {
 		k.fail(k.latest("memory.l2", "memory.shared"), "remove one of the two: a cache fills itself, on-chip memory is filled by the compiler",
 			"a chip has memory.l2 or memory.shared")
 	}
+	const rows, cols = "memory.shared.mesh.rows", "memory.shared.mesh.cols"
+	if k.has(rows, cols, "cores.count") {
+		if m := k.c.Memory.Shared.Mesh; m.Rows.Value*m.Cols.Value < k.c.Cores.Count.Value {
+			k.fail(k.latest(rows, cols, "cores.count"), "raise rows or cols, or lower cores.count", "a mesh of %d x %d has no room for %d cores", m.Rows.Value, m.Cols.Value, k.c.Cores.Count.Value)
+		}
+	}
 	if k.doc.Has("cores.dma.ahead") && !k.doc.Has("memory.shared") {
 		k.fail("cores.dma.ahead", "add memory.shared, or remove it", "weights that are copied ahead need memory.shared")
 	}

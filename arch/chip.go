@@ -123,6 +123,23 @@ type Shared struct {
 	Port      config.Figure[unit.BytesPerClock] `yaml:"port" bound:">0" doc:"Bytes that one core takes from the network per clock."`
 	Latency   config.Figure[unit.Duration]      `yaml:"latency" bound:">=0" doc:"From request to first byte, with the cost of issuing the copy."`
 	Local     bool                              `yaml:"local,optional" doc:"Each core holds a part of it, which it reaches without the network: the memory is that of the cores together. Products are then spread over the cores with their weights in place."`
+	Mesh      *Mesh                             `yaml:"mesh,optional" doc:"The network is a mesh of the cores, in which data passes from neighbour to neighbour; without it every core is as far from every other."`
+}
+
+// Mesh is a two-dimensional mesh of cores.
+type Mesh struct {
+	Rows config.Figure[int64]              `yaml:"rows" bound:">=1" doc:"Rows of cores."`
+	Cols config.Figure[int64]              `yaml:"cols" bound:">=1" doc:"Columns of cores; rows times columns are at least cores.count."`
+	Link config.Figure[unit.BytesPerClock] `yaml:"link" bound:">0" doc:"Bytes per clock of a link between neighbours, in one direction."`
+	Hop  config.Figure[unit.Cycles]        `yaml:"hop" bound:">=0" doc:"Clocks from neighbour to neighbour."`
+	Dead config.Figure[unit.Ratio]         `yaml:"dead,optional" bound:">=0,<=0.5" doc:"Share of cores.count that does not work, beyond what spare cores stand in for: programs use the others, and data takes two hops more around each; none unless given."`
+}
+
+// Distance is the mean number of hops between two cores of a mesh, a third of
+// its rows and of its columns, with the ways around dead cores.
+func (m *Mesh) Distance() float64 {
+	d := float64(m.Rows.Value+m.Cols.Value) / 3
+	return d + float64(2*float64(m.Dead.Value)*d)
 }
 
 // External is memory beyond the chip and the link to it. What lies there is

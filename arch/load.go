@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"maru/arch/unit"
 	"maru/configs"
 	"maru/internal/config"
 )
@@ -110,6 +111,12 @@ func (c *Chip) fill() {
 		if !l2.Far.IsSet() {
 			l2.Far.Value = l2.Latency.Value
 		}
+	}
+	if s := c.Memory.Shared; s != nil && s.Mesh != nil {
+		// Programs are laid out on the cores that work, and on their memory.
+		alive := 1 - float64(s.Mesh.Dead.Value)
+		c.Cores.Count.Value = int64(float64(c.Cores.Count.Value) * alive)
+		s.Capacity.Value = unit.Bytes(int64(float64(s.Capacity.Value) * alive))
 	}
 	if e := c.Memory.External; e != nil && !e.Sustained.IsSet() {
 		e.Sustained.Value = 1

@@ -100,10 +100,12 @@ type kernel struct {
 	extra      [limits]float64 // the same by cause
 	ending     bool            // nothing runs after this launch
 	covered    [][]uint64      // by slot and block: rows that were loaded
-	static     static          // where the program fixes all clocks
-	brought    [][]uint64      // the same of tensors in external memory: rows that were copied
-	early      float64         // share of the launch's weights in main memory that was copied ahead
-	first      int64           // bytes of the cohort under way that were not loaded before
+	bulk       bulk
+	bulkFrom   int64      // tile programs from which a launch is taken in batches
+	static     static     // where the program fixes all clocks
+	brought    [][]uint64 // the same of tensors in external memory: rows that were copied
+	early      float64    // share of the launch's weights in main memory that was copied ahead
+	first      int64      // bytes of the cohort under way that were not loaded before
 
 	// measured
 	cost  spent
@@ -127,7 +129,7 @@ type pending struct {
 const spanLimit = 400
 
 func newKernel(sim *event.Sim) *kernel {
-	k := &kernel{sim: sim}
+	k := &kernel{sim: sim, bulkFrom: bulkTiles}
 	k.onDone = sim.Register(k.done)
 	k.onSettle = sim.Register(k.settle)
 	k.onWrites = sim.Register(k.drained)
@@ -159,6 +161,7 @@ func (k *kernel) run(m *model, c *cache, layouts []layout, prog *trace.Program, 
 	k.slots = occ * m.cores
 	k.pace, k.shift, k.extra = pace{}, 0, [limits]float64{}
 	k.follow(rec)
+	k.batches(occ)
 	k.groups = append(k.groups[:0], &group{n: m.cores, freed: occ, core0: true})
 	k.due = k.due[:0]
 	k.touched(k.groups[0])
@@ -420,6 +423,10 @@ type class struct {
 // dispatch gives waiting tile programs to free slots, one to each core in
 // turn, as a hardware scheduler fills the least loaded cores first.
 func (k *kernel) dispatch(now event.Time, free int) {
+	if k.bulk.on {
+		k.deal(now)
+		return
+	}
 	k.take(free)
 	if len(k.next) == 0 {
 		for _, i := range k.due {
@@ -559,11 +566,7 @@ func (k *kernel) place(now event.Time, classes []class) {
 // split gives the cores of g what they were assigned; cores with the same
 // assignment stay together.
 func (k *kernel) split(g *group, given [][]int32, classes []class, now event.Time) {
-	type part struct {
-		what []int32
-		n    int
-	}
-	var parts []part
+	var parts []assignment
 	for c, what := range given {
 		if last := len(parts) - 1; last >= 0 && equal(parts[last].what, what) {
 			parts[last].n++
@@ -580,9 +583,21 @@ func (k *kernel) split(g *group, given [][]int32, classes []class, now event.Tim
 			}
 		}
 		if !found {
-			parts = append(parts, part{what, 1})
+			parts = append(parts, assignment{what, 1})
 		}
 	}
+	k.give(g, parts, classes, now)
+}
+
+// assignment is tile programs, by class, that each of some cores gets.
+type assignment struct {
+	what []int32
+	n    int
+}
+
+// give starts tile programs on the cores of g, in as many groups as there are
+// assignments.
+func (k *kernel) give(g *group, parts []assignment, classes []class, now event.Time) {
 	old := g.res
 	for j, p := range parts {
 		t := g

@@ -28,6 +28,7 @@ type model struct {
 	linkPS  float64 // sustained bytes per ps of the link to external memory
 	linkLat float64 // ps
 	l2Lat   float64 // ps
+	far     float64 // mean hops of a mesh; 0 without one
 	dramLat float64 // ps
 	queue   float64 // wait of a read at half load over its round trip
 	run     float64 // bytes that starting a contiguous run costs
@@ -64,9 +65,13 @@ func newModel(c *arch.Chip, hz float64) *model {
 	m.queue = float64(c.Memory.DRAM.Queue.Value) / max(1, m.dramLat)
 	if s := c.Memory.Shared; s != nil {
 		m.l2 = true
-		m.capPS = clk(float64(s.Bandwidth.Value))
+		m.capPS = clk(float64(s.Network()))
 		m.portPS = clk(float64(s.Port.Value))
 		m.l2Lat = float64(s.Latency.Value)
+		if mesh := s.Mesh; mesh != nil {
+			m.far = max(1, mesh.Distance())
+			m.l2Lat += m.far * float64(mesh.Hop.Value) * m.psClk
+		}
 	} else if l2 := c.Memory.L2; l2 != nil {
 		m.l2 = true
 		m.capPS = clk(float64(l2.Bandwidth.Value))

@@ -58,7 +58,11 @@ func spend(chip *arch.Chip, c *spent, ps, hz float64, zero bool) (e energies) {
 		e.l2 = (c.mem.load + c.mem.store) * float64(p.L2.Value) * v2
 	}
 	if chip.Memory.Shared != nil {
-		e.l2 = (c.mem.load + c.mem.store) * float64(p.Shared.Value) * v2
+		moved := c.mem.load + c.mem.store
+		if mesh := chip.Memory.Shared.Mesh; mesh != nil { // a copy for a neighbour takes one hop of the mean distance
+			moved = c.mem.fetch + (c.mem.load-c.mem.fetch)/max(1, mesh.Distance()) + c.mem.store
+		}
+		e.l2 = moved * float64(p.Shared.Value) * v2
 	}
 	e.external = c.mem.external * float64(p.External.Value)
 	if chip.Dies != nil {

@@ -224,6 +224,9 @@ func (k *kernel) step(segs []segment, s *trace.Step, a *arithmetic, n float64, t
 		mem.work[shFlight] = load * lat / m.flight
 	}
 	mem.l2, mem.dram = fetch, dram
+	if m.far > 0 { // a copy for a neighbour takes one hop more
+		mem.l2 += (load - fetch) / m.far
+	}
 	if !m.l2 {
 		mem.l2, mem.capBy = 0, byDRAM
 	}

@@ -357,6 +357,10 @@ func (k *kernel) apart(in *trace.Instr, l *layout, total float64, r0, r1, c0, c1
 		sum.local += total
 		return true
 	case l.home == trace.External:
+		if k.bulk.on { // of one tile program of many
+			sum.external += total / float64(max(1, in.Share))
+			break
+		}
 		if k.brought[in.Slot] == nil {
 			k.brought[in.Slot] = make([]uint64, ceilDiv(l.rows, l.br)*l.across)
 		}

@@ -17,6 +17,5 @@ var mesh = profile{
 		stages: 2,
 		share:  0.9,
 		chunk:  16 << 10,
-		waves:  4,
 	},
 }

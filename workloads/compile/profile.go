@@ -219,7 +219,6 @@ type blockRules struct {
 	stages            int
 	share             float64 // of the scratchpad that a program may fill
 	chunk             int64   // bytes of the widest operand in one iteration of an elementwise program
-	waves             int64   // blocks that a core may compute one after the other, of products spread over cores
 }
 
 var profiles = []*profile{

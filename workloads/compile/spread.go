@@ -36,7 +36,7 @@ func (c *coder) spread(g *gemm, path matrixPath) error {
 	c.finish()
 	if x.split > 1 {
 		n := g.runs[0].m * g.runs[0].n
-		c.addUp(g, &x, w.partials, w.partRows(), reduction{per: max(1, ceilDiv(n, c.t.cores))})
+		c.addUp(g, &x, w.partials, w.partRows(), reduction{per: max(1, ceilDiv(n, c.t.cores)), inFlight: maxUnderWay})
 	}
 	return nil
 }
@@ -98,14 +98,14 @@ func (c *coder) spreadTile(g *gemm, path matrixPath) (gemmTile, error) {
 	best, least := gemmTile{cost: math.Inf(1)}, int64(math.MaxInt64)
 	most := max(1, t.cores/max(1, min(count, t.cores)))
 	var lastRows, lastCols int64
-	for _, downs := range spreadCuts(max(1, min(most*rules.rounds(), ceilDiv(r.m, um)))) {
+	for _, downs := range spreadCuts(ceilDiv(r.m, um)) {
 		rows := piece(r.m, downs, um)
 		if rows == lastRows {
 			continue
 		}
 		lastRows, lastCols = rows, 0
 		down := ceilDiv(r.m, rows)
-		for _, acrosses := range spreadCuts(max(1, min(most*rules.rounds()/down, ceilDiv(r.n, un)))) {
+		for _, acrosses := range spreadCuts(ceilDiv(r.n, un)) {
 			cols := piece(r.n, acrosses, un)
 			if g.glu {
 				cols = roundUp(cols, 2)
@@ -129,6 +129,7 @@ func (c *coder) spreadTile(g *gemm, path matrixPath) (gemmTile, error) {
 				x := gemmTile{rows: rows, cols: cols, split: ceilDiv(r.k, deep), band: 1, stages: rules.stages, ways: 1}
 				x.cluster = [2]int64{across, down}
 				e.spread(&x, deep, uk, down, across, count, limit, &least)
+				x.stages = t.underWay(&x, rules.stages, e.g.dt)
 				if x.cost < best.cost {
 					best = x
 				}
@@ -141,8 +142,19 @@ func (c *coder) spreadTile(g *gemm, path matrixPath) (gemmTile, error) {
 	return best, nil
 }
 
-// rounds is how many blocks a core may compute one after the other.
-func (r *blockRules) rounds() int64 { return max(1, r.waves) }
+// underWay is the iterations of a block whose operands are on their way at a
+// time: those that buffers hold, and in a mesh, those that its routers hold as
+// the data passes through them.
+func (t *target) underWay(x *gemmTile, stages int, dt dtype.Type) int {
+	if !t.mesh {
+		return stages
+	}
+	one := max(1, t.arrayClocks(x.rows, x.cols, x.depth, dt))
+	return stages + min(maxUnderWay, int(t.l2Latency/one))
+}
+
+// maxUnderWay bounds the iterations under way in a mesh.
+const maxUnderWay = 1000
 
 // spread finds the depth of an iteration that fits a core, and what a cut costs,
 // in clocks: the rounds of the busiest core, each of which fetches its operands

@@ -46,6 +46,7 @@ type target struct {
 	dramLoaded  float64
 	capacity    int64      // bytes of main memory, or of the chip where there is none
 	home        trace.Home // of what lies nowhere else
+	mesh        bool       // over which data passes from core to core
 	spread      bool       // each core holds a part of the memory on the chip
 	shared      int64      // bytes of on-chip memory that the compiler manages
 	ahead       int64      // of these, kept for weights that are copied ahead of main memory
@@ -135,9 +136,13 @@ func newTarget(c *arch.Chip, launch string) *target {
 		t.l2 = true
 		t.shared = int64(s.Capacity.Value)
 		t.spread = s.Local
-		t.l2Rate = float64(s.Bandwidth.Value)
+		t.l2Rate = float64(s.Network())
 		t.port = float64(s.Port.Value)
 		t.l2Latency = clocks(int64(s.Latency.Value))
+		if m := s.Mesh; m != nil {
+			t.mesh = true
+			t.l2Latency += float64(m.Distance() * float64(m.Hop.Value))
+		}
 		if t.home == trace.Chip {
 			t.dramRate, t.dramLatency, t.dramLoaded = t.l2Rate, t.l2Latency, t.l2Latency
 		}
