@@ -119,6 +119,16 @@ func (k *checker) discipline() {
 	if !k.has("discipline") || !k.doc.Has("cores") || !k.doc.Has("memory") {
 		return
 	}
+	if bsp := k.c.Discipline == BSP; bsp != k.doc.Has("superstep") {
+		if bsp {
+			k.fail("discipline", "add it, or use static for a chip that never waits", "bsp needs superstep")
+		} else {
+			k.fail(k.latest("superstep", "discipline"), "remove it (with null, if it is of a base), or use discipline bsp", "a chip with discipline %v has no supersteps", k.c.Discipline)
+		}
+	}
+	if s := k.c.Superstep; s != nil && k.c.Memory.Shared != nil {
+		order(k, "memory.shared.latency", "superstep.far_latency", k.c.Memory.Shared.Latency.Value, s.Far.Value)
+	}
 	if k.c.Discipline == Dispatch {
 		needs := []string{"cores.threads", "cores.groups", "cores.registers"}
 		if k.matrixUnit() {

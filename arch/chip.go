@@ -30,6 +30,7 @@ type Chip struct {
 	Cores      Cores             `yaml:"cores" doc:"What repeats on the chip."`
 	Memory     Memory            `yaml:"memory" doc:"Shared cache and main memory."`
 	Dies       *Dies             `yaml:"dies,optional" doc:"Dies that the chip is made of, if the links between them matter."`
+	Superstep  *Superstep        `yaml:"superstep,optional" doc:"What ends and begins a superstep; of chips with discipline bsp."`
 	Launch     Launch            `yaml:"launch" doc:"Cost of starting kernels."`
 	Jitter     *Jitter           `yaml:"jitter,optional" doc:"What differs from run to run; a chip without it takes equally long every time."`
 	Partitions []Partition       `yaml:"partitions,optional" doc:"Ways to divide the chip in hardware."`
@@ -189,6 +190,14 @@ type DRAM struct {
 	Run       config.Figure[unit.Bytes]     `yaml:"run_overhead,optional" bound:">0" doc:"Bytes that could have been moved in the time that each run of contiguous bytes costs on top of its own: a run of n bytes moves at n/(n + run_overhead) of the sustained rate."`
 	Loaded    config.Figure[unit.Duration]  `yaml:"loaded_latency,optional" bound:">0" doc:"Round trip of a read under load, which limits bandwidth by bytes in flight; the unloaded latency unless given."`
 	Queue     config.Figure[unit.Duration]  `yaml:"queue,optional" bound:">=0" doc:"Time that a read waits on top of its round trip when memory is half busy: at a share u of the sustained rate it waits u/(1-u) of this. None unless given."`
+}
+
+// Superstep is what it takes to go from one superstep to the next, and how a core
+// computes within one.
+type Superstep struct {
+	Sync    config.Figure[unit.Duration] `yaml:"sync" bound:">=0" doc:"From the time at which the last core is ready until all cores go on."`
+	Far     config.Figure[unit.Duration] `yaml:"far_latency,optional" bound:">0" doc:"Latency of an exchange between the cores farthest apart, where memory.shared.latency is that of a pair taken at random; the same unless given."`
+	Threads config.Figure[int64]         `yaml:"threads,optional" bound:"1..64" doc:"Threads of a core that take turns, clock by clock: each instruction takes a turn of all of them. 1 unless given."`
 }
 
 // Launch is the cost of starting kernels.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 
+	"maru/arch"
 	"maru/workloads/trace"
 )
 
@@ -74,6 +75,15 @@ func (r *replay) early(index int) float64 {
 	return 0
 }
 
+// sooner is the share of what a launch needs of external memory that is on the
+// chip when it starts.
+func (r *replay) sooner(index int) float64 {
+	if need := r.needs.external[index] - r.needs.external[index+1]; need > 0 {
+		return min(1, r.ahead.external/need)
+	}
+	return 0
+}
+
 // copied accounts for what was copied during a launch: it lets the launch wait
 // for what it needs of external memory, and lets copies run ahead.
 func (r *replay) copied(m *model, index int, d *measured) {
@@ -81,7 +91,7 @@ func (r *replay) copied(m *model, index int, d *measured) {
 	if r.chip.Memory.External != nil {
 		e := d.cost.mem.external
 		missing := max(0, e-r.ahead.external)
-		if missing > 0 {
+		if missing > 0 && r.chip.Discipline != arch.BSP { // where it waits within its supersteps
 			arrives := missing / m.linkPS
 			if r.ahead.external == 0 {
 				arrives += m.linkLat

@@ -63,6 +63,7 @@ type kernel struct {
 	onDone   event.HandlerID
 	onSettle event.HandlerID
 	onWrites event.HandlerID
+	onSuper  event.HandlerID
 	groups   []*group
 	due      []int32 // groups whose residents changed since the last settle
 	settling bool    // an event to settle is pending at this time
@@ -105,6 +106,8 @@ type kernel struct {
 	static     static     // where the program fixes all clocks
 	brought    [][]uint64 // the same of tensors in external memory: rows that were copied
 	early      float64    // share of the launch's weights in main memory that was copied ahead
+	sooner     float64    // the same of what it needs of external memory, on bulk-synchronous machines
+	bsp        bsp        // there
 	first      int64      // bytes of the cohort under way that were not loaded before
 
 	// measured
@@ -133,6 +136,7 @@ func newKernel(sim *event.Sim) *kernel {
 	k.onDone = sim.Register(k.done)
 	k.onSettle = sim.Register(k.settle)
 	k.onWrites = sim.Register(k.drained)
+	k.onSuper = sim.Register(k.superstep)
 	return k
 }
 

@@ -7,8 +7,8 @@
 // systolic fill and drain; a shared cache of blocks with write-back; main
 // memory bandwidth and latency; kernel launch; clocks under a power cap. A
 // wave of equal tile programs costs a few events, whatever the number of
-// cores. Repeated layers are simulated once per state of the machine they
-// start from.
+// cores. On bulk-synchronous machines sync, exchange and arithmetic take turns.
+// Repeated layers are simulated once per state of the machine they start from.
 //
 // Not modelled: single instructions and warps, bank conflicts, DRAM pages,
 // transients of clock and temperature, and overlap between launches. Floor 2.
@@ -62,6 +62,7 @@ type measured struct {
 	cycles   int64
 	spans    []span
 	prog     int
+	super    result.Supersteps
 }
 
 // replay is the state of one replay.
@@ -473,8 +474,14 @@ func (r *replay) launch(index int, l *trace.Launch) (*measured, error) {
 		r.kernel.writes.bytes = max(0, float64(r.writes)-float64(float64(r.gap)*m.dramPS))
 		r.kernel.early = r.early(index)
 		r.kernel.ending = r.final && index == len(r.tr.Launches)-1
-		end, err := r.kernel.run(m, r.cache, r.layouts, prog, args, rec, r.opt.Timeline)
-		if r.opt.Steps && err == nil {
+		var end event.Time
+		var err error
+		if r.chip.Discipline == arch.BSP {
+			end, err = r.kernel.supersteps(m, r.layouts, prog, args, r.sooner(index), r.opt.Timeline)
+		} else {
+			end, err = r.kernel.run(m, r.cache, r.layouts, prog, args, rec, r.opt.Timeline)
+		}
+		if r.opt.Steps && err == nil && r.chip.Discipline != arch.BSP {
 			if r.cache != nil {
 				r.cache.copyFrom(r.before)
 			}
@@ -600,7 +607,7 @@ func (r *replay) measure(m *model, end event.Time) (*measured, error) {
 	}
 	whole := int64(clk.Edge(n))
 	rest := float64(whole - int64(end))
-	d := &measured{gap: r.gap, dur: r.gap + whole, hz: m.hz, cycles: n, cost: k.cost, spans: k.spans}
+	d := &measured{gap: r.gap, dur: r.gap + whole, hz: m.hz, cycles: n, cost: k.cost, spans: k.spans, super: k.bsp.sums}
 	d.busy, d.stall, d.path = k.busy, k.stall, k.path
 	for u := range d.busy {
 		w := k.weight(engine(u))

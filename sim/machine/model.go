@@ -43,6 +43,9 @@ type model struct {
 	diesLat float64 // ps
 	vmem    float64 // scratchpad bytes per ps
 	special float64 // operations per ps
+	barrier float64 // ps, for all cores to meet between supersteps
+	farLat  float64 // ps, of an exchange between the cores farthest apart
+	threads float64 // of a core, which take turns
 }
 
 func newModel(c *arch.Chip, hz float64) *model {
@@ -111,6 +114,12 @@ func newModel(c *arch.Chip, hz float64) *model {
 	}
 	m.vmem = clk(float64(c.Cores.Scratchpad.Bandwidth.Value))
 	m.special = clk(float64(c.Cores.Special.Value))
+	m.farLat, m.threads = m.l2Lat, 1
+	if s := c.Superstep; s != nil {
+		m.barrier = float64(s.Sync.Value)
+		m.farLat = max(m.l2Lat, float64(s.Far.Value))
+		m.threads = float64(max(1, s.Threads.Value))
+	}
 	return m
 }
 

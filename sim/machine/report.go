@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"maru/arch"
 	"maru/sim/result"
 	"maru/workloads/trace"
 )
@@ -106,6 +107,7 @@ func (r *replay) result(runs []*measured) *result.Result {
 	var path [limits]float64
 	var total energies
 	var all spent
+	var super result.Supersteps
 	var clock float64
 	rows := map[string]*row{}
 	var order []*row
@@ -155,6 +157,7 @@ func (r *replay) result(runs []*measured) *result.Result {
 		w.cost.mem.add(d.cost.mem, 1)
 		all.mem.add(d.cost.mem, 1)
 		all.operand += d.cost.operand
+		super.Add(&d.super)
 		all.scratch += d.cost.scratch
 		e := d.energy.total()
 		w.energy += e
@@ -184,6 +187,9 @@ func (r *replay) result(runs []*measured) *result.Result {
 		res.VectorOps += o.VectorOps
 		res.SpecialOps += o.SpecialOps
 		res.Ops = append(res.Ops, *o)
+	}
+	if r.chip.Discipline == arch.BSP {
+		res.Supersteps = super
 	}
 	res.Critical = m.shareList(&path, res.LatencyPS)
 	for _, u := range units {
@@ -250,8 +256,12 @@ const coreSpans = 4000
 
 // spans adds core 0's activity in one launch, until the bound is reached.
 func (r *replay) spans(res *result.Result, m *model, d *measured, prog *trace.Program, launch int, start int64) {
+	end := onL2
+	if r.chip.Discipline == arch.BSP { // a core's part of the exchange
+		end = onL2 + 1
+	}
 	for _, s := range d.spans {
-		for u := onMatrix; u < onL2; u++ {
+		for u := onMatrix; u < end; u++ {
 			if s.util[u] < 0.005 {
 				continue
 			}

@@ -56,6 +56,8 @@ type Result struct {
 	// Critical shares the latency among the resources on the critical path;
 	// the shares sum to 1. Sorted by share, largest first.
 	Critical []Share `json:"critical_path"`
+	// Supersteps is what the cycles of a bulk-synchronous machine consist of.
+	Supersteps Supersteps `json:"supersteps,omitzero"`
 	// Elasticity is what 10 % more of a resource would take off the latency.
 	Elasticity []Gain `json:"elasticity"`
 
@@ -70,6 +72,24 @@ type Result struct {
 	// Events counts what the simulator did; it differs between memoized and
 	// exact runs and is left out of comparisons.
 	Events Events `json:"events"`
+}
+
+// Supersteps of a bulk-synchronous machine: in each, all cores wait for each
+// other, exchange what they need, and compute. The three sum to the cycles of
+// the result exactly.
+type Supersteps struct {
+	Count          int64 `json:"count"`
+	SyncCycles     int64 `json:"sync_cycles"`
+	ExchangeCycles int64 `json:"exchange_cycles"` // the longest of all cores in each
+	ComputeCycles  int64 `json:"compute_cycles"`  // the same
+}
+
+// Add adds the supersteps of another part of the run.
+func (s *Supersteps) Add(o *Supersteps) {
+	s.Count += o.Count
+	s.SyncCycles += o.SyncCycles
+	s.ExchangeCycles += o.ExchangeCycles
+	s.ComputeCycles += o.ComputeCycles
 }
 
 // Partition is an instance of a chip that is divided. The run is that of one

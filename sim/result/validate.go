@@ -103,6 +103,12 @@ func (c *checker) run(r *Result) {
 	} {
 		c.size(s.path, s.v)
 	}
+	if s := &r.Supersteps; s.Count > 0 {
+		c.size("supersteps.count", s.Count)
+		if sum := s.SyncCycles + s.ExchangeCycles + s.ComputeCycles; sum != r.Cycles {
+			c.fail("supersteps", "sync, exchange and compute sum to %d cycles and not to the %d of the run", sum, r.Cycles)
+		}
+	}
 	m := r.Memory
 	if parts := m.WeightBytes + m.ActivationBytes + m.KVBytes + m.GradientBytes + m.StateBytes; parts != m.TotalBytes {
 		c.fail("memory.total_bytes", "%d is not the sum of its parts, %d", m.TotalBytes, parts)

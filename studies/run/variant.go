@@ -39,6 +39,14 @@ func upAll[T ~float64](m map[dtype.Type]config.Figure[T]) map[dtype.Type]config.
 	return out
 }
 
+// wider is more bandwidth between cores and memory on the chip.
+func wider(c *arch.Chip) {
+	if c.Memory.Shared != nil {
+		up(&c.Memory.Shared.Bandwidth)
+		up(&c.Memory.Shared.Port)
+	}
+}
+
 // resources lists what the elasticity is computed for.
 var resources = []resource{
 	{"matrix", "cores.matrix.rate", func(c *arch.Chip) { c.Cores.Matrix.Rate = upAll(c.Cores.Matrix.Rate) }},
@@ -56,10 +64,11 @@ var resources = []resource{
 			}
 		}
 	}},
-	{"shared", "memory.shared.bandwidth", func(c *arch.Chip) {
-		if c.Memory.Shared != nil {
-			up(&c.Memory.Shared.Bandwidth)
-			up(&c.Memory.Shared.Port)
+	{"shared", "memory.shared.bandwidth", wider},
+	{"exchange", "memory.shared.bandwidth", wider},
+	{"sync", "superstep.sync", func(c *arch.Chip) {
+		if c.Superstep != nil {
+			sooner(&c.Superstep.Sync)
 		}
 	}},
 	{"external", "memory.external.bandwidth", func(c *arch.Chip) {
@@ -118,6 +127,10 @@ func copyChip(c *arch.Chip) *arch.Chip {
 		external := *c.Memory.External
 		n.Memory.External = &external
 	}
+	if c.Superstep != nil {
+		superstep := *c.Superstep
+		n.Superstep = &superstep
+	}
 	if c.Cores.DMA != nil {
 		dma := *c.Cores.DMA
 		n.Cores.DMA = &dma
@@ -139,7 +152,7 @@ const negligible = 0.03
 // slower lists the beginnings of paths whose figures slow a run as they grow.
 var slower = []string{
 	"cores.start", "cores.dispatch", "cores.dma.fixed", "dies.latency", "dies.energy", "cores.scratchpad.latency", "memory.l2.latency", "memory.l2.far_latency",
-	"memory.dram.latency", "memory.shared.latency", "memory.external.latency", "memory.dram.loaded_latency", "memory.dram.queue", "memory.dram.run_overhead", "cores.matrix.least", "launch.", "jitter.", "power.static", "power.matrix",
+	"memory.dram.latency", "memory.shared.latency", "memory.external.latency", "memory.dram.loaded_latency", "memory.dram.queue", "memory.dram.run_overhead", "cores.matrix.least", "superstep.", "launch.", "jitter.", "power.static", "power.matrix",
 	"power.vector", "power.special", "power.zero_data", "power.scratchpad", "power.l2", "power.shared", "power.dram", "power.external", "power.voltage.floor", "power.voltage.at_max",
 }
 

@@ -3,10 +3,12 @@ package compile
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"maru/arch"
 	"maru/arch/dtype"
 	"maru/sim/machine"
+	"maru/workloads/graph"
 	"maru/workloads/trace"
 )
 
@@ -447,7 +449,11 @@ func (c *coder) streamBlocks(s *streamed) error {
 	stages := int64(rules.stages)
 	room := (limit - fixedBytes) / stages
 	slices := int64(1)
-	if unit > room || s.units < c.t.cores && !s.wholeRow {
+	if s.cut > 0 {
+		slices = s.cut
+	} else if c.t.spread && !s.wholeRow {
+		slices = s.balanced(max(1, ceilDiv(unit, max(1, room))), c.t.cores)
+	} else if unit > room || s.units < c.t.cores && !s.wholeRow {
 		least := int64(1)
 		if unit > room {
 			least = ceilDiv(unit, max(1, min(room, rules.chunk)))
@@ -458,6 +464,9 @@ func (c *coder) streamBlocks(s *streamed) error {
 		}
 	}
 	per := max(1, min(s.units, min(room, rules.chunk*int64(len(s.accesses)))/max(1, unit/slices)))
+	if c.t.spread {
+		per = min(per, ceilDiv(s.units, max(1, c.t.cores/slices)))
+	}
 	chunks := ceilDiv(s.units, per)
 	cores := max(1, min(c.t.cores/min(slices, c.t.cores), chunks))
 	each := ceilDiv(chunks, cores)
@@ -471,8 +480,52 @@ func (c *coder) streamBlocks(s *streamed) error {
 	w := &streamWriter{c: c, s: s, per: per, slices: slices}
 	w.slots()
 	w.walk(chunks, each, cores, stages)
+	if c.t.spread {
+		w.localize()
+	}
 	c.finish()
 	return nil
+}
+
+// localize marks what lies in the core that works on it: results, and the first
+// operand of operators that treat each element by itself, whose places the results
+// take.
+func (w *streamWriter) localize() {
+	c := w.c
+	first := c.o.Kind == graph.Elementwise && !w.s.wholeRow || c.o.Kind == graph.Norm && strings.HasPrefix(c.o.Fn, "batchnorm")
+	for i := range w.s.accesses {
+		a := &w.s.accesses[i]
+		own := a.store && a.how == byRows
+		if first && !a.store && a.how == byRows && a.op.role != graph.Weight {
+			own, first = true, false
+		}
+		if !own || a.op.home != trace.Chip {
+			continue
+		}
+		for p := range c.prog.Parts {
+			for j := range c.prog.Parts[p].Code {
+				for k := range c.prog.Parts[p].Code[j].Body {
+					in := &c.prog.Parts[p].Code[j].Body[k]
+					if (in.Kind == trace.Load || in.Kind == trace.Store) && in.Slot == w.slot[i] && (in.Kind == trace.Store) == a.store {
+						in.Local = true
+					}
+				}
+			}
+		}
+	}
+}
+
+// balanced is the number of slices of a unit, at least least, with which the
+// busiest of the cores has the least to do.
+func (s *streamed) balanced(least, cores int64) int64 {
+	best := s.slices(least)
+	work := func(n int64) float64 { return float64(ceilDiv(s.units, max(1, cores/n))) / float64(n) }
+	for n := best + 1; n <= cores; n++ {
+		if s.even(n, false) && work(n) < float64(0.99*work(best)) {
+			best = n
+		}
+	}
+	return best
 }
 
 // walk writes a loop over chunks of units, each of them a core's.

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -725,8 +726,7 @@ func (c *coder) write(g *gemm, path matrixPath, x *gemmTile) {
 		s := &c.m.prof.stream
 		c.addUp(g, x, w.partials, w.partRows(), reduction{
 			threads: s.threads, registers: s.registers, setup: c.m.prof.gemm(path).reduceSetup,
-			per:      int64(s.threads) * 16 * 8 / int64(g.c.op.dt.Bits()), // 16 bytes of the result for each thread
-			inFlight: maxInFlight,
+			per: int64(s.threads) * 16 * 8 / int64(g.c.op.dt.Bits()), // 16 bytes of the result for each thread
 		})
 	}
 }
@@ -1206,7 +1206,7 @@ type reduction struct {
 	threads, registers int
 	setup              int64
 	per                int64 // elements of the result that a tile program has at most
-	inFlight           int64 // loads under way at most
+	held               int64 // of each of so many partial sums it has room; 0: maxInFlight
 }
 
 // addUp adds the partial sums of a split product, applies the epilogue and
@@ -1231,7 +1231,7 @@ func (c *coder) addUp(g *gemm, x *gemmTile, partials int, partRows int64, by red
 	from.K = partRows
 	l := load(0, p, from, col, down, cols)
 	l.Sync = threads
-	sums := loop(fixed(x.split), int(min(x.split, by.inFlight)), 1, vector([]trace.Instr{l}, 0, down*cols, dtype.FP32)...)
+	sums := loop(fixed(x.split), int(min(x.split, cmp.Or(by.held, int64(maxInFlight)), trace.MaxStages)), 1, vector([]trace.Instr{l}, 0, down*cols, dtype.FP32)...)
 	var loads, rest []trace.Instr
 	at, to := row, col
 	at.C, to.C = r.c+base, g.c.op.col

@@ -254,6 +254,7 @@ var profiles = []*profile{
 	&neuron,
 	&gaudi,
 	&mesh,
+	&poplar,
 }
 
 // Profiles lists the names of the library profiles.

@@ -36,7 +36,10 @@ func (c *coder) spread(g *gemm, path matrixPath) error {
 	c.finish()
 	if x.split > 1 {
 		n := g.runs[0].m * g.runs[0].n
-		c.addUp(g, &x, w.partials, w.partRows(), reduction{per: max(1, ceilDiv(n, c.t.cores)), inFlight: maxUnderWay})
+		c.addUp(g, &x, w.partials, w.partRows(), reduction{
+			per:  max(1, ceilDiv(n, c.t.cores)),
+			held: max(1, int64(float64(c.t.scratchGroup)*c.m.prof.block.share)/(4*max(1, ceilDiv(n, c.t.cores)))),
+		})
 	}
 	return nil
 }
@@ -58,6 +61,28 @@ func (c *coder) localize(w *gemmWriter) {
 					} else if ref := c.args[in.Slot]; ref < len(c.operands) && c.operands[ref].role == graph.Weight && c.at(in.Slot) == trace.Chip && alone(in, p) {
 						in.Local, in.Share = true, 0
 					}
+				}
+			}
+		}
+	}
+}
+
+// keep marks the keys and values that one tile program alone reads: they lie
+// in its core, if it is one of those that hold the memory on the chip.
+func (c *coder) keep() {
+	if !c.t.spread {
+		return
+	}
+	for i := range c.prog.Parts {
+		p := &c.prog.Parts[i]
+		for j := range p.Code {
+			for k := range p.Code[j].Body {
+				in := &p.Code[j].Body[k]
+				if in.Kind != trace.Load || c.at(in.Slot) != trace.Chip {
+					continue
+				}
+				if ref := c.args[in.Slot]; ref < len(c.operands) && c.operands[ref].role == graph.KV {
+					in.Local = alone(in, p)
 				}
 			}
 		}
@@ -94,7 +119,7 @@ func (c *coder) spreadTile(g *gemm, path matrixPath) (gemmTile, error) {
 	}
 	limit := int64(float64(t.scratchGroup) * rules.share)
 	piece := func(n, cuts, unit int64) int64 { return min(n, roundUp(ceilDiv(n, cuts), unit)) }
-	single := e.single() && g.picture == nil && !g.glu
+	single := e.single() && !g.glu
 	best, least := gemmTile{cost: math.Inf(1)}, int64(math.MaxInt64)
 	most := max(1, t.cores/max(1, min(count, t.cores)))
 	var lastRows, lastCols int64
@@ -167,7 +192,7 @@ func (e *estimate) spread(x *gemmTile, deep, unit, down, across, count, limit in
 	out := float64(float64(x.rows*x.cols) * e.outCols * (e.widthC + e.widthExtras))
 	stages := float64(x.stages)
 	for x.depth = deep; ; x.depth = roundUp(ceilDiv(x.depth, 2), unit) {
-		buffers := float64(float64(x.rows*x.depth) * e.widthA)
+		buffers := float64(float64(e.taken(x.rows, x.depth)) * e.widthA)
 		if !local {
 			buffers += float64(float64(x.cols*x.depth) * e.widthB)
 		}
@@ -183,7 +208,7 @@ func (e *estimate) spread(x *gemmTile, deep, unit, down, across, count, limit in
 	iters := ceilDiv(deep, x.depth)
 	programs := down * across * x.split * count
 	active := float64(min(t.cores, programs))
-	a := moved{}.of(e.g.a.op, float64(float64(x.rows*deep)*e.widthA), float64(across))
+	a := moved{}.of(e.g.a.op, float64(float64(iters*e.taken(x.rows, x.depth))*e.widthA), float64(across))
 	var b moved
 	if !local {
 		b = b.of(e.g.b.op, float64(float64(x.cols*deep)*e.widthB), float64(down))
@@ -198,6 +223,9 @@ func (e *estimate) spread(x *gemmTile, deep, unit, down, across, count, limit in
 	arith := elements*e.vectorOps/t.vectorRate(dtype.FP32) + elements*e.specials/t.special
 	moving := a.clocks(t, active) + b.clocks(t, active)
 	one := t.start + fill + lat + max(clocks, moving) + min(clocks, moving)/float64(iters)
+	if t.sync > 0 { // a superstep for each iteration, in which nothing overlaps
+		one = float64(iters)*(t.sync+lat+t.start+fill) + clocks + moving
+	}
 	if x.split == 1 {
 		one += arith
 	}
@@ -207,8 +235,17 @@ func (e *estimate) spread(x *gemmTile, deep, unit, down, across, count, limit in
 		sums := float64(per * 4 * float64(x.split))
 		parts := moved{chip: sums, all: sums}
 		adds := per * (float64(x.split) + e.vectorOps) / t.vectorRate(dtype.FP32)
-		x.cost += t.launch + t.start + t.l2Latency + parts.clocks(t, float64(min(t.cores, e.m*e.n))) + adds
+		x.cost += t.launch + t.start + t.sync + t.l2Latency + parts.clocks(t, float64(min(t.cores, e.m*e.n))) + adds
 	}
+}
+
+// taken is the elements of A that an iteration takes: of a picture, no more
+// than the pixels have from which its rows are gathered.
+func (e *estimate) taken(rows, depth int64) int64 {
+	if p := e.g.picture; p != nil && !p.down {
+		return min(rows*depth, ceilDiv(rows*p.pixels, p.per)*p.channels)
+	}
+	return rows * depth
 }
 
 // alone reports whether every tile program of a part takes a region of its own:

@@ -47,6 +47,7 @@ type target struct {
 	capacity    int64      // bytes of main memory, or of the chip where there is none
 	home        trace.Home // of what lies nowhere else
 	mesh        bool       // over which data passes from core to core
+	sync        float64    // clocks in which cores wait for each other between supersteps; 0 where there are none
 	spread      bool       // each core holds a part of the memory on the chip
 	shared      int64      // bytes of on-chip memory that the compiler manages
 	ahead       int64      // of these, kept for weights that are copied ahead of main memory
@@ -137,6 +138,9 @@ func newTarget(c *arch.Chip, launch string) *target {
 		t.shared = int64(s.Capacity.Value)
 		t.spread = s.Local
 		t.l2Rate = float64(s.Network())
+		if step := c.Superstep; step != nil {
+			t.sync = clocks(int64(step.Sync.Value))
+		}
 		t.port = float64(s.Port.Value)
 		t.l2Latency = clocks(int64(s.Latency.Value))
 		if m := s.Mesh; m != nil {
