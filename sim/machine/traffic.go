@@ -367,9 +367,11 @@ func (k *kernel) apart(in *trace.Instr, l *layout, total float64, r0, r1, c0, c1
 		sum.external += float64(l.note(k.brought[in.Slot], r0, r1, c0, c1))
 	}
 	if in.Kind == trace.Store {
+		k.note(storedApart, in.Slot, total)
 		sum.store += total
 		return true
 	}
+	k.note(loadedApart, in.Slot, total)
 	sum.load += total
 	sum.fetch += total / float64(max(1, in.Share))
 	if l.home == trace.Chip {
@@ -471,6 +473,7 @@ func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int6
 	write := in.Kind == trace.Store
 	if k.cache == nil {
 		if write {
+			k.note(storedMain, in.Slot, total)
 			sum.writeback += total
 			if k.m.l2 { // copied out behind the programs
 				sum.spill += float64(total * cost)
@@ -480,6 +483,7 @@ func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int6
 			k.remote(in, l, total, sum)
 			return
 		}
+		k.note(loadedMain, in.Slot, total)
 		f := total / float64(max(1, in.Share))
 		sum.fetch += f
 		sum.miss += f
@@ -526,6 +530,23 @@ func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int6
 	sum.dram += float64(float64(bytes) * cost)
 	k.remote(in, l, float64(bytes), sum)
 	sum.late += float64(total * float64(missed) / float64(asks))
+}
+
+// What is noted by slot, on chips without a shared cache: traffic with main
+// memory, and with what else holds tensors.
+const (
+	loadedMain = iota
+	storedMain
+	loadedApart
+	storedApart
+	notes
+)
+
+// note adds up what is loaded or stored by slot.
+func (k *kernel) note(what, slot int, bytes float64) {
+	if slot < len(k.asked[what]) {
+		k.asked[what][slot] += bytes
+	}
 }
 
 // scatter accounts for rows at unpredictable places: each is fetched whole,
