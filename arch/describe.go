@@ -194,6 +194,12 @@ func (c *Chip) Describe() Description {
 			row("dies.bandwidth", "links of a die", s.Bandwidth),
 			row("dies.latency", "to another die", s.Latency))...)
 	}
+	if s := c.Superstep; s != nil {
+		d.Cores = append(d.Cores, rows(
+			whole("superstep.threads", "threads in turn", s.Threads),
+			row("superstep.sync", "sync of a superstep", s.Sync),
+			row("superstep.far_latency", "exchange of the farthest pair", s.Far))...)
+	}
 	d.Launch = rows(
 		row("launch.graph", "gap in a graph", c.Launch.Graph),
 		row("launch.stream", "gap in a stream", c.Launch.Stream))

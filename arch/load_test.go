@@ -199,6 +199,9 @@ func TestSets(t *testing.T) {
 		{"h100-sxm", "cores.count=0", "--set cores.count=0: 0 is out of bounds"},
 		{"h100-sxm", "clock.max=1 GHz", "--set clock.max=1 GHz: 1 GHz is less than the 1.83 GHz of clock.spec"},
 		{"tpu-v4", "cores.threads=64", "a chip with discipline queues has no threads"},
+		{"ipu-gc2", "superstep=null", "bsp needs superstep; add it"},
+		{"ipu-gc2", "superstep.far_latency=0.1 us", "--set superstep.far_latency=0.1 us: 100 ns is less than the 200 ns of memory.shared.latency"},
+		{"h100-sxm", "superstep={sync: 1 us}", "a chip with discipline dispatch has no supersteps; remove it"},
 		{"tpu-v4", "cores.matrix.systolic.count=3", "--set cores.matrix.systolic.count=3"},
 	} {
 		_, _, err := Load(test.name, []string{test.set})

@@ -170,6 +170,10 @@ func TestPublishedPeaks(t *testing.T) {
 		{"ion", "matrix", dtype.Int8, 16, spec, usual, "press coverage"},
 		{"rebel100", "matrix", dtype.FP16, 1024, spec, usual, "Rebellions, Hot Chips 2025"},
 		{"rebel100", "matrix", dtype.FP8, 2048, spec, usual, "Rebellions, Hot Chips 2025"},
+		{"ipu-gc2", "matrix", dtype.FP16, 124.5, spec, usual, "Jia et al., arXiv 1912.03413"},
+		{"ipu-gc2", "matrix", dtype.FP32, 31.1, spec, usual, "Jia et al., arXiv 1912.03413"},
+		{"ipu-gc200", "matrix", dtype.FP16, 250, spec, usual, "Graphcore, Colossus Mk2 GC200"},
+		{"ipu-gc200", "matrix", dtype.FP32, 62.5, spec, usual, "Graphcore, Colossus Mk2 GC200"},
 	} {
 		c, _ := load(t, test.chip)
 		clock := c.Clock.Spec.Value

@@ -114,7 +114,7 @@ func (a *arrayOp) gather(chip *arch.Chip, prog *trace.Program, d *measured) {
 	for t, f := range d.cost.flops {
 		if f > 0 {
 			a.flops += f
-			a.ideal += f / float64(chip.Cores.Matrix.Rate[dtype.Type(t)].Value) / d.hz * 1e12
+			a.ideal += float64(f / float64(chip.Cores.Matrix.Rate[dtype.Type(t)].Value) / d.hz * 1e12)
 		}
 	}
 	for i := range prog.Ops {

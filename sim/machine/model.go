@@ -74,7 +74,7 @@ func newModel(c *arch.Chip, hz float64) *model {
 		m.l2Lat = float64(s.Latency.Value)
 		if mesh := s.Mesh; mesh != nil {
 			m.far = max(1, mesh.Distance())
-			m.l2Lat += m.far * float64(mesh.Hop.Value) * m.psClk
+			m.l2Lat += float64(m.far * float64(mesh.Hop.Value) * m.psClk)
 		}
 	} else if l2 := c.Memory.L2; l2 != nil {
 		m.l2 = true

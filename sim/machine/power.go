@@ -53,7 +53,7 @@ func spend(chip *arch.Chip, c *spent, ps, hz float64, zero bool) (e energies) {
 	e.matrix *= arith
 	e.vector = c.vector * float64(p.Vector.Value) * arith
 	e.special = c.special * float64(p.Special.Value) * v2
-	e.scratch = c.scratch * float64(p.Scratchpad.Value) * v2
+	e.scratch = float64(c.scratch * float64(p.Scratchpad.Value) * v2)
 	if a := &c.array; a.steps > 0 { // operands of arrays with elements are counted one by one
 		e.registers = a.bytes(&a.registers) * float64(p.Registers.Value) * v2
 		e.network = a.bytes(&a.network) * float64(p.Network.Value) * v2

@@ -299,7 +299,7 @@ func (k *kernel) step(segs []segment, s *trace.Step, a *arithmetic, n float64, t
 	}
 	if sys := m.chip.Cores.Matrix.Systolic; sys != nil && matrixPS > 0 {
 		if clk := FillDrain(sys); clk > 0 {
-			cost.fill += float64(clk) * m.psClk
+			cost.fill += float64(float64(clk) * m.psClk)
 			segs = wait(segs, float64(clk)*m.psClk, byMatrix, g.op)
 		}
 	}

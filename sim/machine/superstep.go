@@ -89,7 +89,7 @@ func whole(clocks float64) int64 { return int64(math.Ceil(clocks - 1e-6)) }
 // barrel is how long a core takes for work of so many clocks: its threads take
 // turns, clock by clock, so that each instruction takes a turn of all of them.
 func (m *model) barrel(clocks float64) float64 {
-	return math.Ceil(clocks/m.threads-1e-9) * m.threads
+	return float64(math.Ceil(clocks/m.threads-1e-9) * m.threads)
 }
 
 // supersteps simulates one launch on a bulk-synchronous machine from time 0 to
@@ -187,7 +187,7 @@ func (t *turn) compute(m *model, s *trace.Step, local float64) (clocks float64, 
 		clocks = max(t.chain/ways, (t.chain+move)/stages)
 		if t.chain > 0 {
 			for l := range by {
-				by[l] = t.by[l] / t.chain * clocks
+				by[l] = float64(t.by[l] / t.chain * clocks)
 			}
 		}
 		if move > clocks {

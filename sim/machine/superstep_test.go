@@ -278,3 +278,23 @@ func TestSuperstepsLink(t *testing.T) {
 		}
 	}
 }
+
+// TestSuperstepsMain has operands come from main memory within the exchange: a
+// chip may mix supersteps with memory that others have.
+func TestSuperstepsMain(t *testing.T) {
+	const sync, compute, piece, latency = 320, 60 + 9120, 8192, 1600 // a byte a clock, and a microsecond
+	chip := tileChip(t, 2, "memory.dram={kind: DDR4, capacity: 1 GiB, bandwidth: 1.6 GB/s, sustained: 1, latency: 1 us}", "power.dram=1 pJ/B")
+	text := strings.Replace(superText("  part grid=2\n    loop 2\n      load w row=64*k 64x64 share=2\n      matmul 64x64x64 fp16\n    end\n  end\n"),
+		"w 256x64 fp16 weight home=chip", "w 256x64 fp16 weight", 1)
+	res := superReplay(t, chip, text)
+	want := result.Supersteps{Count: 2, SyncCycles: 2 * sync, ExchangeCycles: 2 * (latency + piece), ComputeCycles: 2 * compute}
+	if diff := cmp.Diff(want, res.Supersteps); diff != "" {
+		t.Error(diff)
+	}
+	if l := level(t, res, "dram"); l.ReadBytes != 2*piece {
+		t.Errorf("%d bytes of main memory", l.ReadBytes)
+	}
+	if res.Critical[0].Resource != "dram" {
+		t.Errorf("critical path %v", res.Critical)
+	}
+}

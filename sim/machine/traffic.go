@@ -357,8 +357,8 @@ func (k *kernel) apart(in *trace.Instr, l *layout, total float64, r0, r1, c0, c1
 		sum.local += total
 		return true
 	case l.home == trace.External:
-		if k.bulk.on { // of one tile program of many
-			sum.external += total / float64(max(1, in.Share))
+		if k.bulk.on { // one tile program of many
+			k.bulk.external[in.Slot] += total / float64(max(1, in.Share))
 			break
 		}
 		if k.brought[in.Slot] == nil {

@@ -518,8 +518,8 @@ func (a *arrayCost) cost(mapped func(layer) *mapping) {
 			bytes += result.all
 		}
 		clocks += float64(float64(ceilDiv(programs, t.cores)) * one)
-		pj += float64(programs) * (float64(float64(iters)*m.pj) + float64(bytes*perByte))
-		pj += float64(float64(r.m*r.n)*float64(r.k)) * float64(r.count) * words.mac
+		pj += float64(float64(programs) * (float64(float64(iters)*m.pj) + float64(bytes*perByte)))
+		pj += float64(float64(r.m*r.n) * float64(r.k) * float64(r.count) * words.mac)
 	}
 	pj += float64(clocks * words.static * float64(t.cores))
 	x.cost = clocks * pj

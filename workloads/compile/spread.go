@@ -213,7 +213,7 @@ func (e *estimate) spread(x *gemmTile, deep, unit, down, across, count, limit in
 	if !local {
 		b = b.of(e.g.b.op, float64(float64(x.cols*deep)*e.widthB), float64(down))
 	}
-	clocks := float64(iters) * t.arrayClocks(x.rows, x.cols, x.depth, e.g.dt)
+	clocks := float64(float64(iters) * t.arrayClocks(x.rows, x.cols, x.depth, e.g.dt))
 	fill := float64(machine.FillDrain(t.systolic))
 	lat := t.l2Latency
 	if e.g.a.op.home == trace.Main || e.g.b.op.home == trace.Main && !local {
@@ -224,7 +224,7 @@ func (e *estimate) spread(x *gemmTile, deep, unit, down, across, count, limit in
 	moving := a.clocks(t, active) + b.clocks(t, active)
 	one := t.start + fill + lat + max(clocks, moving) + min(clocks, moving)/float64(iters)
 	if t.sync > 0 { // a superstep for each iteration, in which nothing overlaps
-		one = float64(iters)*(t.sync+lat+t.start+fill) + clocks + moving
+		one = float64(float64(iters)*(t.sync+lat+t.start+fill)) + clocks + moving
 	}
 	if x.split == 1 {
 		one += arith

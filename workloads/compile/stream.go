@@ -96,6 +96,9 @@ func (c *coder) pointwise() error {
 		lanes := 32 * max(1, c.t.chip.Cores.Schedulers.Value)
 		s.vector = o.Rows * o.Cols * slots * int64(c.t.vectorRate(w.arith())) / lanes
 	}
+	if c.lookUp() {
+		return nil
+	}
 	c.accesses(s)
 	if o.Kind == graph.Gather && o.Fn == "bag" && c.t.gatherer != nil {
 		at := len(c.m.programs)

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"fmt"
 	"testing"
 
 	"maru/arch/dtype"
@@ -22,6 +23,7 @@ func TestCutAmongTiles(t *testing.T) {
 		{"softmax:rows=4,cols=4096", 2, 500},
 		{"layernorm:rows=2000,cols=512", 1, 900},
 		{"gelu:rows=2000,cols=512", 1, 950},
+		{"embedding:rows=64,cols=768,vocab=50000", 1, 700},
 		{"add:rows=1,cols=4000", 1, 1000},
 		{"conv:n=1,c=512,h=7,w=7,k=512,r=3,pad=1", 2, 700}, // cut along its taps
 		{"attention:batch=1,heads=8,seq_q=1,seq_kv=4000,head_dim=64", 2, 900},
@@ -85,5 +87,55 @@ func TestKeysStay(t *testing.T) {
 	}
 	if loads["weight"] < 5 || loads["kv"] < 2 {
 		t.Errorf("loads %v of weights and of keys and values", loads)
+	}
+}
+
+// TestTableOnTiles stores every row that is looked up once, whichever way the table
+// is cut.
+func TestTableOnTiles(t *testing.T) {
+	p := plan.Plan{Batch: 1, Seq: 1, DType: dtype.BF16, Fuse: true}
+	for _, c := range []struct{ rows, cols, vocab, parts, steps int64 }{
+		{300, 768, 5000, 1, 1},        // in columns
+		{3000, 2, 1000, 1, 1},         // in copies
+		{70000, 2, 100000000, 300, 3}, // in rows, in several chunks
+		{77, 4, 30000000, 100, 2},     // in rows, at once
+	} {
+		tr, _, err := Compile(op(t, fmt.Sprintf("embedding:rows=%d,cols=%d,vocab=%d", c.rows, c.cols, c.vocab), dtype.BF16), p, tileChip(), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored := make([]int, c.rows*c.cols)
+		prog := &tr.Programs[0]
+		part := &prog.Parts[0]
+		if z := part.Grid[2]; z < c.parts || c.parts == 1 && z > 1 || int64(len(part.Code)) != c.steps {
+			t.Errorf("%+v: grid %v, %d steps", c, part.Grid, len(part.Code))
+		}
+		for i := range part.Tiles() {
+			g := [4]int64{i % part.Grid[0], i / part.Grid[0] % part.Grid[1], i / part.Grid[0] / part.Grid[1]}
+			for _, s := range part.Code {
+				n := int64(1)
+				if s.Count != nil {
+					n = s.Count.Eval(g, 0)
+				}
+				for k := range n {
+					for _, in := range s.Body {
+						if in.Kind != trace.Store || prog.Slots[in.Slot] != "out" {
+							continue
+						}
+						row, col := in.Row.Eval(g, k), in.Col.Eval(g, k)
+						for r := row; r < min(c.rows, row+in.Rows); r++ {
+							for x := col; x < col+in.Cols; x++ {
+								stored[r*c.cols+x]++
+							}
+						}
+					}
+				}
+			}
+		}
+		for i, n := range stored {
+			if n != 1 {
+				t.Fatalf("%+v: element %d is stored %d times", c, i, n)
+			}
+		}
 	}
 }
