@@ -13,6 +13,7 @@ import (
 	"maru/arch"
 	"maru/internal/config"
 	"maru/sim/result"
+	"maru/studies/bench"
 	"maru/workloads/model"
 	"maru/workloads/trace"
 )
@@ -20,10 +21,10 @@ import (
 func checkVerb(e *env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "check FILE...",
-		Short: "Check chip, model, trace and result files",
+		Short: "Check chip, model, suite, trace and result files",
 		Long: `Check reads files and prints every problem in them: YAML that describes chips or
-models, config.json files of models, traces, results. What a file is, its content
-says. "-" is the standard input.`,
+models, config.json files of models, suites of runs and their results, traces,
+results. What a file is, its content says. "-" is the standard input.`,
 		Example: `  maru check my-chip.yaml my-model.yaml
   maru compile --chip h100-sxm --op gemm:m=256,n=256,k=256 --trace - | maru check -`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -102,6 +103,18 @@ func (e *env) check(name string) (about string, warnings []*config.Error, err er
 			return "", nil, fmt.Errorf("%s: %w", shown, err)
 		}
 		return fmt.Sprintf("result of %s on %s", res.Model, res.Chip), nil, nil
+	case "results":
+		s, err := result.ReadSuite(bytes.NewReader(data))
+		if err != nil {
+			return "", nil, fmt.Errorf("%s: %w", shown, err)
+		}
+		return fmt.Sprintf("results of suite %s: %d runs", s.Name, len(s.Runs)), nil, nil
+	case "suite":
+		s, err := bench.Parse(shown, data)
+		if err != nil {
+			return "", nil, err
+		}
+		return fmt.Sprintf("suite of %d runs", len(s.Runs)), nil, nil
 	case "model":
 		parse := model.Parse
 		if filepath.Ext(name) == ".json" {
@@ -122,8 +135,8 @@ func (e *env) check(name string) (about string, warnings []*config.Error, err er
 	}
 }
 
-// sniff says what a file holds, from its content: "trace", "result", "model" or
-// "chip". A file that could be anything is taken for a chip.
+// sniff says what a file holds, from its content: "trace", "result", "results",
+// "suite", "model" or "chip". A file that could be anything is taken for a chip.
 func sniff(name string, data []byte) string {
 	start := bytes.TrimLeft(data, "\ufeff \t\r\n")
 	for bytes.HasPrefix(start, []byte("#")) {
@@ -135,6 +148,9 @@ func sniff(name string, data []byte) string {
 		return "trace"
 	case bytes.HasPrefix(start, []byte("{")):
 		if bytes.Contains(data, []byte(`"latency_ps"`)) && bytes.Contains(data, []byte(`"input_hash"`)) {
+			if bytes.Contains(data, []byte(`"suite_version"`)) {
+				return "results"
+			}
 			return "result"
 		}
 		if filepath.Ext(name) == ".json" {
@@ -144,6 +160,9 @@ func sniff(name string, data []byte) string {
 	doc, err := config.Load(config.Source{Name: name, Data: data}, nil)
 	if err != nil {
 		return "chip"
+	}
+	if doc.Has("runs") {
+		return "suite"
 	}
 	for _, section := range model.Sections() {
 		if doc.Has(section) {

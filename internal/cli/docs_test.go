@@ -216,7 +216,7 @@ func TestDocuments(t *testing.T) {
 		t.Skip("runs some dozen commands")
 	}
 	models, _ := modelPages(t)
-	for _, name := range append([]string{"README.md", "docs/chips.md", "docs/calibrate.md", "docs/retarget.md"}, models...) {
+	for _, name := range append([]string{"README.md", "docs/chips.md", "docs/calibrate.md", "docs/compare.md", "docs/plots.md", "docs/retarget.md"}, models...) {
 		t.Run(name, func(t *testing.T) { document(t, name) })
 	}
 }

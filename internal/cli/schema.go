@@ -8,24 +8,28 @@ import (
 
 	"maru/arch"
 	"maru/internal/config"
+	"maru/studies/bench"
 	"maru/workloads/model"
 )
 
 func schemaVerb(e *env) *cobra.Command {
-	kinds := []string{"chip", "model"}
+	kinds := []string{"chip", "model", "suite"}
 	return &cobra.Command{
-		Use:   "schema chip|model",
-		Short: "Print the JSON Schema of chip or model files",
+		Use:   "schema chip|model|suite",
+		Short: "Print the JSON Schema of chip, model or suite files",
 		Long: `Schema prints the JSON Schema (draft 2020-12) of the YAML files that describe
-chips or models, with the meaning of each key. Editors use it to complete and to
-check such files while they are written.`,
+chips, models or suites of runs, with the meaning of each key. Editors use it to
+complete and to check such files while they are written.`,
 		Example:   `  maru schema chip`,
 		ValidArgs: kinds,
 		Args:      oneOf("kind", kinds),
 		RunE: func(_ *cobra.Command, args []string) error {
 			schema := arch.Schema()
-			if args[0] == "model" {
+			switch args[0] {
+			case "model":
 				schema = config.Schema(model.Model{}, "Maru model", false)
+			case "suite":
+				schema = bench.Schema()
 			}
 			_, err := e.out.Write(schema)
 			return err

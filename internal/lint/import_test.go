@@ -124,6 +124,7 @@ var owners = map[string]string{
 	"codeberg.org/go-pdf/fpdf":          "reports/figure",
 	"codeberg.org/go-fonts/liberation":  "reports/figure",
 	"golang.org/x/image":                "reports/figure",
+	"golang.org/x/perf":                 "studies/compare",
 	"github.com/jedib0t/go-pretty/v6":   "reports/terminal",
 	"github.com/spf13/cobra":            "internal/cli",
 	"github.com/spf13/pflag":            "internal/cli",
