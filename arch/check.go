@@ -33,6 +33,7 @@ func check(c *Chip, doc *config.Doc, decoded config.Errors) config.Errors {
 	k.systolic()
 	k.memory()
 	k.power()
+	k.silicon()
 	k.partitions()
 	return k.out
 }

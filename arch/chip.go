@@ -3,7 +3,8 @@
 // turns a description into parts that take time.
 //
 // Described: cores with matrix, vector, special-function and copy units, their
-// scratchpads, embedding units, a shared cache, main memory, clocks, kernel launch and power.
+// scratchpads, embedding units, a shared cache, main memory, clocks, kernel launch,
+// power, and the dies that the chip is made of, which take no part in time.
 // Not described: instruction encodings, coherence, layout on the die, links to
 // other chips, memories between the scratchpad and main memory other than one
 // shared cache, structured sparsity (all rates are dense). Floor 1.
@@ -36,6 +37,7 @@ type Chip struct {
 	Jitter     *Jitter           `yaml:"jitter,optional" doc:"What differs from run to run; a chip without it takes equally long every time."`
 	Partitions []Partition       `yaml:"partitions,optional" doc:"Ways to divide the chip in hardware."`
 	Power      *Power            `yaml:"power,optional" doc:"Power cap, static power and energy per event."`
+	Silicon    *Silicon          `yaml:"silicon,optional" doc:"Dies, process and package, from which area and cost follow."`
 }
 
 // Clock holds the frequencies of the cores.

@@ -9,10 +9,14 @@ import (
 	"maru/internal/config"
 )
 
-// Figures lists the figures of the chip with their sources, in the order of the keys. Figures that are missing in the
-// file are not among them, even if they have a documented value. Those of a chip of several dies are as the file has
-// them, of one die.
-func (c *Chip) Figures() []config.NamedFigure { return config.Figures(c.ofDie()) }
+// Figures lists the figures of the chip that decide time and energy, with their sources, in the order of the keys; those
+// of its silicon decide neither. Figures that are missing in the file are not among them, even if they have a documented
+// value. Those of a chip of several dies are as the file has them, of one die.
+func (c *Chip) Figures() []config.NamedFigure {
+	timed := *c.ofDie()
+	timed.Silicon = nil
+	return config.Figures(&timed)
+}
 
 // What only some runs rest on: those with a seed, and those with weights in
 // external memory.

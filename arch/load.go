@@ -43,20 +43,7 @@ func Parse(data []byte, filename string, sets []string) (*Chip, *config.Doc, err
 	if err != nil {
 		return nil, nil, err
 	}
-	var errs config.Errors
-	for _, set := range sets {
-		path, value, ok := strings.Cut(set, "=")
-		if !ok {
-			errs = append(errs, &config.Error{Pos: config.Pos{File: "--set " + set}, Problem: "no equals sign",
-				Allowed: "allowed: PATH=VALUE, such as memory.dram.bandwidth=4 TB/s"})
-			continue
-		}
-		var wrong config.Errors
-		if errors.As(doc.Set(strings.TrimSpace(path), value), &wrong) {
-			errs = append(errs, wrong...)
-		}
-	}
-	if err := errs.Err(); err != nil {
+	if err := doc.Apply(sets, "memory.dram.bandwidth=4 TB/s"); err != nil {
 		return nil, nil, err
 	}
 	c, err := Decode(doc)

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
 
 	"maru/arch"
 	"maru/internal/config"
@@ -51,7 +52,9 @@ func TestReference(t *testing.T) {
 	}
 	fmt.Fprintf(&b, "\n\n## maru\n\n```text\n%s```\n", helpText(tree))
 	for _, c := range commands(tree) {
-		fmt.Fprintf(&b, "\n## %s\n\n```text\n%s```\n", c.CommandPath(), helpText(c))
+		for _, c := range append([]*cobra.Command{c}, commands(c)...) {
+			fmt.Fprintf(&b, "\n## %s\n\n```text\n%s```\n", c.CommandPath(), helpText(c))
+		}
 	}
 	golden(t, "docs/cli.md", b.String())
 }
@@ -92,8 +95,12 @@ func chipKeys(b *strings.Builder, prefix string, section reflect.Type, needed bo
 		if typ.Kind() == reflect.Pointer {
 			typ = typ.Elem()
 		}
-		if typ.Kind() == reflect.Map && typ.Key().Kind() != reflect.String {
+		switch text := reflect.TypeFor[string](); {
+		case typ.Kind() == reflect.Map && typ.Key() != text:
 			path += ".FORMAT"
+			typ = typ.Elem()
+		case typ.Kind() == reflect.Map && typ.Elem() != text:
+			path += ".KIND"
 			typ = typ.Elem()
 		}
 		list := typ.Kind() == reflect.Slice && typ.Elem().Kind() == reflect.Struct
@@ -127,6 +134,10 @@ func chipKeys(b *strings.Builder, prefix string, section reflect.Type, needed bo
 				}
 			case reflect.Int64:
 				value = "whole number"
+			case reflect.Float64:
+				value = "number"
+			case reflect.Bool:
+				value = "true, false"
 			case reflect.Slice:
 				value = "list of texts"
 			case reflect.Map:
@@ -216,7 +227,7 @@ func TestDocuments(t *testing.T) {
 		t.Skip("runs some dozen commands")
 	}
 	models, _ := modelPages(t)
-	for _, name := range append([]string{"README.md", "docs/chips.md", "docs/calibrate.md", "docs/compare.md", "docs/plots.md", "docs/retarget.md"}, models...) {
+	for _, name := range append([]string{"README.md", "docs/chips.md", "docs/calibrate.md", "docs/compare.md", "docs/plots.md", "docs/retarget.md", "docs/sweep.md", "docs/studies.md"}, models...) {
 		t.Run(name, func(t *testing.T) { document(t, name) })
 	}
 }

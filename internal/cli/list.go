@@ -3,24 +3,26 @@ package cli
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"maru/arch"
 	"maru/reports/human"
+	"maru/studies/study"
 	"maru/workloads/compile"
 	"maru/workloads/model"
 )
 
 func listVerb(e *env) *cobra.Command {
-	kinds := []string{"chips", "models", "passes", "ops"}
+	kinds := []string{"chips", "models", "studies", "passes", "ops"}
 	return &cobra.Command{
-		Use:   "list chips|models|passes|ops",
-		Short: "List built-in chips and models, compiler passes, operators",
+		Use:   "list chips|models|studies|passes|ops",
+		Short: "List built-in chips, models and studies, compiler passes, operators",
 		Long: `List prints the names that other verbs take: chips for --chip, models for --model,
-passes of the compiler in the order they run for --print-after, and operators
-for --op.`,
+studies for sweep and search, passes of the compiler in the order they run for
+--print-after, and operators for --op.`,
 		Example: `  maru list chips
   maru list ops`,
 		ValidArgs: kinds,
@@ -46,6 +48,17 @@ for --op.`,
 					}
 					return nil
 				})
+			case "studies":
+				return columns(e.out, func(row func(...any)) error {
+					for _, name := range study.Names() {
+						s, err := study.Load(name)
+						if err != nil {
+							return err
+						}
+						row(name, human.Count(s.Size())+" points", firstSentence(s.Text))
+					}
+					return nil
+				})
 			case "passes":
 				for _, p := range compile.Passes() {
 					fmt.Fprintln(e.out, p)
@@ -58,6 +71,12 @@ for --op.`,
 			return nil
 		},
 	}
+}
+
+// firstSentence is a text up to its first full stop.
+func firstSentence(text string) string {
+	first, _, _ := strings.Cut(text, ". ")
+	return strings.TrimSuffix(first, ".")
 }
 
 // columns writes rows with aligned columns.

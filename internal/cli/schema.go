@@ -9,16 +9,17 @@ import (
 	"maru/arch"
 	"maru/internal/config"
 	"maru/studies/bench"
+	"maru/studies/study"
 	"maru/workloads/model"
 )
 
 func schemaVerb(e *env) *cobra.Command {
-	kinds := []string{"chip", "model", "suite"}
+	kinds := []string{"chip", "model", "study", "suite"}
 	return &cobra.Command{
-		Use:   "schema chip|model|suite",
-		Short: "Print the JSON Schema of chip, model or suite files",
+		Use:   "schema chip|model|study|suite",
+		Short: "Print the JSON Schema of chip, model, study or suite files",
 		Long: `Schema prints the JSON Schema (draft 2020-12) of the YAML files that describe
-chips, models or suites of runs, with the meaning of each key. Editors use it to
+chips, models, studies or suites of runs, with the meaning of each key. Editors use it to
 complete and to check such files while they are written.`,
 		Example:   `  maru schema chip`,
 		ValidArgs: kinds,
@@ -28,6 +29,8 @@ complete and to check such files while they are written.`,
 			switch args[0] {
 			case "model":
 				schema = config.Schema(model.Model{}, "Maru model", false)
+			case "study":
+				schema = study.Schema()
 			case "suite":
 				schema = bench.Schema()
 			}

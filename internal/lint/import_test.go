@@ -24,6 +24,7 @@ var floors = map[string]int{
 	"sim/result":            1,
 	"sim/result/resulttest": 1,
 
+	"arch/area":       2,
 	"workloads/model": 2,
 	"sim/bound":       2,
 	"sim/machine":     2,
@@ -47,6 +48,9 @@ var beside = map[[2]string]string{
 	{"sim/result/resulttest", "sim/result"}: "makes results for tests",
 	{"reports/...", "reports/human"}:        "all reports write quantities alike",
 	{"studies/...", "studies/run"}:          "a study is many runs",
+	{"studies/...", "studies/study"}:        "sweeps and searches run the points of a study file",
+	{"studies/search", "studies/sweep"}:     "a search runs points as a sweep does",
+	{"studies/...", "studies/parquet"}:      "tables of studies are written in this form, too",
 }
 
 // find returns the floor of a package and the entry of floors it falls under.

@@ -110,6 +110,11 @@ type kernel struct {
 	bsp        bsp        // there
 	first      int64      // bytes of the cohort under way that were not loaded before
 
+	launched *launched // the launch under way, if what it moves is to be remembered
+	hashes   map[*trace.Program]past
+	runs     []run
+	buf      []byte
+
 	// measured
 	cost  spent
 	asked [notes][]float64         // without a shared cache: bytes loaded and stored by slot, of tile programs that were swept
@@ -169,6 +174,7 @@ func (k *kernel) run(m *model, c *cache, layouts []layout, prog *trace.Program, 
 	k.slots = occ * m.cores
 	k.pace, k.shift, k.extra = pace{}, 0, [limits]float64{}
 	k.follow(rec)
+	k.begin()
 	k.batches(occ)
 	k.groups = append(k.groups[:0], &group{n: m.cores, freed: occ, core0: true})
 	k.due = k.due[:0]

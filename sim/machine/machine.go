@@ -36,6 +36,7 @@ type Options struct {
 	NoCap    bool // ignore the power cap
 	Steps    bool // run every iteration by itself, to check the steady states; slow
 	Timeline bool // record core 0
+	Totals   bool // leave out the timeline, of kernels too
 
 	// Replays is how often the trace runs, back to back, on a chip that was idle
 	// before; 0 is without end. It decides how much power a kernel may take.
@@ -50,6 +51,9 @@ type Options struct {
 	// Records are filled by a replay that finds them empty, and followed by
 	// others.
 	Records *Records
+	// Memory is shared by replays; nil is none. It is not used by those that make
+	// or follow records, nor with Steps.
+	Memory *Memory
 }
 
 // measured is one simulated launch.
@@ -97,6 +101,13 @@ type replay struct {
 	clock   int64 // in which the last launch of a fixed schedule ended
 	memo    map[string]*layerRun
 	events  result.Events
+
+	// left is the layer that ended last, or one that was equal to it, as many layers
+	// before as moved says; nil if something else ran since. The cache may lag behind
+	// what an equal layer left.
+	left  *layerRun
+	moved int32
+	lags  bool
 }
 
 // layerRun is a simulated layer: what it measured and the cache it left.
@@ -106,6 +117,17 @@ type layerRun struct {
 	after  *cache
 	writes int64
 	ahead  ahead
+
+	// The state of the cache that it left, as the layer after it sees it, and the
+	// tensors in it; nil as long as nobody asked.
+	state  []byte
+	inside []inside
+}
+
+// inside is a tensor of which the cache holds something.
+type inside struct {
+	tensor int32
+	dead   bool // nobody will touch it again
 }
 
 // Replay runs a valid trace on a chip. The result lacks what does not follow
@@ -114,11 +136,12 @@ type layerRun struct {
 func Replay(chip *arch.Chip, tr *trace.Trace, opt Options) (*result.Result, error) {
 	r := &replay{
 		chip: chip, tr: tr, opt: opt,
-		sim:    event.New(),
 		models: map[float64]*model{}, gather: chip.Gatherer(), gathers: map[float64]*model{},
 		memo: map[string]*layerRun{},
 	}
-	r.kernel = newKernel(r.sim)
+	r.kernel = opt.Memory.kernel()
+	defer opt.Memory.rest(r.kernel)
+	r.sim = r.kernel.sim
 	if opt.Records != nil && opt.Records.launches == nil {
 		r.record = true
 		opt.Records.launches = make([]*record, len(tr.Launches))
@@ -154,6 +177,11 @@ func Replay(chip *arch.Chip, tr *trace.Trace, opt Options) (*result.Result, erro
 			room = l2.Shared()
 		}
 		r.cache = newCache(int64(room), r.layouts, r.grain)
+		if opt.Memory != nil && opt.Records == nil && !opt.Steps && passes == 1 && r.onlyMain() {
+			r.cache.remember(opt.Memory, tr)
+		} else {
+			r.cache.make()
+		}
 		if r.record || opt.Steps {
 			r.before = r.cache.clone()
 		}
@@ -186,6 +214,11 @@ func grainOf(tr *trace.Trace) grain {
 		return fine
 	}
 	return coarse
+}
+
+// onlyMain tells whether all tensors lie in main memory.
+func (r *replay) onlyMain() bool {
+	return !slices.ContainsFunc(r.layouts, func(l layout) bool { return l.home != trace.Main })
 }
 
 // skimFill is how many times what the cache holds a pass ahead of the measured
@@ -392,15 +425,12 @@ func (r *replay) layer(layer int32, launches []trace.Launch) ([]*measured, error
 		if known := r.memo[id]; known != nil {
 			r.events.LayersReused++
 			r.writes, r.ahead = known.writes, known.ahead
-			if r.cache != nil {
-				r.cache.copyFrom(known.after)
-				if shift := layer - known.layer; shift != 0 {
-					r.cache.rename(func(t int32) int32 { return r.shift(t, shift) })
-				}
-			}
+			r.left, r.moved, r.lags = known, layer-known.layer, true
 			return known.done, nil
 		}
 	}
+	r.show()
+	r.left = nil
 	done := make([]*measured, 0, len(launches))
 	for i := range launches {
 		d, err := r.launch(r.at+i, &launches[i])
@@ -413,10 +443,64 @@ func (r *replay) layer(layer int32, launches []trace.Launch) ([]*measured, error
 		run := &layerRun{layer: layer, done: done, writes: r.writes, ahead: r.ahead}
 		if r.cache != nil {
 			run.after = r.cache.clone()
+			r.left, r.moved = run, 0
 		}
 		r.memo[id] = run
 	}
 	return done, nil
+}
+
+// show brings the cache to what the layer that ended last left.
+func (r *replay) show() {
+	if !r.lags {
+		return
+	}
+	r.lags = false
+	if r.cache == nil {
+		return
+	}
+	r.cache.copyFrom(r.left.after)
+	if shift := r.moved; shift != 0 {
+		r.cache.rename(shift, func(t int32) int32 { return r.shift(t, shift) })
+	}
+}
+
+// state describes the cache as it is when a layer begins: two that are equal
+// behave alike. What an equal layer left is described equally as long as its
+// tensors look alike.
+func (r *replay) state(layer int32) []byte {
+	dead := func(t int32) bool { return r.final && r.last[t] < r.at }
+	of := r.left
+	follows := of != nil && layer == of.layer+r.moved+1
+	if follows && of.state != nil && r.same(of.inside, r.moved, layer, dead) {
+		return of.state
+	}
+	r.show()
+	state, tensors := r.cache.digest(r.kernel, layer, r.at, r.final, dead)
+	if follows && r.moved == 0 {
+		of.state, of.inside = state, nil
+		for _, t := range tensors {
+			of.inside = append(of.inside, inside{t, dead(t)})
+		}
+	}
+	return state
+}
+
+// same tells whether tensors and those that many layers further on look alike
+// from their layers.
+func (r *replay) same(list []inside, by, layer int32, dead func(int32) bool) bool {
+	for _, in := range list {
+		t := r.shift(in.tensor, by)
+		a, b := r.layouts[in.tensor], r.layouts[t]
+		if dead(t) != in.dead || a.relative(layer-by) != b.relative(layer) {
+			return false
+		}
+		a.layer = b.layer
+		if a != b {
+			return false
+		}
+	}
+	return true
 }
 
 // shift is the tensor of t's family that many layers further on; a tensor
@@ -454,7 +538,7 @@ func (r *replay) signature(layer int32, launches []trace.Launch) string {
 	}
 	if r.cache != nil {
 		b = binary.LittleEndian.AppendUint64(b, uint64(r.writes))
-		b = r.cache.state(b, layer, func(t int32) bool { return r.final && r.last[t] < r.at })
+		b = append(b, r.state(layer)...)
 	}
 	if room := r.room(); room != (ahead{}) {
 		b = r.ahead.state(b)

@@ -124,23 +124,25 @@ func (r *replay) result(runs []*measured) *result.Result {
 		}
 		res.Cycles += d.cycles
 		main := &prog.Ops[0]
-		k := result.Kernel{
-			Op: opName(main.Name, r.tr.Launches[i].Layer), Kernel: prog.Name, Layer: r.tr.Launches[i].Layer,
-			StartPS: start + d.gap, EndPS: res.LatencyPS, Util: make([]float64, len(units)),
-			Limit: m.limitName(largest(&d.path)),
-		}
-		if b := d.beside; b != nil {
-			k.StartPS, k.EndPS = b.start, b.end
-			if at := slices.Index(units, onDRAM); at >= 0 {
-				k.Util[at] = min(1, b.dram/float64(max(1, b.end-b.start)))
+		if !r.opt.Totals {
+			k := result.Kernel{
+				Op: opName(main.Name, r.tr.Launches[i].Layer), Kernel: prog.Name, Layer: r.tr.Launches[i].Layer,
+				StartPS: start + d.gap, EndPS: res.LatencyPS, Util: make([]float64, len(units)),
+				Limit: m.limitName(largest(&d.path)),
 			}
-			res.Timeline.Kernels = append(res.Timeline.Kernels, k)
-		} else {
-			for j, u := range units {
-				k.Util[j] = min(1, d.busy[u]/float64(max(1, d.dur-d.gap)))
+			if b := d.beside; b != nil {
+				k.StartPS, k.EndPS = b.start, b.end
+				if at := slices.Index(units, onDRAM); at >= 0 {
+					k.Util[at] = min(1, b.dram/float64(max(1, b.end-b.start)))
+				}
+				res.Timeline.Kernels = append(res.Timeline.Kernels, k)
+			} else {
+				for j, u := range units {
+					k.Util[j] = min(1, d.busy[u]/float64(max(1, d.dur-d.gap)))
+				}
+				res.Timeline.Kernels = append(res.Timeline.Kernels, k)
+				r.spans(res, m, d, prog, i, start+d.gap)
 			}
-			res.Timeline.Kernels = append(res.Timeline.Kernels, k)
-			r.spans(res, m, d, prog, i, start+d.gap)
 		}
 		for u := range busy {
 			busy[u] += d.busy[u]

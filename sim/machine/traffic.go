@@ -404,7 +404,7 @@ func (k *kernel) remote(in *trace.Instr, l *layout, bytes float64, sum *traffic)
 // covers notes that a region is loaded, without sweeping it, and counts the
 // bytes of it that were not noted before in the launch.
 func (k *kernel) covers(in *trace.Instr, l *layout, r0, r1, c0, c1 int64) {
-	k.first += l.note(k.covered[in.Slot], r0, r1, c0, c1)
+	k.first += l.note(k.loaded(in.Slot, l), r0, r1, c0, c1)
 }
 
 // note marks a region as seen, and returns the bytes of it that were not.
@@ -499,18 +499,21 @@ func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int6
 	tensor := k.args[in.Slot]
 	var seen []uint64
 	if k.covered != nil && !write {
-		seen = k.covered[in.Slot]
+		seen = k.loaded(in.Slot, l)
 	}
 	var asks, missed, bytes, back int64
+	left, right := c0/l.bw, (c1-1)/l.bw
 	for br := r0 / l.br; br <= (r1-1)/l.br; br++ {
 		rows := l.bits(max(0, r0-br*l.br), min(l.br, r1-br*l.br))
-		for bc := c0 / l.bw; bc <= (c1-1)/l.bw; bc++ {
+		height := min(l.br, l.rows-br*l.br)
+		for bc := left; bc <= right; bc++ {
 			b := br*l.across + bc
 			missing, wb := k.cache.touch(tensor, b, rows, write)
 			asks += int64(bits.OnesCount64(rows))
 			if missing != 0 {
-				missed += int64(bits.OnesCount64(missing))
-				bytes += l.bytes(b, missing)
+				n := int64(bits.OnesCount64(missing))
+				missed += n
+				bytes += min(n*l.sub, height) * min(l.bw, l.rowBytes-bc*l.bw)
 				if seen != nil && missing&^seen[b] != 0 {
 					k.first += l.bytes(b, missing&^seen[b])
 					seen[b] |= missing

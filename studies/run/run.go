@@ -39,8 +39,9 @@ type Input struct {
 	Shared    bool   // the instance shares all but its cores with the tenants
 	Tenants   int64  // instances at work; default: as many as there are
 
-	Model string // name or file; exactly one of Model and Op
-	Op    string // a single operator, "gemm:m=4096,n=4096,k=4096"
+	Model     string   // name or file; exactly one of Model and Op
+	ModelSets []string // "PATH=VALUE" changes to the model
+	Op        string   // a single operator, "gemm:m=4096,n=4096,k=4096"
 
 	Phase      string // default: prefill for decoders, forward otherwise
 	Batch, Seq int64  // default 1; 2048, or what the model is built for
@@ -179,6 +180,11 @@ func Compile(in Input) (*Compiled, error) {
 	if err != nil {
 		return nil, err
 	}
+	return (*Session)(nil).compile(chip, doc, in)
+}
+
+// compile is Compile for a chip that is loaded already.
+func (s *Session) compile(chip *arch.Chip, doc *config.Doc, in Input) (*Compiled, error) {
 	chip, doc, part, err := in.Instance(chip, doc)
 	if err != nil {
 		return nil, err
@@ -198,11 +204,11 @@ func Compile(in Input) (*Compiled, error) {
 		if p.Seq == 0 {
 			p.Seq = 1
 		}
-		if c.Graph, err = model.ParseOp(in.Op, p); err != nil {
+		if c.Graph, err = s.graph(in, p, func() (*graph.Graph, error) { return model.ParseOp(in.Op, p) }); err != nil {
 			return nil, err
 		}
 	} else {
-		m, err := model.Load(in.Model)
+		m, err := s.model(in)
 		if err != nil {
 			return nil, err
 		}
@@ -218,13 +224,13 @@ func Compile(in Input) (*Compiled, error) {
 		if p.Seq == 0 {
 			p.Seq = length(m)
 		}
-		if c.Graph, err = model.Build(m, p); err != nil {
+		if c.Graph, err = s.graph(in, p, func() (*graph.Graph, error) { return model.Build(m, p) }); err != nil {
 			return nil, err
 		}
 	}
 	c.Plan = p
 	c.Warnings = append(c.Warnings, c.Graph.Warnings...)
-	tr, warnings, err := compile.Compile(c.Graph, p, chip, compile.Options{PrintAfter: in.PrintAfter, Out: in.PrintTo})
+	tr, warnings, err := compile.Compile(c.Graph, p, chip, compile.Options{PrintAfter: in.PrintAfter, Out: in.PrintTo, Shared: s.shared(c.Graph)})
 	if err != nil {
 		return nil, err
 	}
@@ -267,12 +273,8 @@ func Simulate(chip *arch.Chip, doc *config.Doc, tr *trace.Trace, opt Options) (*
 	if err := tr.Validate(); err != nil {
 		return nil, err
 	}
-	if chip.Discipline == arch.Static {
-		if wrong, _, err := cycle.Check(chip, tr); err != nil {
-			return nil, err
-		} else if len(wrong) > 0 {
-			return nil, fmt.Errorf("the schedule of the trace does not hold on %s: %w; compile the model for this chip", chip.Name, wrong[0])
-		}
+	if err := scheduled(chip, tr); err != nil {
+		return nil, err
 	}
 	clocks := make([]float64, len(tr.Launches))
 	records := &machine.Records{}
@@ -280,36 +282,12 @@ func Simulate(chip *arch.Chip, doc *config.Doc, tr *trace.Trace, opt Options) (*
 	if !opt.Brief {
 		mo.Records = records
 	}
-	var res *result.Result
-	var b *bound.Bounds
-	if err := Parallel(2, opt.Jobs, func(i int) (err error) {
-		if i == 0 {
-			res, err = machine.Replay(chip, tr, mo)
-			return err
-		}
-		b = bound.Of(chip, tr)
-		return nil
-	}); err != nil {
+	res, b, err := replay(chip, tr, mo, opt.Jobs)
+	if err != nil {
 		return nil, err
 	}
-	res.Program = "maru " + Version
-	if res.Partition = opt.Partition; res.Partition.Tenants > 0 {
-		res.Partition.TokensPerS = float64(float64(res.Partition.Tenants) * res.TokensPerS)
-	}
 	res.Hash = hash(doc, tr)
-	res.BoundUS, res.BoundBy = b.Total.PS/1e6, b.Total.By
-	peak := float64(chip.PeakAtSpec(tr.Header.DType))
-	if peak > 0 && res.LatencyPS > 0 {
-		res.MFU = float64(res.Flops) / (float64(res.LatencyPS) / 1e12) / peak
-	}
-	for i := range res.Ops {
-		o := &res.Ops[i]
-		ob := b.Ops[o.Name]
-		o.BoundUS, o.BoundBy = ob.PS/1e6, ob.By
-		if peak > 0 && o.LatencyPS > 0 {
-			o.MatrixUtil = float64(o.Flops) / (float64(o.LatencyPS) / 1e12) / peak
-		}
-	}
+	set(res, b, chip, tr, opt.Partition)
 	res.Roofline = roofline(chip, tr)
 	for _, f := range chip.Figures() {
 		if !arch.RestsOn(f.Path, opt.Jitter != nil, tr.Header.Memory.External > 0) {
@@ -333,6 +311,53 @@ func Simulate(chip *arch.Chip, doc *config.Doc, tr *trace.Trace, opt Options) (*
 		return nil, err
 	}
 	return res, nil
+}
+
+// scheduled checks the clocks of a trace whose every instruction has one.
+func scheduled(chip *arch.Chip, tr *trace.Trace) error {
+	if chip.Discipline != arch.Static {
+		return nil
+	}
+	wrong, _, err := cycle.Check(chip, tr)
+	if err == nil && len(wrong) > 0 {
+		err = fmt.Errorf("the schedule of the trace does not hold on %s: %w; compile the model for this chip", chip.Name, wrong[0])
+	}
+	return err
+}
+
+// replay replays a trace and bounds it.
+func replay(chip *arch.Chip, tr *trace.Trace, mo machine.Options, jobs int) (res *result.Result, b *bound.Bounds, err error) {
+	err = Parallel(2, jobs, func(i int) (err error) {
+		if i == 0 {
+			res, err = machine.Replay(chip, tr, mo)
+			return err
+		}
+		b = bound.Of(chip, tr)
+		return nil
+	})
+	return res, b, err
+}
+
+// set completes a result with what does not follow from the replay alone: the
+// program, the instance, and how it stands against its bounds and the chip's peak.
+func set(res *result.Result, b *bound.Bounds, chip *arch.Chip, tr *trace.Trace, part result.Partition) {
+	res.Program = "maru " + Version
+	if res.Partition = part; res.Partition.Tenants > 0 {
+		res.Partition.TokensPerS = float64(float64(res.Partition.Tenants) * res.TokensPerS)
+	}
+	res.BoundUS, res.BoundBy = b.Total.PS/1e6, b.Total.By
+	peak := float64(chip.PeakAtSpec(tr.Header.DType))
+	if peak > 0 && res.LatencyPS > 0 {
+		res.MFU = float64(res.Flops) / (float64(res.LatencyPS) / 1e12) / peak
+	}
+	for i := range res.Ops {
+		o := &res.Ops[i]
+		ob := b.Ops[o.Name]
+		o.BoundUS, o.BoundBy = ob.PS/1e6, ob.By
+		if peak > 0 && o.LatencyPS > 0 {
+			o.MatrixUtil = float64(o.Flops) / (float64(o.LatencyPS) / 1e12) / peak
+		}
+	}
 }
 
 // hash names the input: the resolved chip and the canonical trace.
