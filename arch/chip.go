@@ -31,6 +31,7 @@ type Chip struct {
 	Cores      Cores             `yaml:"cores" doc:"What repeats on the chip."`
 	Embedding  *Embedding        `yaml:"embedding,optional" doc:"Units beside the cores that gather rows of tables and add them up (SparseCore); they work while the cores do."`
 	Memory     Memory            `yaml:"memory" doc:"Shared cache and main memory."`
+	Dies       *Dies             `yaml:"dies,optional" doc:"Dies that the chip is made of, if the links between them matter."`
 	Superstep  *Superstep        `yaml:"superstep,optional" doc:"What ends and begins a superstep; of chips with discipline bsp."`
 	Launch     Launch            `yaml:"launch" doc:"Cost of starting kernels."`
 	Jitter     *Jitter           `yaml:"jitter,optional" doc:"What differs from run to run; a chip without it takes equally long every time."`
@@ -125,6 +126,7 @@ type Scratchpad struct {
 // DMA is a copy engine with descriptors.
 type DMA struct {
 	Fixed       config.Figure[unit.Duration] `yaml:"fixed" bound:">=0" doc:"Fixed cost of one transfer, from issue to first byte, beyond the memory's latency."`
+	Multi       bool                         `yaml:"multicast,optional" doc:"One copy can be delivered to several cores: an operand that cores read at the same time is fetched once."`
 	Outstanding config.Figure[int64]         `yaml:"outstanding,optional" bound:">=1" doc:"Transfers in flight at once. Each row at an unpredictable place is one; no limit unless given."`
 	Ahead       config.Figure[unit.Bytes]    `yaml:"ahead,optional" bound:">=0" doc:"Part of memory.shared in which weights of main memory wait that were copied before the operator began that needs them; none unless given."`
 }

@@ -11,9 +11,9 @@ import (
 
 // Figures lists the figures of the chip that decide time and energy, with their sources, in the order of the keys; those
 // of its silicon decide neither. Figures that are missing in the file are not among them, even if they have a documented
-// value.
+// value. Those of a chip of several dies are as the file has them, of one die.
 func (c *Chip) Figures() []config.NamedFigure {
-	timed := *c
+	timed := *c.ofDie()
 	timed.Silicon = nil
 	return config.Figures(&timed)
 }
@@ -191,6 +191,12 @@ func (c *Chip) Describe() Description {
 			row("embedding.scratchpad.capacity", "memory of an embedding unit", e.Scratchpad.Capacity),
 			row("embedding.dma.fixed", "fixed cost of its copies", e.DMA.Fixed),
 			whole("embedding.dma.outstanding", "its copies in flight", e.DMA.Outstanding))...)
+	}
+	if s := c.Dies; s != nil {
+		d.Cores = append(d.Cores, rows(
+			whole("dies.count", "dies", s.Count),
+			row("dies.bandwidth", "links of a die", s.Bandwidth),
+			row("dies.latency", "to another die", s.Latency))...)
 	}
 	if s := c.Superstep; s != nil {
 		d.Cores = append(d.Cores, rows(

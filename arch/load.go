@@ -67,6 +67,7 @@ func Decode(doc *config.Doc) (*Chip, error) {
 	if err := errs.Err(); err != nil {
 		return nil, err
 	}
+	c.allDies()
 	c.fill()
 	return c, nil
 }

@@ -75,6 +75,9 @@ func Instance(c *Chip, doc *config.Doc, p *Partition, shared bool, tenants int64
 	if d.Has("partitions") {
 		set("partitions", "null")
 	}
+	if d.Has("dies") { // an instance is taken to lie on one
+		set("dies", "null")
+	}
 	set("title", strconv.Quote(c.Title+", "+p.Name))
 	set("cores.count", fmt.Sprintf("{value: %d, source: %q}", p.Cores, source))
 	m := &c.Memory

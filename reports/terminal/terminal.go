@@ -479,6 +479,7 @@ func (p *page) units(res *result.Result) {
 var more = map[string]string{
 	"matrix": "10 % more matrix rate", "vector": "10 % more vector rate", "special": "10 % more special-function rate",
 	"scratchpad": "10 % more scratchpad bandwidth", "l2": "10 % more L2 bandwidth", "dram": "10 % more DRAM bandwidth", "shared": "10 % more bandwidth of on-chip memory", "external": "10 % more bandwidth of the link to external memory",
+	"dies": "10 % faster links between dies", "dma": "10 % cheaper copies",
 	"exchange": "10 % more bandwidth of the exchange", "sync": "10 % shorter syncs",
 	"launch": "10 % shorter launches", "latency": "10 % less memory latency", "tail": "10 % less tail",
 	"start": "10 % shorter starts", "power": "10 % more power", "cores": "10 % more cores", "clock": "10 % more clock",

@@ -108,11 +108,17 @@ func (r *replay) copied(m *model, index int, d *measured) {
 		}
 		d.busy[onExternal] += max(0, r.ahead.external+e-before) / m.linkPS
 	}
-	r.ahead.main = max(0, r.ahead.main-r.needs.main[index])
+	used := min(r.ahead.main, r.needs.main[index])
+	r.ahead.main -= used
+	d.cost.mem.miss -= used // moved before
+	if r.gather != nil && r.tr.Programs[d.prog].Embedding {
+		return // runs beside others, which give copies their time
+	}
 	idle := max(0, float64(d.dur)-d.busy[onDRAM])
 	more := min(room.main-r.ahead.main, r.needs.mainLeft[index+1]-r.ahead.main, float64(idle*m.dramPS))
 	if more > 0 {
 		r.ahead.main += more
+		d.cost.mem.miss += more
 		d.busy[onDRAM] += more / m.dramPS
 	}
 }

@@ -44,6 +44,7 @@ type layout struct {
 	elemBits int64
 	home     trace.Home
 	weight   bool
+	kept     bool // weights, keys and values, which lie where they are used
 }
 
 func newLayout(family string, t *trace.Tensor, g grain) layout {
@@ -54,6 +55,7 @@ func newLayout(family string, t *trace.Tensor, g grain) layout {
 		elemBits: int64(t.DType.Bits()),
 		home:     t.Home,
 		weight:   t.Role == graph.Weight,
+		kept:     t.Role == graph.Weight || t.Role == graph.KV,
 	}
 	l.rowBytes = (t.Cols*l.elemBits + 7) / 8
 	l.br = min(g.rows, t.Rows)

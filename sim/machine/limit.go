@@ -20,6 +20,7 @@ const (
 	byPower      // the clock is below its maximum
 	byDMA        // fixed cost of transfers
 	byExternal   // the link to external memory
+	byDies       // links between dies
 	bySync       // all cores wait for each other between supersteps
 	byJitter     // what differs from run to run
 	limits
@@ -27,7 +28,7 @@ const (
 
 var limitNames = [limits]string{
 	"matrix", "vector", "special", "scratchpad", "l2", "dram", "latency",
-	"dependency", "launch", "start", "tail", "power", "dma", "external", "sync", "jitter",
+	"dependency", "launch", "start", "tail", "power", "dma", "external", "dies", "sync", "jitter",
 }
 
 // clocked tells which limits scale with the clock of the cores.
@@ -87,10 +88,11 @@ const (
 	shScratch
 	shPort   // the core's port to the shared cache or memory
 	shFlight // bytes outstanding
+	shDies   // the core's part of the links between dies
 	shares
 )
 
-var shareLimit = [shares]limit{byMatrix, byVector, bySpecial, byScratch, byL2, byLatency}
+var shareLimit = [shares]limit{byMatrix, byVector, bySpecial, byScratch, byL2, byLatency, byDies}
 
 // limit is what u's full use means on a chip: without a shared cache, a core's
 // port leads to main memory.

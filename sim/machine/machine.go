@@ -158,6 +158,9 @@ func Replay(chip *arch.Chip, tr *trace.Trace, opt Options) (*result.Result, erro
 	default:
 		return nil, fmt.Errorf("unknown launch mode %q; allowed: graph, stream", tr.Header.Launch)
 	}
+	if chip.Away() > 0 { // cores of all dies wait for each other
+		r.gap += int64(chip.Dies.Latency.Value)
+	}
 	if err := r.homes(); err != nil {
 		return nil, err
 	}

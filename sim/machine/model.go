@@ -36,6 +36,11 @@ type model struct {
 	start   float64 // ps
 	hand    float64 // ps between tile programs that are handed out
 	dma     float64 // ps
+	away    float64 // share of spread addresses that lie on other dies; 0 on a chip of one
+	spread  bool    // addresses of main memory are spread over the dies
+	perDie  float64 // cores of one die
+	diesPS  float64 // bytes per ps of one core's part of its die's links, one direction
+	diesLat float64 // ps
 	copies  float64 // in flight in one core, of rows at unpredictable places; 0: no limit
 	vmem    float64 // scratchpad bytes per ps
 	special float64 // operations per ps
@@ -101,6 +106,13 @@ func newModel(c *arch.Chip, hz float64) *model {
 	if e := c.Memory.External; e != nil {
 		m.linkPS = float64(c.ExternalBandwidth()) / 1e12
 		m.linkLat = float64(e.Latency.Value)
+	}
+	if m.away = c.Away(); m.away > 0 {
+		d := c.Dies
+		m.spread = d.Memory == arch.Interleaved
+		m.perDie = float64(m.cores) / float64(d.Count.Value)
+		m.diesPS = float64(d.Bandwidth.Value) / 1e12 / m.perDie
+		m.diesLat = float64(d.Latency.Value)
 	}
 	m.vmem = clk(float64(c.Cores.Scratchpad.Bandwidth.Value))
 	m.special = clk(float64(c.Cores.Special.Value))

@@ -8,13 +8,13 @@ import (
 
 // energies of one kernel in pJ, by where they are spent.
 type energies struct {
-	matrix, vector, special, registers, network, scratch, l2, dram, external, static float64
+	matrix, vector, special, registers, network, scratch, l2, dram, external, dies, static float64
 }
 
-var energyNames = [...]string{"matrix", "vector", "special", "registers", "network", "scratchpad", "l2", "dram", "external", "static"}
+var energyNames = [...]string{"matrix", "vector", "special", "registers", "network", "scratchpad", "l2", "dram", "external", "dies", "static"}
 
-func (e *energies) list() [10]float64 {
-	return [10]float64{e.matrix, e.vector, e.special, e.registers, e.network, e.scratch, e.l2, e.dram, e.external, e.static}
+func (e *energies) list() [11]float64 {
+	return [11]float64{e.matrix, e.vector, e.special, e.registers, e.network, e.scratch, e.l2, e.dram, e.external, e.dies, e.static}
 }
 
 func (e *energies) total() float64 {
@@ -70,6 +70,9 @@ func spend(chip *arch.Chip, c *spent, ps, hz float64, zero bool) (e energies) {
 		e.l2 = moved * float64(p.Shared.Value) * v2
 	}
 	e.external = c.mem.external * float64(p.External.Value)
+	if chip.Dies != nil {
+		e.dies = c.mem.cross * float64(chip.Dies.Energy.Value)
+	}
 	e.dram = (c.mem.miss + c.mem.writeback) * float64(p.DRAM.Value)
 	e.static = float64(p.Static.Value) * ps // W x ps = pJ
 	return e

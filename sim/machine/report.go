@@ -336,6 +336,7 @@ func (e *energies) add(o *energies) {
 	e.l2 += o.l2
 	e.dram += o.dram
 	e.external += o.external
+	e.dies += o.dies
 	e.static += o.static
 }
 

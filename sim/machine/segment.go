@@ -214,14 +214,17 @@ func (k *kernel) step(segs []segment, s *trace.Step, a *arithmetic, n float64, t
 		local = 0
 	}
 	cost.scratch += t.load + local
-	load, fetch, late := t.load/n, t.fetch/n, t.late/n
+	load, fetch := t.load/n, t.fetch/n
 	store, dram, spill := t.store/n, t.dram/n, t.spill/n
 	lat := 0.0
 	if load > 0 {
-		lat = m.l2Lat + float64((m.dramLat+m.dma-m.l2Lat)*late/load)
+		lat = m.latency(&t)
 	}
 	mem := segment{op: g.op, iters: 1, cap: minPeriod, capBy: byL2, once: true}
 	mem.work[shPort] = load / m.portPS
+	if t.cross > 0 {
+		mem.work[shDies] = t.cross / n / m.diesPS
+	}
 	mem.work[shScratch] = (load + local/n) / m.vmem
 	if m.flight > 0 {
 		mem.work[shFlight] = load * lat / m.flight
@@ -278,7 +281,7 @@ func (k *kernel) step(segs []segment, s *trace.Step, a *arithmetic, n float64, t
 	// A buffer is taken from the request to the end of the arithmetic. The
 	// first data takes a round trip; where round trips set the pace, they come
 	// a buffer-full at a time, and only the arithmetic of one buffer-full shows.
-	trip := lat + mem.work[shPort]
+	trip := lat + max(mem.work[shPort], mem.work[shDies])
 	first := 0.0
 	if load > 0 {
 		first = min(trip, (stages-1)*g.cap)
@@ -301,6 +304,21 @@ func (k *kernel) step(segs []segment, s *trace.Step, a *arithmetic, n float64, t
 		}
 	}
 	return append(segs, g)
+}
+
+// latency is the time in ps from a request for what t loads to the first byte:
+// that of the chip's own memory and of main memory in proportion, or that of what
+// lies on other dies if it comes later.
+func (m *model) latency(t *traffic) float64 {
+	lat := m.l2Lat + float64((m.dramLat+m.dma-m.l2Lat)*t.late/t.load)
+	if t.cross > 0 {
+		from := m.l2Lat
+		if t.far > 0 {
+			from = m.dramLat + m.dma
+		}
+		lat = max(lat, from+m.diesLat)
+	}
+	return lat
 }
 
 // rowsApart is the rows at unpredictable places that one iteration of a step

@@ -19,6 +19,8 @@ type traffic struct {
 	spill     float64 // writeback from the shared cache, counted likewise
 	local     float64 // moved between the core and its own part of the memory on the chip
 	external  float64 // brought from external memory, once in a launch
+	cross     float64 // that arrives from other dies
+	far       float64 // of cross: from their main memories
 }
 
 func (t *traffic) add(o traffic, f float64) {
@@ -32,6 +34,8 @@ func (t *traffic) add(o traffic, f float64) {
 	t.spill += float64(o.spill * f)
 	t.local += float64(o.local * f)
 	t.external += float64(o.external * f)
+	t.cross += float64(o.cross * f)
+	t.far += float64(o.far * f)
 }
 
 // stripe is a region that several tile programs of a cohort sweep together.
@@ -338,6 +342,7 @@ func (k *kernel) like(s *trace.Step, tiles [][4]int64, n int64, mean traffic) tr
 		load: load, fetch: sum.fetch / float64(len(tiles)), miss: mean.miss * in, late: mean.late * in,
 		store: store, writeback: mean.writeback * both, dram: mean.dram * both, spill: mean.spill * both,
 		local: sum.local / float64(len(tiles)), external: sum.external / float64(len(tiles)),
+		cross: sum.cross/float64(len(tiles)) + float64(mean.far*in), far: mean.far * in,
 	}
 }
 
@@ -369,7 +374,31 @@ func (k *kernel) apart(in *trace.Instr, l *layout, total float64, r0, r1, c0, c1
 	k.note(loadedApart, in.Slot, total)
 	sum.load += total
 	sum.fetch += total / float64(max(1, in.Share))
+	if l.home == trace.Chip {
+		sum.cross += k.crosses(in, total)
+	}
 	return true
+}
+
+// crosses is what arrives from other dies of bytes that lie on all of them: a
+// fetch that several tile programs share comes once to each die.
+func (k *kernel) crosses(in *trace.Instr, total float64) float64 {
+	if k.m.away == 0 {
+		return 0
+	}
+	return total / max(1, min(float64(in.Share), k.m.perDie)) * k.m.away
+}
+
+// remote accounts for what of the bytes that main memory delivers or takes
+// arrives on another die: all but its own part, where addresses are spread over
+// the dies or the tensor is one that all of them write.
+func (k *kernel) remote(in *trace.Instr, l *layout, bytes float64, sum *traffic) {
+	if k.m.away == 0 || !k.m.spread && (l.kept || in.Kind == trace.Store) {
+		return
+	}
+	far := float64(bytes * k.m.away)
+	sum.cross += far
+	sum.far += far
 }
 
 // covers notes that a region is loaded, without sweeping it, and counts the
@@ -451,6 +480,7 @@ func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int6
 			} else {
 				sum.dram += float64(total * cost)
 			}
+			k.remote(in, l, total, sum)
 			return
 		}
 		k.note(loadedMain, in.Slot, total)
@@ -463,6 +493,7 @@ func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int6
 		}
 		sum.late += float64(total * late)
 		sum.dram += float64(f * cost * late)
+		k.remote(in, l, total/max(1, min(float64(in.Share), k.m.perDie))*late, sum)
 		return
 	}
 	tensor := k.args[in.Slot]
@@ -500,6 +531,7 @@ func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int6
 	sum.fetch += k.fetched(in, total, n)
 	sum.miss += float64(bytes)
 	sum.dram += float64(float64(bytes) * cost)
+	k.remote(in, l, float64(bytes), sum)
 	sum.late += float64(total * float64(missed) / float64(asks))
 }
 
@@ -541,9 +573,17 @@ func (k *kernel) scatter(in *trace.Instr, tiles [][4]int64, n int64, sum *traffi
 		}
 		sum.load += total
 		sum.fetch += total
+		if l.home == trace.Chip {
+			sum.cross += k.crosses(in, total)
+		}
 		return
 	}
 	sum.dram += float64(total * k.m.runCost(width))
+	if k.m.away > 0 { // any row is wanted on any die
+		far := float64(total * k.m.away)
+		sum.cross += far
+		sum.far += far
+	}
 	if in.Kind == trace.Store {
 		sum.store += total
 		sum.writeback += total

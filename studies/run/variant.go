@@ -102,6 +102,12 @@ var resources = []resource{
 			up(&c.Power.Cap, by)
 		}
 	}},
+	{"dies", "dies.bandwidth", func(c *arch.Chip, by float64) {
+		if c.Dies != nil {
+			up(&c.Dies.Bandwidth, by)
+			sooner(&c.Dies.Latency, by)
+		}
+	}},
 	{"dma", "cores.dma.fixed", func(c *arch.Chip, by float64) {
 		if c.Cores.DMA != nil {
 			sooner(&c.Cores.DMA.Fixed, by)
@@ -135,6 +141,10 @@ func copyChip(c *arch.Chip) *arch.Chip {
 		dma := *c.Cores.DMA
 		n.Cores.DMA = &dma
 	}
+	if c.Dies != nil {
+		dies := *c.Dies
+		n.Dies = &dies
+	}
 	if c.Embedding != nil {
 		units := *c.Embedding
 		n.Embedding = &units
@@ -151,7 +161,7 @@ const negligible = 0.03
 
 // slower lists the beginnings of paths whose figures slow a run as they grow.
 var slower = []string{
-	"cores.start", "cores.dispatch", "cores.dma.fixed", "cores.scratchpad.latency", "embedding.dma.fixed", "embedding.scratchpad.latency", "memory.l2.latency", "memory.l2.far_latency",
+	"cores.start", "cores.dispatch", "cores.dma.fixed", "dies.latency", "dies.energy", "cores.scratchpad.latency", "embedding.dma.fixed", "embedding.scratchpad.latency", "memory.l2.latency", "memory.l2.far_latency",
 	"memory.dram.latency", "memory.shared.latency", "memory.external.latency", "memory.dram.loaded_latency", "memory.dram.queue", "memory.dram.run_overhead", "cores.matrix.least", "superstep.", "launch.", "jitter.", "power.static", "power.matrix",
 	"power.vector", "power.special", "power.zero_data", "power.scratchpad", "power.registers", "power.network", "power.l2", "power.shared", "power.dram", "power.external", "power.voltage.floor", "power.voltage.at_max",
 }

@@ -497,9 +497,9 @@ func (a *arrayCost) cost(mapped func(layer) *mapping) {
 		active := float64(min(t.cores, programs))
 		elements := float64(x.rows * x.cols)
 		arith := elements*e.vectorOps/t.vectorRate(dtype.FP32) + elements*e.specials/t.special
-		in, weights, result := moved{}.of(g.a.op, a.a), moved{}.of(g.b.op, a.b), moved{}.of(g.c.op, a.out)
+		in, weights, result := moved{}.of(g.a.op, a.a, 1), moved{}.of(g.b.op, a.b, 1), moved{}.of(g.c.op, a.out, 1)
 		for _, x := range g.extras {
-			result = result.of(x.op, a.staging/float64(len(g.extras)))
+			result = result.of(x.op, a.staging/float64(len(g.extras)), 1)
 		}
 		stay, steady, chain := moved{}, in.add(weights), m.clocks
 		switch x.form {
@@ -512,10 +512,10 @@ func (a *arrayCost) cost(mapped func(layer) *mapping) {
 		}
 		period := max(m.clocks, steady.clocks(t, active), (lat+chain)/float64(a.stages))
 		one := t.start + lat + stay.clocks(t, active) + max(0, lat+chain-period) + float64(float64(iters)*period)
-		bytes := stay.all() + float64(float64(iters)*steady.all())
+		bytes := stay.all + float64(float64(iters)*steady.all)
 		if x.form == overK {
 			one += arith + result.clocks(t, active)
-			bytes += result.all()
+			bytes += result.all
 		}
 		clocks += float64(float64(ceilDiv(programs, t.cores)) * one)
 		pj += float64(float64(programs) * (float64(float64(iters)*m.pj) + float64(bytes*perByte)))

@@ -37,6 +37,7 @@ type blocking struct {
 type blockCost struct {
 	t      *target
 	e      *estimate
+	path   matrixPath
 	stages int64
 	limit  int64
 	least  int64 // bytes of the smallest blocking seen
@@ -87,6 +88,16 @@ func (t *target) arrayClocks(m, n, k int64, dt dtype.Type) float64 {
 	return scale * float64(ceilDiv(folds, count)*max(stream, ceilDiv(r, max(1, s.Load.Value))))
 }
 
+// productClocks is the time of one product on the arrays of a core, or on the
+// vector unit.
+func (t *target) productClocks(path matrixPath, m, n, k int64, dt dtype.Type) float64 {
+	if path == vectorPath {
+		clocks, _ := t.unitCost(path, m, n, k, dt)
+		return clocks
+	}
+	return t.arrayClocks(m, n, k, dt)
+}
+
 // blocked lowers a product for a machine whose cores the compiler schedules.
 func (c *coder) blocked(g *gemm) error {
 	path, err := c.t.path(g.dt)
@@ -96,10 +107,10 @@ func (c *coder) blocked(g *gemm) error {
 	if c.t.spread {
 		return c.spread(g, path)
 	}
-	if c.batched(g) {
+	if c.batched(g, path) {
 		return nil
 	}
-	b, err := c.block(g)
+	b, err := c.block(g, path)
 	if err != nil {
 		return err
 	}
@@ -110,13 +121,13 @@ func (c *coder) blocked(g *gemm) error {
 		// results leave from a buffer of their own. Arrays of elements add up where
 		// results lie, so that the next block waits until they have left.
 		c.prog.Persistent = !c.t.elements()
-		w := &gemmWriter{c: c, g: g, x: &x, path: asyncPath}
+		w := &gemmWriter{c: c, g: g, x: &x, path: path}
 		w.slots()
 		w.parts()
 	} else {
 		c.begin(fmt.Sprintf("stream_%s_%s_%dx%d", [...]string{overN: "n", overM: "m"}[b.form], g.dt, b.rows, b.cols), 0, 0, b.scratch)
 		x := gemmTile{rows: b.rows, cols: b.cols, depth: b.deep, split: 1, band: 1}
-		w := &gemmWriter{c: c, g: g, x: &x, path: asyncPath}
+		w := &gemmWriter{c: c, g: g, x: &x, path: path}
 		w.slots()
 		for i := range g.runs {
 			w.walk(&g.runs[i], b)
@@ -133,9 +144,9 @@ func (c *coder) blocked(g *gemm) error {
 
 // batched lowers many small products that lie one after the other: each core
 // walks its share, several in a block. It reports whether it did.
-func (c *coder) batched(g *gemm) bool {
+func (c *coder) batched(g *gemm, path matrixPath) bool {
 	r := &g.runs[0]
-	plain := len(g.runs) == 1 && r.count > 1 && !g.a.down && !g.b.down && r.aStep == r.m && r.bStep == r.n && r.cStep == r.m &&
+	plain := path != vectorPath && len(g.runs) == 1 && r.count > 1 && !g.a.down && !g.b.down && r.aStep == r.m && r.bStep == r.n && r.cStep == r.m &&
 		r.aCol == 0 && r.bCol == 0 && r.cCol == 0 && !g.glu && g.picture == nil && len(g.extras)+len(g.also) == 0
 	if !plain {
 		return false
@@ -188,19 +199,19 @@ func (c *coder) batched(g *gemm) bool {
 }
 
 // block searches the blockings.
-func (c *coder) block(g *gemm) (blocking, error) {
+func (c *coder) block(g *gemm, path matrixPath) (blocking, error) {
 	if c.t.elements() {
 		return c.arrayBlock(g)
 	}
 	t, rules := c.t, &c.m.prof.block
-	bc := &blockCost{t: t, e: newEstimate(t, g, asyncPath, &gemmRules{}), stages: int64(rules.stages), limit: int64(float64(t.scratchGroup) * rules.share), least: math.MaxInt64}
+	bc := &blockCost{t: t, e: newEstimate(t, g, path, &gemmRules{}), path: path, stages: int64(rules.stages), limit: int64(float64(t.scratchGroup) * rules.share), least: math.MaxInt64}
 	um, un, uk := t.arrayUnits(g.dt)
 	r := &g.runs[0] // with most rows
 	inner := len(g.runs) > 1 || r.count > 1
 	best := blocking{cost: math.Inf(1)}
 	ms, ns, ks := sides(r.m, um, rules.rows), sides(r.n, un, rules.cols), sides(r.k, uk, rules.depth)
 	for f := overK; f < formEnd; f++ {
-		if f != overK && (g.picture != nil || r.aCol > 0 || t.serial) {
+		if f != overK && (g.picture != nil || r.aCol > 0 || t.serial || path == vectorPath) {
 			continue
 		}
 		for _, bm := range ms {
@@ -317,6 +328,10 @@ func (t *target) latency(g *gemm) float64 {
 	return t.l2Latency
 }
 
+// hiddenShare is what copies of main memory count of the time they take, hidden
+// or not: assumed, as little as keeps them from changing what is faster.
+const hiddenShare = 0.02
+
 // cost is the time of a blocking: the tile programs that the busiest core runs,
 // one after the other.
 func (b *blockCost) cost(x *blocking) float64 {
@@ -326,14 +341,22 @@ func (b *blockCost) cost(x *blocking) float64 {
 	for i := range e.g.runs {
 		r := &e.g.runs[i]
 		down, across := ceilDiv(r.m, x.rows), ceilDiv(r.n, x.cols)
-		var programs, iters int64
+		var iters int64
+		grid := [4]int64{across, down, r.count, 1}
 		switch x.form {
 		case overK:
-			programs, iters = down*across*r.count, ceilDiv(r.k, x.deep)
+			iters = ceilDiv(r.k, x.deep)
 		case overN:
-			programs, iters = down*min(x.pieces, across)*r.count, ceilDiv(across, min(x.pieces, across))
+			grid[0] = min(x.pieces, across)
+			iters = ceilDiv(across, grid[0])
 		case overM:
-			programs, iters = across*min(x.pieces, down)*r.count, ceilDiv(down, min(x.pieces, down))
+			grid[0], grid[1] = min(x.pieces, down), across
+			iters = ceilDiv(down, grid[0])
+		}
+		programs := grid[0] * grid[1] * grid[2]
+		shareB, shareA := t.sharers(programs, grid)
+		if x.form == overM {
+			shareA, shareB = shareB, shareA
 		}
 		active := float64(min(t.cores, programs))
 		am, bn := float64(float64(min(x.rows, r.m)*x.deep)*e.widthA), float64(float64(min(x.cols, r.n)*x.deep)*e.widthB)
@@ -341,15 +364,15 @@ func (b *blockCost) cost(x *blocking) float64 {
 		out := float64(elements * e.outCols * e.widthC)
 		extra := float64(elements * e.outCols * e.widthExtras)
 		arith := elements*e.vectorOps/t.vectorRate(dtype.FP32) + elements*e.specials/t.special
-		clocks := t.arrayClocks(x.rows, x.cols, x.deep, e.g.dt)
+		clocks := t.productClocks(b.path, x.rows, x.cols, x.deep, e.g.dt)
 		fill := float64(machine.FillDrain(t.systolic))
 		one := t.start + fill
 		// A loop: the first iteration arrives and passes through alone. A buffer is
 		// taken from the request to the end of the arithmetic.
-		a, w := moved{}.of(e.g.a.op, am), moved{}.of(e.g.b.op, bn)
-		result, extras := moved{}.of(e.g.c.op, out), moved{}
+		a, w := moved{}.of(e.g.a.op, am, shareA), moved{}.of(e.g.b.op, bn, shareB)
+		result, extras := moved{}.of(e.g.c.op, out, 1), moved{}
 		for _, x := range e.g.extras {
-			extras = extras.of(x.op, extra/float64(len(e.g.extras)))
+			extras = extras.of(x.op, extra/float64(len(e.g.extras)), 1)
 		}
 		chain, steady, loaded, ways := clocks, a.add(w), a.add(w), 1.0
 		if x.form != overK {
@@ -363,7 +386,7 @@ func (b *blockCost) cost(x *blocking) float64 {
 			ways = float64(b.stages)
 			one += lat + stay.clocks(t, active)
 		}
-		trip := lat + loaded.all()/t.port
+		trip := lat + loaded.all/t.port
 		period, first := chain/ways, trip
 		if turn := (trip + chain) / float64(b.stages); turn > period {
 			first = min(trip, float64(b.stages-1)*period)
@@ -382,33 +405,40 @@ func (b *blockCost) cost(x *blocking) float64 {
 			each = float64(n*max(period, clocks, steady.add(result.part(n)).clocks(t, active))) + arith
 		}
 		total += one + float64(float64(ceilDiv(programs, t.cores)-1)*each)
+		// Of blockings that take about as long, the one that leaves main memory alone.
+		of := moved{}.add(steady).part(1 / float64(iters))
+		if x.form == overK {
+			of = of.add(result)
+		}
+		total += hiddenShare * float64(programs) * of.main / t.dramRate
 	}
 	return total
 }
 
-// moved is bytes on their way between a core and the memories they lie in.
-type moved struct{ main, chip float64 }
+// moved is the bytes of a core on their way between it and the memories they
+// lie in, and of these what it fetches itself: a core's part of what it fetches
+// with others.
+type moved struct{ main, chip, all float64 }
 
-// of adds bytes of an operand.
-func (m moved) of(o *operand, bytes float64) moved {
+// of adds bytes of an operand that so many cores fetch together.
+func (m moved) of(o *operand, bytes, sharers float64) moved {
 	if o.home == trace.Main {
-		m.main += bytes
+		m.main += bytes / sharers
 	} else {
-		m.chip += bytes
+		m.chip += bytes / sharers
 	}
+	m.all += bytes
 	return m
 }
 
-func (m moved) add(o moved) moved { return moved{m.main + o.main, m.chip + o.chip} }
+func (m moved) add(o moved) moved { return moved{m.main + o.main, m.chip + o.chip, m.all + o.all} }
 
-// all is the bytes of both, part an n-th of them.
-func (m moved) all() float64         { return m.main + m.chip }
-func (m moved) part(n float64) moved { return moved{m.main / n, m.chip / n} }
+// part is an n-th of the bytes.
+func (m moved) part(n float64) moved { return moved{m.main / n, m.chip / n, m.all / n} }
 
 // clocks is how long they take while so many cores move as much.
 func (m moved) clocks(t *target, active float64) float64 {
-	all := m.all()
-	return max(m.main*active/t.dramRate, all*active/t.l2Rate, all/t.port)
+	return max(m.main*active/t.dramRate, (m.main+m.chip)*active/t.l2Rate, m.all/t.port)
 }
 
 // walk writes the tile programs that keep one operand's block and stream the

@@ -76,6 +76,7 @@ func (c *coder) expect(clocks float64) {
 
 // finish ends the program and adds its launch.
 func (c *coder) finish() {
+	c.share()
 	if c.t.elements() {
 		c.passes(c.prog)
 	}

@@ -594,6 +594,9 @@ func (a *attend) decodeWhole() bool {
 	}
 	each := ceilDiv(walked, pieces)
 	pieces = ceilDiv(walked, each)
+	if a.r.maxSplits > 0 && 2*others*pieces <= t.cores {
+		return false // keys are cut among the cores that would be idle
+	}
 	// at is the place of a head's elements: rows from first on of each sequence of seq rows.
 	at := func(x *operand, first, seq, width int64) (row, col trace.Expr) {
 		row, col = trace.Expr{C: first}, trace.Expr{C: x.col}
@@ -695,7 +698,11 @@ func (a *attend) combine(partial, stats int, splits int64) {
 		pieces *= 2
 	}
 	cols := heads * d.ValueDim / pieces
-	threads := int(min(256, max(64, roundUp(cols/4, 32))))
+	threads := 0
+	if a.r.threads > 0 {
+		threads = int(min(256, max(64, roundUp(cols/4, 32))))
+	}
+	sync := threads > 0
 	c.begin(a.r.name+"_combine", threads, s.registers, 0)
 	c.prog.Setup = a.r.combineSetup
 	p, st, o := c.slot("partials", partial), c.slot("stats", stats), c.slot("o", c.resultRef(0))
@@ -704,7 +711,7 @@ func (a *attend) combine(partial, stats int, splits int64) {
 	if pieces > 1 {
 		weigh.Share = pieces
 	}
-	weigh.Sync, add.Sync = true, true
+	weigh.Sync, add.Sync = sync, sync
 	sums := special(vector([]trace.Instr{weigh, add}, 0, 2*cols+2*heads, dtype.FP32), 0, heads)
 	body := vector(nil, 0, cols, dtype.FP32)
 	row, col := trace.Expr{Y: 1}, trace.Expr{C: c.result(0).col, X: heads * d.ValueDim, Z: cols}
@@ -714,10 +721,10 @@ func (a *attend) combine(partial, stats int, splits int64) {
 	} else {
 		body = append(body, store(0, o, row, col, 1, cols))
 	}
-	body[len(body)-1].Sync = true
+	body[len(body)-1].Sync = sync
 	if len(c.o.Out) > 1 {
 		l := store(0, c.slot("lse", c.resultRef(1)), trace.Expr{Y: 1}, trace.Expr{C: c.result(1).col, X: heads}, 1, heads)
-		l.Sync = true
+		l.Sync = sync
 		body = append(body, l)
 	}
 	c.part([4]int64{d.Heads / heads, rows, pieces, 1}, loop(fixed(splits), int(max(1, min(splits, held))), 1, sums...), once(body...))

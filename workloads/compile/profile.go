@@ -249,6 +249,10 @@ var profiles = []*profile{
 	&trtllm,
 	&vllm,
 	&xla,
+	&furiosa,
+	&rebellions,
+	&neuron,
+	&gaudi,
 	&mesh,
 	&poplar,
 }

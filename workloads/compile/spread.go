@@ -208,10 +208,10 @@ func (e *estimate) spread(x *gemmTile, deep, unit, down, across, count, limit in
 	iters := ceilDiv(deep, x.depth)
 	programs := down * across * x.split * count
 	active := float64(min(t.cores, programs))
-	a := moved{}.of(e.g.a.op, float64(float64(iters*e.taken(x.rows, x.depth))*e.widthA))
+	a := moved{}.of(e.g.a.op, float64(float64(iters*e.taken(x.rows, x.depth))*e.widthA), float64(across))
 	var b moved
 	if !local {
-		b = b.of(e.g.b.op, float64(float64(x.cols*deep)*e.widthB))
+		b = b.of(e.g.b.op, float64(float64(x.cols*deep)*e.widthB), float64(down))
 	}
 	clocks := float64(float64(iters) * t.arrayClocks(x.rows, x.cols, x.depth, e.g.dt))
 	fill := float64(machine.FillDrain(t.systolic))
@@ -221,7 +221,7 @@ func (e *estimate) spread(x *gemmTile, deep, unit, down, across, count, limit in
 	}
 	elements := float64(x.rows * x.cols)
 	arith := elements*e.vectorOps/t.vectorRate(dtype.FP32) + elements*e.specials/t.special
-	moving := a.shared(t, active, float64(across)) + b.shared(t, active, float64(down))
+	moving := a.clocks(t, active) + b.clocks(t, active)
 	one := t.start + fill + lat + max(clocks, moving) + min(clocks, moving)/float64(iters)
 	if t.sync > 0 { // a superstep for each iteration, in which nothing overlaps
 		one = float64(float64(iters)*(t.sync+lat+t.start+fill)) + clocks + moving
@@ -232,7 +232,8 @@ func (e *estimate) spread(x *gemmTile, deep, unit, down, across, count, limit in
 	x.cost = float64(ceilDiv(programs, t.cores)) * one
 	if x.split > 1 {
 		per := float64(ceilDiv(e.m*e.n, t.cores))
-		parts := moved{chip: float64(per * 4 * float64(x.split))}
+		sums := float64(per * 4 * float64(x.split))
+		parts := moved{chip: sums, all: sums}
 		adds := per * (float64(x.split) + e.vectorOps) / t.vectorRate(dtype.FP32)
 		x.cost += t.launch + t.start + t.sync + t.l2Latency + parts.clocks(t, float64(min(t.cores, e.m*e.n))) + adds
 	}
@@ -245,13 +246,6 @@ func (e *estimate) taken(rows, depth int64) int64 {
 		return min(rows*depth, ceilDiv(rows*p.pixels, p.per)*p.channels)
 	}
 	return rows * depth
-}
-
-// shared is how long bytes take that each of so many active cores receives,
-// where several of them receive the same in one fetch.
-func (m moved) shared(t *target, active, sharers float64) float64 {
-	all := m.main + m.chip
-	return max(m.main*active/sharers/t.dramRate, all*active/sharers/t.l2Rate, all/t.port)
 }
 
 // alone reports whether every tile program of a part takes a region of its own:

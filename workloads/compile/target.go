@@ -55,6 +55,7 @@ type target struct {
 	ahead       int64      // of these, kept for weights that are copied ahead of main memory
 	staged      int64      // of the memory of the chip, kept for weights streamed ahead of external memory
 	dmaFixed    float64    // clocks
+	multicast   bool       // one copy can be delivered to several cores
 	launch      float64    // clocks between kernels
 }
 
@@ -166,6 +167,7 @@ func newTarget(c *arch.Chip, launch string) *target {
 	if d := c.Cores.DMA; d != nil {
 		t.dmaFixed = clocks(int64(d.Fixed.Value))
 		t.ahead = int64(d.Ahead.Value)
+		t.multicast = d.Multi
 	}
 	if g := c.Gatherer(); g != nil {
 		t.gatherer = newTarget(g, launch)
