@@ -3,7 +3,7 @@
 // turns a description into parts that take time.
 //
 // Described: cores with matrix, vector, special-function and copy units, their
-// scratchpads, a shared cache, main memory, clocks, kernel launch and power.
+// scratchpads, embedding units, a shared cache, main memory, clocks, kernel launch and power.
 // Not described: instruction encodings, coherence, layout on the die, links to
 // other chips, memories between the scratchpad and main memory other than one
 // shared cache, structured sparsity (all rates are dense). Floor 1.
@@ -28,6 +28,7 @@ type Chip struct {
 	Preferred  dtype.Type        `yaml:"preferred_dtype" doc:"Number format used when none is asked for."`
 	Clock      Clock             `yaml:"clock" doc:"Clock of the cores."`
 	Cores      Cores             `yaml:"cores" doc:"What repeats on the chip."`
+	Embedding  *Embedding        `yaml:"embedding,optional" doc:"Units beside the cores that gather rows of tables and add them up (SparseCore); they work while the cores do."`
 	Memory     Memory            `yaml:"memory" doc:"Shared cache and main memory."`
 	Superstep  *Superstep        `yaml:"superstep,optional" doc:"What ends and begins a superstep; of chips with discipline bsp."`
 	Launch     Launch            `yaml:"launch" doc:"Cost of starting kernels."`
@@ -81,11 +82,30 @@ type Systolic struct {
 	Rows     config.Figure[int64]       `yaml:"rows" bound:">=1" doc:"Rows of one array."`
 	Cols     config.Figure[int64]       `yaml:"cols" bound:">=1" doc:"Columns of one array."`
 	Count    config.Figure[int64]       `yaml:"count" bound:">=1" doc:"Arrays in one core."`
-	Dataflow Dataflow                   `yaml:"dataflow" doc:"What stays in the array: ws (weights), os (outputs), is (inputs)."`
+	Dataflow Dataflow                   `yaml:"dataflow" doc:"What stays in the array: ws (weights), os (outputs), is (inputs), rs (rows of filters and inputs, and sums; needs elements)."`
 	Fold     Fold                       `yaml:"fold" doc:"serial: each fold fills and drains alone; overlapped: the next operand loads behind the current one."`
 	Load     config.Figure[int64]       `yaml:"load,optional" bound:">=1" doc:"Rows of the operand that stays which an array takes in per clock; 1 unless given."`
 	Fill     config.Figure[unit.Cycles] `yaml:"fill,optional" bound:">=0" doc:"Clocks of fill and drain of overlapped folds, paid once; two passes along the rows and one along the columns (the one and the other for os) unless given, as operands pass from element to element."`
+	Elements *Elements                  `yaml:"elements,optional" doc:"Registers and networks of the elements of an array whose operands are counted one by one; without it operands enter at the edge and pass from neighbour to neighbour."`
 }
+
+// Elements describes the elements of an array (PEs) that hold operands in
+// registers of their own, and the networks that bring them from the scratchpad.
+type Elements struct {
+	Registers Operands[int64]              `yaml:"registers" doc:"Registers of one element."`
+	Network   Operands[unit.BytesPerClock] `yaml:"network" doc:"Networks between the scratchpad and an array. A word that several elements take crosses once (multicast)."`
+}
+
+// Operands is a figure for each operand of a product or convolution: inputs,
+// weights and sums.
+type Operands[T any] struct {
+	Ifmap  config.Figure[T] `yaml:"ifmap" bound:">0" doc:"For inputs; registers in words, network in bytes per clock."`
+	Filter config.Figure[T] `yaml:"filter" bound:">0" doc:"For weights."`
+	Psum   config.Figure[T] `yaml:"psum" bound:">0" doc:"For sums, both ways."`
+}
+
+// OperandNames name the operands of an array in the order of [Operands].
+func OperandNames() [3]string { return [3]string{"ifmap", "filter", "psum"} }
 
 // Vector is the vector unit of one core.
 type Vector struct {
@@ -102,8 +122,34 @@ type Scratchpad struct {
 
 // DMA is a copy engine with descriptors.
 type DMA struct {
-	Fixed config.Figure[unit.Duration] `yaml:"fixed" bound:">=0" doc:"Fixed cost of one transfer, from issue to first byte, beyond the memory's latency."`
-	Ahead config.Figure[unit.Bytes]    `yaml:"ahead,optional" bound:">=0" doc:"Part of memory.shared in which weights of main memory wait that were copied before the operator began that needs them; none unless given."`
+	Fixed       config.Figure[unit.Duration] `yaml:"fixed" bound:">=0" doc:"Fixed cost of one transfer, from issue to first byte, beyond the memory's latency."`
+	Outstanding config.Figure[int64]         `yaml:"outstanding,optional" bound:">=1" doc:"Transfers in flight at once. Each row at an unpredictable place is one; no limit unless given."`
+	Ahead       config.Figure[unit.Bytes]    `yaml:"ahead,optional" bound:">=0" doc:"Part of memory.shared in which weights of main memory wait that were copied before the operator began that needs them; none unless given."`
+}
+
+// Embedding is the units that look rows of tables up: memories with copy engines
+// and lanes of their own.
+type Embedding struct {
+	Units      config.Figure[int64]     `yaml:"units" bound:"1..1000000" doc:"Units of the chip."`
+	Vector     config.Figure[unit.Rate] `yaml:"vector" bound:">0" doc:"Additions of one unit per clock."`
+	Scratchpad Scratchpad               `yaml:"scratchpad" doc:"Memory of one unit, for rows on their way."`
+	DMA        DMA                      `yaml:"dma" doc:"Copy engine of one unit."`
+}
+
+// Gatherer is the chip as a program on its embedding units sees it: the units in
+// place of the cores. It is nil for a chip without.
+func (c *Chip) Gatherer() *Chip {
+	e := c.Embedding
+	if e == nil {
+		return nil
+	}
+	g := *c
+	g.Embedding = nil
+	g.Cores = Cores{
+		Count: e.Units, Special: e.Vector, Scratchpad: e.Scratchpad, DMA: &e.DMA,
+		Vector: Vector{Rate: map[dtype.Type]config.Figure[unit.Rate]{dtype.FP32: e.Vector}},
+	}
+	return &g
 }
 
 // Memory is what the cores share.
@@ -223,7 +269,9 @@ type Power struct {
 	Vector     config.Figure[unit.EnergyPerFlop]                `yaml:"vector" bound:">=0" doc:"Energy of a vector operation with register traffic."`
 	Special    config.Figure[unit.EnergyPerFlop]                `yaml:"special" bound:">=0" doc:"Energy of a special function."`
 	Zero       config.Figure[unit.Ratio]                        `yaml:"zero_data,optional" bound:">=0,<=1" doc:"Share of the matrix and vector energies that is left when all operands are zero; 0.44 unless given."`
-	Scratchpad config.Figure[unit.EnergyPerByte]                `yaml:"scratchpad" bound:">=0" doc:"Energy of scratchpad traffic, except for the operands of the matrix unit, which its own figures hold."`
+	Scratchpad config.Figure[unit.EnergyPerByte]                `yaml:"scratchpad" bound:">=0" doc:"Energy of scratchpad traffic, except for the operands of the matrix unit, which its own figures hold; of an array with elements these count too."`
+	Registers  config.Figure[unit.EnergyPerByte]                `yaml:"registers,optional" bound:">=0" doc:"Energy of an access to the registers of an element of an array."`
+	Network    config.Figure[unit.EnergyPerByte]                `yaml:"network,optional" bound:">=0" doc:"Energy of a word that arrives at an element of an array, from the scratchpad or from its neighbour."`
 	L2         config.Figure[unit.EnergyPerByte]                `yaml:"l2,optional" bound:">=0" doc:"Energy of traffic between the shared cache and a core."`
 	Shared     config.Figure[unit.EnergyPerByte]                `yaml:"shared,optional" bound:">=0" doc:"Energy of traffic between on-chip memory and a core, over the network."`
 	DRAM       config.Figure[unit.EnergyPerByte]                `yaml:"dram,optional" bound:">=0" doc:"Energy of main memory traffic with its interface."`

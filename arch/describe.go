@@ -164,9 +164,28 @@ func (c *Chip) Describe() Description {
 			whole("cores.matrix.systolic.count", "systolic arrays", s.Count),
 			whole("cores.matrix.systolic.rows", "rows of an array", s.Rows),
 			whole("cores.matrix.systolic.cols", "columns of an array", s.Cols))...)
+		if e := s.Elements; e != nil {
+			d.Cores = append(d.Cores, rows(
+				whole("cores.matrix.systolic.elements.registers.ifmap", "words of an element for inputs", e.Registers.Ifmap),
+				whole("cores.matrix.systolic.elements.registers.filter", "words of an element for weights", e.Registers.Filter),
+				whole("cores.matrix.systolic.elements.registers.psum", "words of an element for sums", e.Registers.Psum),
+				row("cores.matrix.systolic.elements.network.ifmap", "network for inputs", e.Network.Ifmap),
+				row("cores.matrix.systolic.elements.network.filter", "network for weights", e.Network.Filter),
+				row("cores.matrix.systolic.elements.network.psum", "network for sums", e.Network.Psum))...)
+		}
 	}
 	if k.DMA != nil {
-		d.Cores = append(d.Cores, rows(row("cores.dma.fixed", "fixed cost of a copy", k.DMA.Fixed))...)
+		d.Cores = append(d.Cores, rows(
+			row("cores.dma.fixed", "fixed cost of a copy", k.DMA.Fixed),
+			whole("cores.dma.outstanding", "copies in flight", k.DMA.Outstanding))...)
+	}
+	if e := c.Embedding; e != nil {
+		d.Cores = append(d.Cores, rows(
+			whole("embedding.units", "embedding units", e.Units),
+			row("embedding.vector", "additions of an embedding unit", e.Vector),
+			row("embedding.scratchpad.capacity", "memory of an embedding unit", e.Scratchpad.Capacity),
+			row("embedding.dma.fixed", "fixed cost of its copies", e.DMA.Fixed),
+			whole("embedding.dma.outstanding", "its copies in flight", e.DMA.Outstanding))...)
 	}
 	d.Launch = rows(
 		row("launch.graph", "gap in a graph", c.Launch.Graph),
@@ -186,6 +205,8 @@ func (c *Chip) Describe() Description {
 			row("power.vector", "vector", p.Vector),
 			row("power.special", "special function", p.Special),
 			row("power.scratchpad", "scratchpad", p.Scratchpad),
+			row("power.registers", "registers of an array", p.Registers),
+			row("power.network", "network of an array", p.Network),
 			row("power.l2", "shared cache", p.L2),
 			row("power.shared", "on-chip memory and network", p.Shared),
 			row("power.dram", "main memory", p.DRAM),

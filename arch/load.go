@@ -103,6 +103,9 @@ func (c *Chip) fill() {
 	if s := &c.Cores.Scratchpad; !s.Group.IsSet() {
 		s.Group.Value = s.Capacity.Value
 	}
+	if e := c.Embedding; e != nil && !e.Scratchpad.Group.IsSet() {
+		e.Scratchpad.Group.Value = e.Scratchpad.Capacity.Value
+	}
 	if l2 := c.Memory.L2; l2 != nil {
 		if !l2.Partitions.IsSet() {
 			l2.Partitions.Value = 1

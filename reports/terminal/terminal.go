@@ -190,6 +190,7 @@ func Summary(w io.Writer, res *result.Result, o Options) error {
 	p.operators(res, o.top())
 	p.critical(res)
 	p.units(res)
+	p.array(res, o.top())
 	p.elasticity(res)
 	p.notes(res)
 	_, err := w.Write(p.Bytes())
@@ -399,13 +400,16 @@ func (p *page) operators(res *result.Result, top int) {
 		bytes := op.DRAMRead + op.DRAMWrite
 		dram, matrix := "-", "-"
 		if peak > 0 && op.LatencyPS > 0 {
-			dram = human.Percent(float64(bytes) / (float64(op.LatencyPS) / 1e12) / peak)
+			// What ran beside others moved its bytes in more than the time that shows.
+			if share := float64(bytes) / (float64(op.LatencyPS) / 1e12) / peak; share <= 1 {
+				dram = human.Percent(share)
+			}
 		}
 		if op.Flops > 0 {
 			matrix = human.Percent(op.MatrixUtil)
 		}
 		bound := "-"
-		if op.BoundUS > 0 {
+		if op.BoundUS > 0 && op.LatencyUS > 0.99*op.BoundUS { // what ran beside others has its own time elsewhere
 			bound = ratio(op.LatencyUS / op.BoundUS)
 		}
 		rows = append(rows, []string{oneLine(op.Name), human.Count(int64(op.Count)), human.Time(op.LatencyPS),

@@ -91,17 +91,21 @@ func (r *replay) copied(m *model, index int, d *measured) {
 	if r.chip.Memory.External != nil {
 		e := d.cost.mem.external
 		missing := max(0, e-r.ahead.external)
+		late := false
 		if missing > 0 && r.chip.Discipline != arch.BSP { // where it waits within its supersteps
 			arrives := missing / m.linkPS
 			if r.ahead.external == 0 {
 				arrives += m.linkLat
 			}
-			if arrives > float64(d.dur) {
+			if late = arrives > float64(d.dur); late {
 				d.wait(m, arrives-float64(d.dur))
 			}
 		}
 		before := r.ahead.external
 		r.ahead.external = max(0, min(room.external, r.needs.external[index+1], before+float64(m.linkPS*float64(d.dur))-e))
+		if late { // but for the rest of a clock
+			r.ahead.external = 0
+		}
 		d.busy[onExternal] += max(0, r.ahead.external+e-before) / m.linkPS
 	}
 	r.ahead.main = max(0, r.ahead.main-r.needs.main[index])

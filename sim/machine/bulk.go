@@ -16,7 +16,9 @@ type bulk struct {
 	on      bool
 	classes []class
 	left    []int64 // tile programs of each that wait
-	next    int
+
+	external []float64 // bytes by slot that a tile program needs of external memory
+	next     int
 }
 
 // bulkTiles is the number of tile programs from which a launch is taken in
@@ -71,12 +73,22 @@ func (k *kernel) batches(occ int) {
 			b.left = append(b.left, n)
 		}
 	}
+	b.external = make([]float64, len(k.args))
 	k.bulk = b
-	for i := range k.bulk.classes {
+	all := make([]float64, len(k.args))
+	for i := range b.classes {
 		var per spent
-		c := &k.bulk.classes[i]
+		c := &b.classes[i]
+		clear(b.external)
 		c.segs = k.segments(c, &per)
-		k.cost.addN(&per, float64(k.bulk.left[i]))
+		k.cost.addN(&per, float64(b.left[i]))
+		for slot, bytes := range b.external {
+			all[slot] += float64(bytes * float64(b.left[i]))
+		}
+	}
+	for slot, bytes := range all { // a tensor is brought once, whoever needs it
+		l := &k.layouts[k.args[slot]]
+		k.cost.mem.external += min(bytes, float64(l.rows*l.rowBytes))
 	}
 }
 

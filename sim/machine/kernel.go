@@ -112,6 +112,7 @@ type kernel struct {
 
 	// measured
 	cost  spent
+	asked [notes][]float64         // without a shared cache: bytes loaded and stored by slot, of tile programs that were swept
 	busy  [engines]float64         // ps x cores (ps for the shared ones)
 	stall [engines][limits]float64 // the same; of shared engines the time of all cores by cause, busy or not
 	path  [limits]float64
@@ -153,6 +154,9 @@ func (k *kernel) run(m *model, c *cache, layouts []layout, prog *trace.Program, 
 	k.warps = m.warpShare(prog)
 	k.part, k.tile, k.taken = 0, 0, 0
 	k.cost = spent{}
+	for i := range k.asked {
+		k.asked[i] = append(k.asked[i][:0], make([]float64, len(prog.Slots))...)
+	}
 	if err := k.prepare(); err != nil {
 		return 0, err
 	}
@@ -956,4 +960,6 @@ func (s *spent) addN(o *spent, n float64) {
 	s.operand += float64(o.operand * n)
 	s.scratch += float64(o.scratch * n)
 	s.mem.add(o.mem, n)
+	s.fill += float64(o.fill * n)
+	s.array.add(&o.array, n)
 }

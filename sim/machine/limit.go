@@ -98,5 +98,8 @@ func (m *model) limit(u share) limit {
 	if u == shPort && !m.l2 {
 		return byDRAM
 	}
+	if u == shFlight && m.copies > 0 {
+		return m.roundTrip()
+	}
 	return shareLimit[u]
 }

@@ -4,14 +4,16 @@
 // Modelled: dispatch of tile programs to cores under their occupancy limits,
 // waves and tails; steady states of software pipelines under shared matrix,
 // vector and special-function units, scratchpad ports and bytes in flight;
-// systolic fill and drain; a shared cache of blocks with write-back; main
+// systolic fill and drain; accesses of arrays of elements; launches on embedding
+// units beside those of the cores; a shared cache of blocks with write-back; main
 // memory bandwidth and latency; kernel launch; clocks under a power cap. A
 // wave of equal tile programs costs a few events, whatever the number of
 // cores. On bulk-synchronous machines sync, exchange and arithmetic take turns.
 // Repeated layers are simulated once per state of the machine they start from.
 //
 // Not modelled: single instructions and warps, bank conflicts, DRAM pages,
-// transients of clock and temperature, and overlap between launches. Floor 2.
+// transients of clock and temperature, and overlap between launches of the cores.
+// Floor 2.
 package machine
 
 import (
@@ -63,6 +65,8 @@ type measured struct {
 	spans    []span
 	prog     int
 	super    result.Supersteps
+	asked    [notes][]float64 // bytes by slot, without a shared cache
+	beside   *beside          // of a launch on the embedding units
 }
 
 // replay is the state of one replay.
@@ -78,6 +82,8 @@ type replay struct {
 	kernel  *kernel
 	sim     *event.Sim
 	models  map[float64]*model
+	gather  *arch.Chip // the embedding units in place of the cores; nil without
+	gathers map[float64]*model
 	gap     int64
 	passed  int64   // ps of the pass under way
 	weights []int32 // copy of each tensor in use: itself, or a rotated weight
@@ -109,8 +115,8 @@ func Replay(chip *arch.Chip, tr *trace.Trace, opt Options) (*result.Result, erro
 	r := &replay{
 		chip: chip, tr: tr, opt: opt,
 		sim:    event.New(),
-		models: map[float64]*model{},
-		memo:   map[string]*layerRun{},
+		models: map[float64]*model{}, gather: chip.Gatherer(), gathers: map[float64]*model{},
+		memo: map[string]*layerRun{},
 	}
 	r.kernel = newKernel(r.sim)
 	if opt.Records != nil && opt.Records.launches == nil {
@@ -133,7 +139,7 @@ func Replay(chip *arch.Chip, tr *trace.Trace, opt Options) (*result.Result, erro
 		return nil, err
 	}
 	for i := range tr.Programs {
-		if _, err := r.model(float64(chip.Clock.Max.Value)).occupancy(&tr.Programs[i]); err != nil {
+		if _, err := r.modelOf(&tr.Programs[i], float64(chip.Clock.Max.Value)).occupancy(&tr.Programs[i]); err != nil {
 			return nil, err
 		}
 	}
@@ -319,6 +325,20 @@ func (r *replay) model(hz float64) *model {
 	return m
 }
 
+// modelOf is what a program runs on at one clock: the cores, or the embedding
+// units.
+func (r *replay) modelOf(p *trace.Program, hz float64) *model {
+	if !p.Embedding || r.gather == nil {
+		return r.model(hz)
+	}
+	m, ok := r.gathers[hz]
+	if !ok {
+		m = newModel(r.gather, hz)
+		r.gathers[hz] = m
+	}
+	return m
+}
+
 // pass replays the whole trace once.
 func (r *replay) pass() ([]*measured, error) {
 	out := make([]*measured, 0, len(r.tr.Launches))
@@ -353,6 +373,9 @@ func (r *replay) pass() ([]*measured, error) {
 		}
 		out = append(out, done...)
 		i = j
+	}
+	if r.gather != nil {
+		r.together(out)
 	}
 	return out, nil
 }
@@ -461,12 +484,12 @@ func (r *replay) launch(index int, l *trace.Launch) (*measured, error) {
 		r.before.copyFrom(r.cache)
 	}
 	if r.final && !r.record && r.opt.Records != nil && r.cache != nil {
-		if known := r.opt.Records.launches[index]; known.fits(r.model(hz), r.cache) {
+		if known := r.opt.Records.launches[index]; known.fits(r.modelOf(prog, hz), r.cache) {
 			rec = known
 		}
 	}
 	for try := 0; ; try++ {
-		m := r.model(hz)
+		m := r.modelOf(prog, hz)
 		// What the last launch left to write drains in the gap.
 		r.kernel.writes.bytes = max(0, float64(r.writes)-float64(float64(r.gap)*m.dramPS))
 		r.kernel.early = r.early(index)
@@ -617,6 +640,11 @@ func (r *replay) measure(m *model, end event.Time) (*measured, error) {
 	}
 	d.path[byLatency] += rest
 	d.path[byLaunch] += float64(r.gap)
+	if r.arrays() {
+		for i := range k.asked {
+			d.asked[i] = slices.Clone(k.asked[i])
+		}
+	}
 	d.energy = spend(r.chip, &d.cost, float64(d.dur), m.hz, r.tr.Header.Data == "zero")
 	return d, nil
 }

@@ -36,6 +36,7 @@ type model struct {
 	start   float64 // ps
 	hand    float64 // ps between tile programs that are handed out
 	dma     float64 // ps
+	copies  float64 // in flight in one core, of rows at unpredictable places; 0: no limit
 	vmem    float64 // scratchpad bytes per ps
 	special float64 // operations per ps
 	barrier float64 // ps, for all cores to meet between supersteps
@@ -95,6 +96,7 @@ func newModel(c *arch.Chip, hz float64) *model {
 	}
 	if c.Cores.DMA != nil {
 		m.dma = float64(c.Cores.DMA.Fixed.Value)
+		m.copies = float64(c.Cores.DMA.Outstanding.Value)
 	}
 	if e := c.Memory.External; e != nil {
 		m.linkPS = float64(c.ExternalBandwidth()) / 1e12
@@ -177,8 +179,15 @@ func (m *model) matmul(in *trace.Instr) (ps, bytes, flops float64, err error) {
 	}
 	n := float64(max(1, in.Count))
 	width := float64(in.DType.Bits()) / 8
+	if m.passed(in) {
+		ps, a := m.pass(in)
+		return n * ps, n * float64(a.scratch[ifmap]+a.scratch[filter]+a.scratch[psum]) * width, n * 2 * a.macs, nil
+	}
 	if sys := mx.Systolic; sys != nil {
-		clk := SystolicCycles(sys, in.M, in.N, in.K)
+		if sys.Dataflow == arch.RowStationary {
+			return 0, 0, 0, fmt.Errorf("a product of %dx%dx%d says nothing of its steps, and row-stationary arrays have no closed form", in.M, in.N, in.K)
+		}
+		clk := systolicCycles(sys, max(1, in.Count), in.M, in.N, in.K)
 		// Rates of other formats than the array's own go faster or slower in proportion.
 		native := float64(2 * sys.Rows.Value * sys.Cols.Value * sys.Count.Value)
 		scale := native / float64(rate.Value)
@@ -186,7 +195,7 @@ func (m *model) matmul(in *trace.Instr) (ps, bytes, flops float64, err error) {
 		if sys.Fold == arch.Overlapped {
 			scale /= float64(mx.Sustained.Value)
 		}
-		return n * float64(clk) * scale * m.psClk, n * bytes, n * 2 * float64(in.M*in.N*in.K), nil
+		return float64(clk) * scale * m.psClk, n * bytes, n * 2 * float64(in.M*in.N*in.K), nil
 	}
 	bits := int64(in.DType.Bits())
 	kStep := max(1, m.tileK*8/bits)

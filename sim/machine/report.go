@@ -83,6 +83,7 @@ type row struct {
 	cost   spent
 	energy float64
 	clock  float64 // Hz x ps
+	array  arrayOp
 }
 
 // result adds the launches of the measured pass up.
@@ -116,8 +117,11 @@ func (r *replay) result(runs []*measured) *result.Result {
 	m := r.model(float64(r.chip.Clock.Max.Value))
 	for i, d := range runs {
 		prog := &r.tr.Programs[d.prog]
+		res.LatencyPS += waited(runs, i)
 		start := res.LatencyPS
-		res.LatencyPS += d.dur
+		if d.beside == nil {
+			res.LatencyPS += d.dur
+		}
 		res.Cycles += d.cycles
 		main := &prog.Ops[0]
 		k := result.Kernel{
@@ -125,11 +129,19 @@ func (r *replay) result(runs []*measured) *result.Result {
 			StartPS: start + d.gap, EndPS: res.LatencyPS, Util: make([]float64, len(units)),
 			Limit: m.limitName(largest(&d.path)),
 		}
-		for j, u := range units {
-			k.Util[j] = min(1, d.busy[u]/float64(max(1, d.dur-d.gap)))
+		if b := d.beside; b != nil {
+			k.StartPS, k.EndPS = b.start, b.end
+			if at := slices.Index(units, onDRAM); at >= 0 {
+				k.Util[at] = min(1, b.dram/float64(max(1, b.end-b.start)))
+			}
+			res.Timeline.Kernels = append(res.Timeline.Kernels, k)
+		} else {
+			for j, u := range units {
+				k.Util[j] = min(1, d.busy[u]/float64(max(1, d.dur-d.gap)))
+			}
+			res.Timeline.Kernels = append(res.Timeline.Kernels, k)
+			r.spans(res, m, d, prog, i, start+d.gap)
 		}
-		res.Timeline.Kernels = append(res.Timeline.Kernels, k)
-		r.spans(res, m, d, prog, i, start+d.gap)
 		for u := range busy {
 			busy[u] += d.busy[u]
 			for c := range stall[u] {
@@ -159,12 +171,14 @@ func (r *replay) result(runs []*measured) *result.Result {
 		all.operand += d.cost.operand
 		super.Add(&d.super)
 		all.scratch += d.cost.scratch
+		w.array.gather(r.chip, prog, d)
 		e := d.energy.total()
 		w.energy += e
 		w.clock += float64(d.hz * float64(d.dur))
 		clock += float64(d.hz * float64(d.dur))
 		total.add(&d.energy)
 	}
+	res.LatencyPS += waited(runs, len(runs))
 	t := float64(max(1, res.LatencyPS))
 	res.LatencyUS = float64(res.LatencyPS) / 1e6
 	res.ClockMHz = clock / t / 1e6
@@ -191,6 +205,7 @@ func (r *replay) result(runs []*measured) *result.Result {
 	if r.chip.Discipline == arch.BSP {
 		res.Supersteps = super
 	}
+	res.Array = r.array(order)
 	res.Critical = m.shareList(&path, res.LatencyPS)
 	for _, u := range units {
 		parts := append([]float64{busy[u]}, stall[u][:]...)
@@ -313,6 +328,8 @@ func (e *energies) add(o *energies) {
 	e.matrix += o.matrix
 	e.vector += o.vector
 	e.special += o.special
+	e.registers += o.registers
+	e.network += o.network
 	e.scratch += o.scratch
 	e.l2 += o.l2
 	e.dram += o.dram

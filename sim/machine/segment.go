@@ -63,6 +63,8 @@ type spent struct {
 	operand float64 // bytes that the matrix unit reads from the scratchpad
 	scratch float64 // bytes of all other scratchpad traffic
 	mem     traffic
+	fill    float64 // ps in which systolic arrays fill and drain
+	array   moved   // by the elements of arrays
 }
 
 // barrierClocks is what a barrier among the threads of a tile program costs:
@@ -88,7 +90,7 @@ func (k *kernel) segments(c *class, cost *spent) []segment {
 		segs = k.step(segs, s, &k.steps[c.part][i], float64(n), t, cost)
 	}
 	if k.prog.Persistent && k.later {
-		segs = overlap(segs)
+		segs, cost.fill = overlap(segs), 0
 	}
 	return segs
 }
@@ -165,6 +167,10 @@ func (k *kernel) arithmetic(s *trace.Step) (a arithmetic, err error) {
 			a.work[shScratch] += bytes / m.vmem
 			a.chain += ps / own
 			a.cost.matrix += ps
+			if m.passed(in) {
+				_, moved := m.pass(in)
+				a.cost.array.add(&moved, float64(max(1, in.Count)))
+			}
 			a.cost.flops[in.DType] += flops
 			a.cost.operand += bytes
 			a.units |= 1 << shMatrix
@@ -219,6 +225,9 @@ func (k *kernel) step(segs []segment, s *trace.Step, a *arithmetic, n float64, t
 	mem.work[shScratch] = (load + local/n) / m.vmem
 	if m.flight > 0 {
 		mem.work[shFlight] = load * lat / m.flight
+	}
+	if m.copies > 0 {
+		mem.work[shFlight] += float64(rowsApart(s)) * lat / m.copies
 	}
 	mem.l2, mem.dram = fetch, dram
 	if m.far > 0 { // a copy for a neighbour takes one hop more
@@ -287,10 +296,22 @@ func (k *kernel) step(segs []segment, s *trace.Step, a *arithmetic, n float64, t
 	}
 	if sys := m.chip.Cores.Matrix.Systolic; sys != nil && matrixPS > 0 {
 		if clk := FillDrain(sys); clk > 0 {
+			cost.fill += float64(clk) * m.psClk
 			segs = wait(segs, float64(clk)*m.psClk, byMatrix, g.op)
 		}
 	}
 	return append(segs, g)
+}
+
+// rowsApart is the rows at unpredictable places that one iteration of a step
+// loads, each with a copy of its own.
+func rowsApart(s *trace.Step) (n int64) {
+	for i := range s.Body {
+		if in := &s.Body[i]; in.Kind == trace.Load && in.Random {
+			n += in.Rows
+		}
+	}
+	return n
 }
 
 // roundTrip names a wait for memory.

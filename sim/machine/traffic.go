@@ -352,8 +352,8 @@ func (k *kernel) apart(in *trace.Instr, l *layout, total float64, r0, r1, c0, c1
 		sum.local += total
 		return true
 	case l.home == trace.External:
-		if k.bulk.on { // of one tile program of many
-			sum.external += total / float64(max(1, in.Share))
+		if k.bulk.on { // one tile program of many
+			k.bulk.external[in.Slot] += total / float64(max(1, in.Share))
 			break
 		}
 		if k.brought[in.Slot] == nil {
@@ -362,9 +362,11 @@ func (k *kernel) apart(in *trace.Instr, l *layout, total float64, r0, r1, c0, c1
 		sum.external += float64(l.note(k.brought[in.Slot], r0, r1, c0, c1))
 	}
 	if in.Kind == trace.Store {
+		k.note(storedApart, in.Slot, total)
 		sum.store += total
 		return true
 	}
+	k.note(loadedApart, in.Slot, total)
 	sum.load += total
 	sum.fetch += total / float64(max(1, in.Share))
 	return true
@@ -442,6 +444,7 @@ func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int6
 	write := in.Kind == trace.Store
 	if k.cache == nil {
 		if write {
+			k.note(storedMain, in.Slot, total)
 			sum.writeback += total
 			if k.m.l2 { // copied out behind the programs
 				sum.spill += float64(total * cost)
@@ -450,6 +453,7 @@ func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int6
 			}
 			return
 		}
+		k.note(loadedMain, in.Slot, total)
 		f := total / float64(max(1, in.Share))
 		sum.fetch += f
 		sum.miss += f
@@ -494,6 +498,23 @@ func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int6
 	sum.miss += float64(bytes)
 	sum.dram += float64(float64(bytes) * cost)
 	sum.late += float64(total * float64(missed) / float64(asks))
+}
+
+// What is noted by slot, on chips without a shared cache: traffic with main
+// memory, and with what else holds tensors.
+const (
+	loadedMain = iota
+	storedMain
+	loadedApart
+	storedApart
+	notes
+)
+
+// note adds up what is loaded or stored by slot.
+func (k *kernel) note(what, slot int, bytes float64) {
+	if slot < len(k.asked[what]) {
+		k.asked[what][slot] += bytes
+	}
 }
 
 // scatter accounts for rows at unpredictable places: each is fetched whole,

@@ -67,6 +67,7 @@ type Result struct {
 	Energy   Energy    `json:"energy"`
 	Timeline Timeline  `json:"timeline"`
 	Estimate Estimates `json:"estimates"`
+	Array    *Array    `json:"array,omitempty"` // on chips with systolic arrays or arrays of elements
 	Warnings []string  `json:"warnings"`
 
 	// Events counts what the simulator did; it differs between memoized and
@@ -272,6 +273,33 @@ type Estimates struct {
 	LowUS     float64  `json:"latency_low_us"`  // all estimates at their fast end
 	HighUS    float64  `json:"latency_high_us"` // all at their slow end
 	Names     []string `json:"names"`
+}
+
+// Array is what the matrix products did on arrays of multiply-adds.
+type Array struct {
+	Dataflow    string    `json:"dataflow"`    // "ws", "os", "is", "rs"
+	Elements    int64     `json:"elements"`    // multiply-adds of the chip
+	Utilization float64   `json:"utilization"` // useful multiply-adds / (what the arrays could do while they were busy)
+	Moved       []Moved   `json:"moved"`       // by level, outermost last, and operand; empty where the chip does not describe elements
+	Ops         []ArrayOp `json:"ops"`
+}
+
+// ArrayOp is one operator's part of it.
+type ArrayOp struct {
+	Name        string  `json:"name"`
+	MACs        int64   `json:"macs"`
+	Utilization float64 `json:"utilization"`
+	EnergyPJ    float64 `json:"energy_pj"` // of its arithmetic and of all that it moved
+	Moved       []Moved `json:"moved"`
+}
+
+// Moved is the accesses to one level for one operand.
+type Moved struct {
+	Level    string  `json:"level"`   // "registers", "network", "buffer", "shared", "dram"
+	Operand  string  `json:"operand"` // "ifmap", "filter", "psum"
+	Words    int64   `json:"access_words"`
+	Bytes    int64   `json:"access_bytes"`
+	EnergyPJ float64 `json:"energy_pj"`
 }
 
 // Events counts the simulator's own work.

@@ -103,6 +103,9 @@ var resources = []resource{
 		if c.Cores.DMA != nil {
 			sooner(&c.Cores.DMA.Fixed)
 		}
+		if c.Embedding != nil {
+			sooner(&c.Embedding.DMA.Fixed)
+		}
 	}},
 }
 
@@ -129,6 +132,10 @@ func copyChip(c *arch.Chip) *arch.Chip {
 		dma := *c.Cores.DMA
 		n.Cores.DMA = &dma
 	}
+	if c.Embedding != nil {
+		units := *c.Embedding
+		n.Embedding = &units
+	}
 	if c.Power != nil {
 		power := *c.Power
 		n.Power = &power
@@ -141,9 +148,9 @@ const negligible = 0.03
 
 // slower lists the beginnings of paths whose figures slow a run as they grow.
 var slower = []string{
-	"cores.start", "cores.dispatch", "cores.dma.fixed", "cores.scratchpad.latency", "memory.l2.latency", "memory.l2.far_latency",
+	"cores.start", "cores.dispatch", "cores.dma.fixed", "cores.scratchpad.latency", "embedding.dma.fixed", "embedding.scratchpad.latency", "memory.l2.latency", "memory.l2.far_latency",
 	"memory.dram.latency", "memory.shared.latency", "memory.external.latency", "memory.dram.loaded_latency", "memory.dram.queue", "memory.dram.run_overhead", "cores.matrix.least", "superstep.", "launch.", "jitter.", "power.static", "power.matrix",
-	"power.vector", "power.special", "power.zero_data", "power.scratchpad", "power.l2", "power.shared", "power.dram", "power.external", "power.voltage.floor", "power.voltage.at_max",
+	"power.vector", "power.special", "power.zero_data", "power.scratchpad", "power.registers", "power.network", "power.l2", "power.shared", "power.dram", "power.external", "power.voltage.floor", "power.voltage.at_max",
 }
 
 // growsTime tells whether a larger figure at path makes runs slower.

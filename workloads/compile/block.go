@@ -29,6 +29,7 @@ type blocking struct {
 	pieces           int64 // of the streamed dimension, for the cores to share
 	scratch          int64
 	cost             float64
+	clocks           float64 // expected, where cost is something else
 }
 
 // blockCost finds out what blockings cost, in clocks. A core runs one tile
@@ -62,6 +63,9 @@ func (t *target) arrayUnits(dt dtype.Type) (m, n, k int64) {
 // al., SCALE-Sim, ISPASS 2020, for folds one after the other).
 func (t *target) arrayClocks(m, n, k int64, dt dtype.Type) float64 {
 	s := t.systolic
+	if t.elements() {
+		return t.mapped(layer{rows: min(m, s.Cols.Value), width: ceilDiv(m, min(m, s.Cols.Value)), pixels: m, out: n, in: k, r: 1, s: 1, stride: 1, parts: 1, dt: dt}).clocks
+	}
 	if s == nil {
 		clocks, _ := t.unitCost(asyncPath, m, n, k, dt)
 		return clocks
@@ -92,6 +96,9 @@ func (c *coder) blocked(g *gemm) error {
 	if c.t.spread {
 		return c.spread(g, path)
 	}
+	if c.batched(g) {
+		return nil
+	}
 	b, err := c.block(g)
 	if err != nil {
 		return err
@@ -99,6 +106,10 @@ func (c *coder) blocked(g *gemm) error {
 	if b.form == overK {
 		x := gemmTile{rows: b.rows, cols: b.cols, depth: b.deep, split: 1, band: 1, stages: c.m.prof.block.stages}
 		c.begin(fmt.Sprintf("block_%s_%dx%dx%d", g.dt, b.rows, b.cols, b.deep), 0, 0, b.scratch)
+		// Copies run ahead to the next block, whose buffers are the loop's, and
+		// results leave from a buffer of their own. Arrays of elements add up where
+		// results lie, so that the next block waits until they have left.
+		c.prog.Persistent = !c.t.elements()
 		w := &gemmWriter{c: c, g: g, x: &x, path: asyncPath}
 		w.slots()
 		w.parts()
@@ -111,13 +122,76 @@ func (c *coder) blocked(g *gemm) error {
 			w.walk(&g.runs[i], b)
 		}
 	}
-	c.expect(b.cost)
+	if b.clocks > 0 {
+		c.expect(b.clocks)
+	} else {
+		c.expect(b.cost)
+	}
 	c.finish()
 	return nil
 }
 
+// batched lowers many small products that lie one after the other: each core
+// walks its share, several in a block. It reports whether it did.
+func (c *coder) batched(g *gemm) bool {
+	r := &g.runs[0]
+	plain := len(g.runs) == 1 && r.count > 1 && !g.a.down && !g.b.down && r.aStep == r.m && r.bStep == r.n && r.cStep == r.m &&
+		r.aCol == 0 && r.bCol == 0 && r.cCol == 0 && !g.glu && g.picture == nil && len(g.extras)+len(g.also) == 0
+	if !plain {
+		return false
+	}
+	rules, e := &c.m.prof.block, newEstimate(c.t, g, asyncPath, &gemmRules{})
+	in := float64(float64(r.m*r.k)*e.widthA) + float64(float64(r.n*r.k)*e.widthB)
+	out := float64(float64(r.m*r.n) * e.widthC)
+	stages := float64(rules.stages)
+	one := float64(stages*(in+out)) + float64(4*r.m*r.n)
+	room := int64(float64(c.t.scratchGroup) * rules.share / one)
+	per := min(room, ceilDiv(r.count, c.t.cores), max(1, int64(float64(rules.chunk)/max(in, out))))
+	if per < 2 {
+		return false
+	}
+	for r.count%per != 0 { // blocks of one size
+		per--
+	}
+	blocks := r.count / per
+	cores := min(c.t.cores, blocks)
+	each := ceilDiv(blocks, cores)
+	cores = ceilDiv(blocks, each)
+	c.begin(fmt.Sprintf("batch_%s_%dx%dx%dx%d", g.dt, per, r.m, r.n, r.k), 0, 0, int64(float64(per)*one))
+	w := &gemmWriter{c: c, g: g, x: &gemmTile{split: 1}, path: asyncPath}
+	w.slots()
+	at := func(rows, first int64) trace.Expr {
+		x := trace.Expr{C: first, X: each * per * rows, K: per * rows}
+		if cores == 1 {
+			x.X = 0
+		}
+		return x
+	}
+	count := trace.Expr{C: blocks, X: -each, Max: each, Min: 1}
+	if cores == 1 {
+		count = fixed(blocks)
+	}
+	body := []trace.Instr{
+		load(0, w.a, at(r.m, r.a), fixed(g.a.op.col), per*r.m, r.k),
+		load(0, w.b, at(r.n, r.b), fixed(g.b.op.col), per*r.n, r.k),
+	}
+	body = vector(body, 0, per*(g.unpackA*r.m+g.unpackB*r.n)*r.k, g.dt)
+	body = append(body, trace.Instr{Kind: trace.MatMul, M: r.m, N: r.n, K: r.k, DType: g.dt, Count: per})
+	for i := range g.vector {
+		body = vector(body, i, per*r.m*r.n*g.vector[i], dtype.FP32)
+		body = special(body, i, per*r.m*r.n*g.special[i])
+	}
+	body = append(body, store(0, w.cc, at(r.m, r.c), fixed(g.c.op.col), per*r.m, r.n))
+	c.part([4]int64{cores, 1, 1, 1}, loop(count, rules.stages, rules.stages, body...))
+	c.finish()
+	return true
+}
+
 // block searches the blockings.
 func (c *coder) block(g *gemm) (blocking, error) {
+	if c.t.elements() {
+		return c.arrayBlock(g)
+	}
 	t, rules := c.t, &c.m.prof.block
 	bc := &blockCost{t: t, e: newEstimate(t, g, asyncPath, &gemmRules{}), stages: int64(rules.stages), limit: int64(float64(t.scratchGroup) * rules.share), least: math.MaxInt64}
 	um, un, uk := t.arrayUnits(g.dt)
@@ -235,14 +309,19 @@ func (b *blockCost) try(x, best blocking) blocking {
 	return best
 }
 
+// latency is the round trip of a product's operands, in clocks.
+func (t *target) latency(g *gemm) float64 {
+	if g.a.op.home == trace.Main || g.b.op.home == trace.Main {
+		return t.dramLoaded + t.dmaFixed
+	}
+	return t.l2Latency
+}
+
 // cost is the time of a blocking: the tile programs that the busiest core runs,
 // one after the other.
 func (b *blockCost) cost(x *blocking) float64 {
 	t, e := b.t, b.e
-	lat := t.l2Latency
-	if e.g.a.op.home == trace.Main || e.g.b.op.home == trace.Main {
-		lat = t.dramLoaded + t.dmaFixed
-	}
+	lat := t.latency(e.g)
 	total := 0.0
 	for i := range e.g.runs {
 		r := &e.g.runs[i]
@@ -265,34 +344,44 @@ func (b *blockCost) cost(x *blocking) float64 {
 		clocks := t.arrayClocks(x.rows, x.cols, x.deep, e.g.dt)
 		fill := float64(machine.FillDrain(t.systolic))
 		one := t.start + fill
-		// A loop: the first iteration arrives and passes through alone.
+		// A loop: the first iteration arrives and passes through alone. A buffer is
+		// taken from the request to the end of the arithmetic.
 		a, w := moved{}.of(e.g.a.op, am), moved{}.of(e.g.b.op, bn)
-		result := moved{}.of(e.g.c.op, out)
+		result, extras := moved{}.of(e.g.c.op, out), moved{}
 		for _, x := range e.g.extras {
-			result = result.of(x.op, extra/float64(len(e.g.extras)))
+			extras = extras.of(x.op, extra/float64(len(e.g.extras)))
 		}
-		chain, steady := clocks, a.add(w)
+		chain, steady, loaded, ways := clocks, a.add(w), a.add(w), 1.0
 		if x.form != overK {
 			stay := a
-			steady = w.add(result)
+			loaded = w.add(extras)
 			if x.form == overM {
-				stay, steady = w, a.add(result)
+				stay, loaded = w, a.add(extras)
 			}
+			steady = loaded.add(result)
 			chain += arith
+			ways = float64(b.stages)
 			one += lat + stay.clocks(t, active)
 		}
-		bound := max(chain/float64(b.stages), (lat+chain)/float64(b.stages))
-		if x.form == overK {
-			bound = max(chain, bound)
+		trip := lat + loaded.all()/t.port
+		period, first := chain/ways, trip
+		if turn := (trip + chain) / float64(b.stages); turn > period {
+			first = min(trip, float64(b.stages-1)*period)
+			period = turn
 		}
-		one += max(0, lat+chain-bound) + float64(float64(iters)*max(bound, clocks, steady.clocks(t, active)))
+		one += first + chain - chain/ways + float64(float64(iters)*max(period, clocks, steady.clocks(t, active)))
+		each := one // of the blocks after a core's first
 		if x.form == overK {
+			result = result.add(extras)
 			one += arith + result.clocks(t, active)
 			if extra > 0 {
 				one += lat
 			}
+			// Copies run ahead: only the arithmetic shows.
+			n := float64(iters)
+			each = float64(n*max(period, clocks, steady.add(result.part(n)).clocks(t, active))) + arith
 		}
-		total += float64(float64(ceilDiv(programs, t.cores)) * one)
+		total += one + float64(float64(ceilDiv(programs, t.cores)-1)*each)
 	}
 	return total
 }
@@ -312,9 +401,13 @@ func (m moved) of(o *operand, bytes float64) moved {
 
 func (m moved) add(o moved) moved { return moved{m.main + o.main, m.chip + o.chip} }
 
+// all is the bytes of both, part an n-th of them.
+func (m moved) all() float64         { return m.main + m.chip }
+func (m moved) part(n float64) moved { return moved{m.main / n, m.chip / n} }
+
 // clocks is how long they take while so many cores move as much.
 func (m moved) clocks(t *target, active float64) float64 {
-	all := m.main + m.chip
+	all := m.all()
 	return max(m.main*active/t.dramRate, all*active/t.l2Rate, all/t.port)
 }
 
@@ -323,7 +416,7 @@ func (m moved) clocks(t *target, active float64) float64 {
 // that stays, z products.
 func (w *gemmWriter) walk(r *run, b blocking) {
 	c, g := w.c, w.g
-	inner := len(g.runs) > 1 || r.count > 1
+	inner := len(g.runs) > 1 || r.count > 1 || c.t.elements()
 	stayN, stayBlock, streamN, streamBlock := r.m, b.rows, r.n, b.cols
 	if b.form == overM {
 		stayN, stayBlock, streamN, streamBlock = r.n, b.cols, r.m, b.rows
@@ -362,6 +455,9 @@ func (w *gemmWriter) walk(r *run, b blocking) {
 			return load(0, slot, across, fixed(x.op.col), size, r.k)
 		}
 		la := region(w.a, &g.a, r.a, r.aStep, alongM, sizeM)
+		if c.windows(g) {
+			la = w.windowLoad(alongM, sizeM, fixed(0), g.picture.channels)
+		}
 		lb := region(w.b, &g.b, r.b, r.bStep, alongN, sizeN)
 		row, col := alongM, alongN
 		row.C += r.c
@@ -379,7 +475,7 @@ func (w *gemmWriter) walk(r *run, b blocking) {
 		}
 		body := []trace.Instr{stream}
 		body = vector(body, 0, g.unpackA*sizeM*r.k+g.unpackB*sizeN*r.k, g.dt)
-		body = append(body, trace.Instr{Kind: trace.MatMul, M: sizeM, N: sizeN, K: r.k, DType: g.dt})
+		body = append(body, trace.Instr{Kind: trace.MatMul, M: sizeM, N: sizeN, K: r.k, DType: g.dt, Pass: c.pass(g, sizeM, sizeN, r.k, 1)})
 		for i, e := range g.extras {
 			at := plain
 			at.C += e.op.col
@@ -443,9 +539,7 @@ func (c *coder) streamBlocks(s *streamed) error {
 		}
 	}
 	per := max(1, min(s.units, min(room, rules.chunk*int64(len(s.accesses)))/max(1, unit/slices)))
-	if c.t.spread {
-		per = min(per, ceilDiv(s.units, max(1, c.t.cores/slices)))
-	}
+	per = min(per, ceilDiv(s.units*slices, c.t.cores)) // something for every core
 	chunks := ceilDiv(s.units, per)
 	cores := max(1, min(c.t.cores/min(slices, c.t.cores), chunks))
 	each := ceilDiv(chunks, cores)

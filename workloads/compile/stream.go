@@ -97,6 +97,17 @@ func (c *coder) pointwise() error {
 		s.vector = o.Rows * o.Cols * slots * int64(c.t.vectorRate(w.arith())) / lanes
 	}
 	c.accesses(s)
+	if o.Kind == graph.Gather && o.Fn == "bag" && c.t.gatherer != nil {
+		at := len(c.m.programs)
+		whole := c.t
+		c.t = whole.gatherer
+		err := c.stream(s)
+		c.t = whole
+		for i := at; i < len(c.m.programs); i++ {
+			c.m.programs[i].Embedding = true
+		}
+		return err
+	}
 	if c.t.spread && s.wholeRow && (o.Kind == graph.Norm || o.Kind == graph.Softmax) {
 		if n := s.rowSlices(o.Cols, c.t.cores); n > 1 {
 			return c.cutRows(s, n)

@@ -32,6 +32,8 @@ type target struct {
 	instrK      int64 // bytes
 	pair        bool  // neighbouring cores compute a tile together
 	systolic    *arch.Systolic
+	mappings    map[layer]*mapping // found, to arrays of elements
+	gatherer    *target            // the embedding units in place of the cores; nil without
 	serial      bool
 	special     float64
 	start       float64 // clocks before the first load of a tile program
@@ -164,6 +166,9 @@ func newTarget(c *arch.Chip, launch string) *target {
 	if d := c.Cores.DMA; d != nil {
 		t.dmaFixed = clocks(int64(d.Fixed.Value))
 		t.ahead = int64(d.Ahead.Value)
+	}
+	if g := c.Gatherer(); g != nil {
+		t.gatherer = newTarget(g, launch)
 	}
 	return t
 }
