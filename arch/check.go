@@ -33,6 +33,8 @@ func check(c *Chip, doc *config.Doc, decoded config.Errors) config.Errors {
 	k.systolic()
 	k.memory()
 	k.power()
+	k.silicon()
+	k.partitions()
 	return k.out
 }
 
@@ -118,6 +120,19 @@ func (k *checker) discipline() {
 	if !k.has("discipline") || !k.doc.Has("cores") || !k.doc.Has("memory") {
 		return
 	}
+	if bsp := k.c.Discipline == BSP; bsp != k.doc.Has("superstep") {
+		if bsp {
+			k.fail("discipline", "add it, or use static for a chip that never waits", "bsp needs superstep")
+		} else {
+			k.fail(k.latest("superstep", "discipline"), "remove it (with null, if it is of a base), or use discipline bsp", "a chip with discipline %v has no supersteps", k.c.Discipline)
+		}
+	}
+	if s := k.c.Superstep; s != nil && k.c.Memory.Shared != nil {
+		order(k, "memory.shared.latency", "superstep.far_latency", k.c.Memory.Shared.Latency.Value, s.Far.Value)
+	}
+	if k.c.Discipline != Queues && k.doc.Has("embedding") {
+		k.fail("embedding", "remove it (with null, if it is of a base), or use discipline queues", "units beside the cores are for discipline queues, not %v", k.c.Discipline)
+	}
 	if k.c.Discipline == Dispatch {
 		needs := []string{"cores.threads", "cores.groups", "cores.registers"}
 		if k.matrixUnit() {
@@ -175,6 +190,9 @@ func (k *checker) matrix() {
 		k.fail("cores.matrix.issue", "add it, or use async", "sync needs cores.matrix.sync_share")
 	}
 	order(k, "cores.scratchpad.per_group", "cores.scratchpad.capacity", s.Group.Value, s.Capacity.Value)
+	if e := k.c.Embedding; e != nil {
+		order(k, "embedding.scratchpad.per_group", "embedding.scratchpad.capacity", e.Scratchpad.Group.Value, e.Scratchpad.Capacity.Value)
+	}
 	operandPaths := []string{"cores.matrix.tile_m", "cores.matrix.tile_n", "cores.matrix.tile_k", "cores.scratchpad.capacity"}
 	if k.has(operandPaths...) {
 		operands := (float64(m.Tile.Value) + float64(m.TileN.Value)) * float64(m.TileK.Value)
@@ -192,7 +210,18 @@ func (k *checker) systolic() {
 	if !k.has(rows, cols, count) {
 		return
 	}
+	const elements, flow = "cores.matrix.systolic.elements", "cores.matrix.systolic.dataflow"
 	s := k.c.Cores.Matrix.Systolic
+	if k.has(flow) && s.Dataflow == RowStationary && !k.doc.Has(elements) {
+		k.fail(flow, "add "+elements+", or use ws, os or is", "rs needs registers in the elements, of which the chip has no description")
+	}
+	if k.doc.Has(elements) && k.doc.Has("power") {
+		for _, path := range []string{"power.registers", "power.network"} {
+			if !k.doc.Has(path) {
+				k.fail("power", "add it: accesses of the array are counted one by one", "missing key %s, which a chip with %s needs", strings.TrimPrefix(path, "power."), elements)
+			}
+		}
+	}
 	ops := unit.Rate(2 * s.Rows.Value * s.Cols.Value * s.Count.Value)
 	if types := k.c.MatrixTypes(); k.has("cores.matrix.rate") && len(types) > 0 {
 		if !slices.ContainsFunc(types, func(dt dtype.Type) bool { return k.c.MatrixRate(dt) == ops }) {
@@ -233,6 +262,12 @@ func (k *checker) memory() {
 	if k.doc.Has("memory.l2") && k.doc.Has("memory.shared") {
 		k.fail(k.latest("memory.l2", "memory.shared"), "remove one of the two: a cache fills itself, on-chip memory is filled by the compiler",
 			"a chip has memory.l2 or memory.shared")
+	}
+	const rows, cols = "memory.shared.mesh.rows", "memory.shared.mesh.cols"
+	if k.has(rows, cols, "cores.count") {
+		if m := k.c.Memory.Shared.Mesh; m.Rows.Value*m.Cols.Value < k.c.Cores.Count.Value {
+			k.fail(k.latest(rows, cols, "cores.count"), "raise rows or cols, or lower cores.count", "a mesh of %d x %d has no room for %d cores", m.Rows.Value, m.Cols.Value, k.c.Cores.Count.Value)
+		}
 	}
 	if k.doc.Has("cores.dma.ahead") && !k.doc.Has("memory.shared") {
 		k.fail("cores.dma.ahead", "add memory.shared, or remove it", "weights that are copied ahead need memory.shared")

@@ -3,7 +3,8 @@
 // turns a description into parts that take time.
 //
 // Described: cores with matrix, vector, special-function and copy units, their
-// scratchpads, a shared cache, main memory, clocks, kernel launch and power.
+// scratchpads, embedding units, a shared cache, main memory, clocks, kernel launch,
+// power, and the dies that the chip is made of, which take no part in time.
 // Not described: instruction encodings, coherence, layout on the die, links to
 // other chips, memories between the scratchpad and main memory other than one
 // shared cache, structured sparsity (all rates are dense). Floor 1.
@@ -28,9 +29,15 @@ type Chip struct {
 	Preferred  dtype.Type        `yaml:"preferred_dtype" doc:"Number format used when none is asked for."`
 	Clock      Clock             `yaml:"clock" doc:"Clock of the cores."`
 	Cores      Cores             `yaml:"cores" doc:"What repeats on the chip."`
+	Embedding  *Embedding        `yaml:"embedding,optional" doc:"Units beside the cores that gather rows of tables and add them up (SparseCore); they work while the cores do."`
 	Memory     Memory            `yaml:"memory" doc:"Shared cache and main memory."`
+	Dies       *Dies             `yaml:"dies,optional" doc:"Dies that the chip is made of, if the links between them matter."`
+	Superstep  *Superstep        `yaml:"superstep,optional" doc:"What ends and begins a superstep; of chips with discipline bsp."`
 	Launch     Launch            `yaml:"launch" doc:"Cost of starting kernels."`
+	Jitter     *Jitter           `yaml:"jitter,optional" doc:"What differs from run to run; a chip without it takes equally long every time."`
+	Partitions []Partition       `yaml:"partitions,optional" doc:"Ways to divide the chip in hardware."`
 	Power      *Power            `yaml:"power,optional" doc:"Power cap, static power and energy per event."`
+	Silicon    *Silicon          `yaml:"silicon,optional" doc:"Dies, process and package, from which area and cost follow."`
 }
 
 // Clock holds the frequencies of the cores.
@@ -78,11 +85,30 @@ type Systolic struct {
 	Rows     config.Figure[int64]       `yaml:"rows" bound:">=1" doc:"Rows of one array."`
 	Cols     config.Figure[int64]       `yaml:"cols" bound:">=1" doc:"Columns of one array."`
 	Count    config.Figure[int64]       `yaml:"count" bound:">=1" doc:"Arrays in one core."`
-	Dataflow Dataflow                   `yaml:"dataflow" doc:"What stays in the array: ws (weights), os (outputs), is (inputs)."`
+	Dataflow Dataflow                   `yaml:"dataflow" doc:"What stays in the array: ws (weights), os (outputs), is (inputs), rs (rows of filters and inputs, and sums; needs elements)."`
 	Fold     Fold                       `yaml:"fold" doc:"serial: each fold fills and drains alone; overlapped: the next operand loads behind the current one."`
 	Load     config.Figure[int64]       `yaml:"load,optional" bound:">=1" doc:"Rows of the operand that stays which an array takes in per clock; 1 unless given."`
 	Fill     config.Figure[unit.Cycles] `yaml:"fill,optional" bound:">=0" doc:"Clocks of fill and drain of overlapped folds, paid once; two passes along the rows and one along the columns (the one and the other for os) unless given, as operands pass from element to element."`
+	Elements *Elements                  `yaml:"elements,optional" doc:"Registers and networks of the elements of an array whose operands are counted one by one; without it operands enter at the edge and pass from neighbour to neighbour."`
 }
+
+// Elements describes the elements of an array (PEs) that hold operands in
+// registers of their own, and the networks that bring them from the scratchpad.
+type Elements struct {
+	Registers Operands[int64]              `yaml:"registers" doc:"Registers of one element."`
+	Network   Operands[unit.BytesPerClock] `yaml:"network" doc:"Networks between the scratchpad and an array. A word that several elements take crosses once (multicast)."`
+}
+
+// Operands is a figure for each operand of a product or convolution: inputs,
+// weights and sums.
+type Operands[T any] struct {
+	Ifmap  config.Figure[T] `yaml:"ifmap" bound:">0" doc:"For inputs; registers in words, network in bytes per clock."`
+	Filter config.Figure[T] `yaml:"filter" bound:">0" doc:"For weights."`
+	Psum   config.Figure[T] `yaml:"psum" bound:">0" doc:"For sums, both ways."`
+}
+
+// OperandNames name the operands of an array in the order of [Operands].
+func OperandNames() [3]string { return [3]string{"ifmap", "filter", "psum"} }
 
 // Vector is the vector unit of one core.
 type Vector struct {
@@ -99,8 +125,35 @@ type Scratchpad struct {
 
 // DMA is a copy engine with descriptors.
 type DMA struct {
-	Fixed config.Figure[unit.Duration] `yaml:"fixed" bound:">=0" doc:"Fixed cost of one transfer, from issue to first byte, beyond the memory's latency."`
-	Ahead config.Figure[unit.Bytes]    `yaml:"ahead,optional" bound:">=0" doc:"Part of memory.shared in which weights of main memory wait that were copied before the operator began that needs them; none unless given."`
+	Fixed       config.Figure[unit.Duration] `yaml:"fixed" bound:">=0" doc:"Fixed cost of one transfer, from issue to first byte, beyond the memory's latency."`
+	Multi       bool                         `yaml:"multicast,optional" doc:"One copy can be delivered to several cores: an operand that cores read at the same time is fetched once."`
+	Outstanding config.Figure[int64]         `yaml:"outstanding,optional" bound:">=1" doc:"Transfers in flight at once. Each row at an unpredictable place is one; no limit unless given."`
+	Ahead       config.Figure[unit.Bytes]    `yaml:"ahead,optional" bound:">=0" doc:"Part of memory.shared in which weights of main memory wait that were copied before the operator began that needs them; none unless given."`
+}
+
+// Embedding is the units that look rows of tables up: memories with copy engines
+// and lanes of their own.
+type Embedding struct {
+	Units      config.Figure[int64]     `yaml:"units" bound:"1..1000000" doc:"Units of the chip."`
+	Vector     config.Figure[unit.Rate] `yaml:"vector" bound:">0" doc:"Additions of one unit per clock."`
+	Scratchpad Scratchpad               `yaml:"scratchpad" doc:"Memory of one unit, for rows on their way."`
+	DMA        DMA                      `yaml:"dma" doc:"Copy engine of one unit."`
+}
+
+// Gatherer is the chip as a program on its embedding units sees it: the units in
+// place of the cores. It is nil for a chip without.
+func (c *Chip) Gatherer() *Chip {
+	e := c.Embedding
+	if e == nil {
+		return nil
+	}
+	g := *c
+	g.Embedding = nil
+	g.Cores = Cores{
+		Count: e.Units, Special: e.Vector, Scratchpad: e.Scratchpad, DMA: &e.DMA,
+		Vector: Vector{Rate: map[dtype.Type]config.Figure[unit.Rate]{dtype.FP32: e.Vector}},
+	}
+	return &g
 }
 
 // Memory is what the cores share.
@@ -119,6 +172,23 @@ type Shared struct {
 	Port      config.Figure[unit.BytesPerClock] `yaml:"port" bound:">0" doc:"Bytes that one core takes from the network per clock."`
 	Latency   config.Figure[unit.Duration]      `yaml:"latency" bound:">=0" doc:"From request to first byte, with the cost of issuing the copy."`
 	Local     bool                              `yaml:"local,optional" doc:"Each core holds a part of it, which it reaches without the network: the memory is that of the cores together. Products are then spread over the cores with their weights in place."`
+	Mesh      *Mesh                             `yaml:"mesh,optional" doc:"The network is a mesh of the cores, in which data passes from neighbour to neighbour; without it every core is as far from every other."`
+}
+
+// Mesh is a two-dimensional mesh of cores.
+type Mesh struct {
+	Rows config.Figure[int64]              `yaml:"rows" bound:">=1" doc:"Rows of cores."`
+	Cols config.Figure[int64]              `yaml:"cols" bound:">=1" doc:"Columns of cores; rows times columns are at least cores.count."`
+	Link config.Figure[unit.BytesPerClock] `yaml:"link" bound:">0" doc:"Bytes per clock of a link between neighbours, in one direction."`
+	Hop  config.Figure[unit.Cycles]        `yaml:"hop" bound:">=0" doc:"Clocks from neighbour to neighbour."`
+	Dead config.Figure[unit.Ratio]         `yaml:"dead,optional" bound:">=0,<=0.5" doc:"Share of cores.count that does not work, beyond what spare cores stand in for: programs use the others, and data takes two hops more around each; none unless given."`
+}
+
+// Distance is the mean number of hops between two cores of a mesh, a third of
+// its rows and of its columns, with the ways around dead cores.
+func (m *Mesh) Distance() float64 {
+	d := float64(m.Rows.Value+m.Cols.Value) / 3
+	return d + float64(2*float64(m.Dead.Value)*d)
 }
 
 // External is memory beyond the chip and the link to it. What lies there is
@@ -140,6 +210,16 @@ type Cache struct {
 	Latency    config.Figure[unit.Duration]      `yaml:"latency" bound:">0" doc:"Load-to-use latency of a hit in the near partition."`
 	Partitions config.Figure[int64]              `yaml:"partitions,optional" bound:">=1" doc:"Partitions, one unless given; cores reach the far ones through a link."`
 	Far        config.Figure[unit.Duration]      `yaml:"far_latency,optional" bound:">0" doc:"Load-to-use latency of a hit in a far partition; that of the near one unless given."`
+	Near       *Near                             `yaml:"near,optional" doc:"Caches in front of this one, one for each die."`
+}
+
+// Near is the caches between a shared cache and the cores of each die. Tile
+// programs go to the dies in turn, so what several of them read at the same time
+// is fetched by each die that has one of them, and once for all that are on it.
+// Over time, nothing is taken to stay in them.
+type Near struct {
+	Count     config.Figure[int64]              `yaml:"count" bound:">=1" doc:"Such caches."`
+	Bandwidth config.Figure[unit.BytesPerClock] `yaml:"bandwidth" bound:">0" doc:"Bytes of one of them per clock, for all cores of its die."`
 }
 
 // Shared is the capacity for weights that take turns, or one that is as large as all of them. A partition caches what the cores next to it access (NVIDIA A100
@@ -160,10 +240,26 @@ type DRAM struct {
 	Queue     config.Figure[unit.Duration]  `yaml:"queue,optional" bound:">=0" doc:"Time that a read waits on top of its round trip when memory is half busy: at a share u of the sustained rate it waits u/(1-u) of this. None unless given."`
 }
 
+// Superstep is what it takes to go from one superstep to the next, and how a core
+// computes within one.
+type Superstep struct {
+	Sync    config.Figure[unit.Duration] `yaml:"sync" bound:">=0" doc:"From the time at which the last core is ready until all cores go on."`
+	Far     config.Figure[unit.Duration] `yaml:"far_latency,optional" bound:">0" doc:"Latency of an exchange between the cores farthest apart, where memory.shared.latency is that of a pair taken at random; the same unless given."`
+	Threads config.Figure[int64]         `yaml:"threads,optional" bound:"1..64" doc:"Threads of a core that take turns, clock by clock: each instruction takes a turn of all of them. 1 unless given."`
+}
+
 // Launch is the cost of starting kernels.
 type Launch struct {
 	Graph  config.Figure[unit.Duration] `yaml:"graph" bound:">=0" doc:"Gap between the end of a kernel and the start of the next in a captured graph or compiled program."`
 	Stream config.Figure[unit.Duration] `yaml:"stream" bound:">=0" doc:"The same for kernels launched one by one into a stream."`
+}
+
+// Jitter is what makes equal runs take unequally long. Both delays are drawn
+// from exponential distributions, that of events without memory; they slow a run
+// and never speed it up. Only runs with a seed draw them.
+type Jitter struct {
+	Launch config.Figure[unit.Duration] `yaml:"launch" bound:">=0" doc:"Mean time by which a launch comes late, on top of its gap."`
+	Clock  config.Figure[unit.Ratio]    `yaml:"clock" bound:">=0,<=1" doc:"Mean share by which what goes with the clock takes longer in a run, the same for all of the run."`
 }
 
 // Power holds the cap, the static power and the energy of each event at the
@@ -177,7 +273,9 @@ type Power struct {
 	Vector     config.Figure[unit.EnergyPerFlop]                `yaml:"vector" bound:">=0" doc:"Energy of a vector operation with register traffic."`
 	Special    config.Figure[unit.EnergyPerFlop]                `yaml:"special" bound:">=0" doc:"Energy of a special function."`
 	Zero       config.Figure[unit.Ratio]                        `yaml:"zero_data,optional" bound:">=0,<=1" doc:"Share of the matrix and vector energies that is left when all operands are zero; 0.44 unless given."`
-	Scratchpad config.Figure[unit.EnergyPerByte]                `yaml:"scratchpad" bound:">=0" doc:"Energy of scratchpad traffic, except for the operands of the matrix unit, which its own figures hold."`
+	Scratchpad config.Figure[unit.EnergyPerByte]                `yaml:"scratchpad" bound:">=0" doc:"Energy of scratchpad traffic, except for the operands of the matrix unit, which its own figures hold; of an array with elements these count too."`
+	Registers  config.Figure[unit.EnergyPerByte]                `yaml:"registers,optional" bound:">=0" doc:"Energy of an access to the registers of an element of an array."`
+	Network    config.Figure[unit.EnergyPerByte]                `yaml:"network,optional" bound:">=0" doc:"Energy of a word that arrives at an element of an array, from the scratchpad or from its neighbour."`
 	L2         config.Figure[unit.EnergyPerByte]                `yaml:"l2,optional" bound:">=0" doc:"Energy of traffic between the shared cache and a core."`
 	Shared     config.Figure[unit.EnergyPerByte]                `yaml:"shared,optional" bound:">=0" doc:"Energy of traffic between on-chip memory and a core, over the network."`
 	DRAM       config.Figure[unit.EnergyPerByte]                `yaml:"dram,optional" bound:">=0" doc:"Energy of main memory traffic with its interface."`

@@ -69,6 +69,7 @@ var fallbacks = []fallback{
 // family in place of those of this chip that were calibrated by measurements on
 // it. The second list holds calibrated figures for which the family has none.
 func (c *Chip) Uncalibrated() (sets, without []string) {
+	die := c.ofDie()
 	for _, f := range c.Figures() {
 		if f.Calibrated == "" {
 			continue
@@ -76,7 +77,7 @@ func (c *Chip) Uncalibrated() (sets, without []string) {
 		known := false
 		for _, d := range fallbacks {
 			if f.Path == d.path || strings.HasSuffix(d.path, ".") && strings.HasPrefix(f.Path, d.path) {
-				sets = append(sets, f.Path+"="+d.value(c, f.Path))
+				sets = append(sets, f.Path+"="+d.value(die, f.Path))
 				known = true
 			}
 		}

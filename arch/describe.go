@@ -1,15 +1,42 @@
 package arch
 
 import (
+	"fmt"
 	"strconv"
+	"strings"
 
 	"maru/arch/unit"
 	"maru/internal/config"
 )
 
-// Figures lists the figures of the chip with their sources, in the order of the keys. Figures that are missing in the
-// file are not among them, even if they have a documented value.
-func (c *Chip) Figures() []config.NamedFigure { return config.Figures(c) }
+// Figures lists the figures of the chip that decide time and energy, with their sources, in the order of the keys; those
+// of its silicon decide neither. Figures that are missing in the file are not among them, even if they have a documented
+// value. Those of a chip of several dies are as the file has them, of one die.
+func (c *Chip) Figures() []config.NamedFigure {
+	timed := *c.ofDie()
+	timed.Silicon = nil
+	return config.Figures(&timed)
+}
+
+// What only some runs rest on: those with a seed, and those with weights in
+// external memory.
+const (
+	jitterKeys   = "jitter."
+	externalKeys = "memory.external."
+	externalCost = "power.external"
+)
+
+// RestsOn tells whether a run rests on the figure at a path: on those of the
+// jitter only if it draws any, on those of external memory only if it uses it.
+func RestsOn(path string, jitter, external bool) bool {
+	switch {
+	case strings.HasPrefix(path, jitterKeys):
+		return jitter
+	case strings.HasPrefix(path, externalKeys), path == externalCost:
+		return external
+	}
+	return true
+}
 
 // Estimates lists the figures that are known only as a range.
 func (c *Chip) Estimates() []config.NamedFigure {
@@ -40,6 +67,8 @@ type Description struct {
 	Levels []Level `json:"levels"`
 	Launch []Row   `json:"launch"`
 	Power  []Row   `json:"power"` // empty without a power section
+
+	Partitions []Row `json:"partitions"` // ways to divide the chip
 
 	Count     Count      `json:"figures"`
 	Estimates []Estimate `json:"estimates"`
@@ -85,6 +114,15 @@ type Count struct {
 	Overridden int `json:"overridden"` // set on the command line
 	Unsourced  int `json:"unsourced"`  // a plain value
 	Calibrated int `json:"calibrated"` // fitted to a microbenchmark
+
+	Always Always `json:"always"` // of the figures that every run rests on
+}
+
+// Always counts the figures that every run rests on.
+type Always struct {
+	Figures   int  `json:"figures"`
+	Estimated int  `json:"estimated"`
+	Mostly    bool `json:"mostly"` // more than half of them are estimates
 }
 
 // Estimate is a figure that is known only as a range.
@@ -105,7 +143,7 @@ func (c *Chip) Describe() Description {
 	d := Description{
 		Name: c.Name, Title: c.Title, Vendor: c.Vendor, Aliases: append([]string{}, c.Aliases...), Discipline: c.Discipline.String(),
 		Profile: c.Profile, Preferred: c.Preferred.String(), Notes: append([]string{}, c.Notes...),
-		Peaks: c.peaks(), Levels: c.levels(), Count: c.count(), Power: []Row{}, Estimates: []Estimate{},
+		Peaks: c.peaks(), Levels: c.levels(), Count: c.count(), Power: []Row{}, Partitions: []Row{}, Estimates: []Estimate{},
 	}
 	d.Clock = rows(
 		row("clock.spec", "specified clock", c.Clock.Spec),
@@ -131,13 +169,49 @@ func (c *Chip) Describe() Description {
 			whole("cores.matrix.systolic.count", "systolic arrays", s.Count),
 			whole("cores.matrix.systolic.rows", "rows of an array", s.Rows),
 			whole("cores.matrix.systolic.cols", "columns of an array", s.Cols))...)
+		if e := s.Elements; e != nil {
+			d.Cores = append(d.Cores, rows(
+				whole("cores.matrix.systolic.elements.registers.ifmap", "words of an element for inputs", e.Registers.Ifmap),
+				whole("cores.matrix.systolic.elements.registers.filter", "words of an element for weights", e.Registers.Filter),
+				whole("cores.matrix.systolic.elements.registers.psum", "words of an element for sums", e.Registers.Psum),
+				row("cores.matrix.systolic.elements.network.ifmap", "network for inputs", e.Network.Ifmap),
+				row("cores.matrix.systolic.elements.network.filter", "network for weights", e.Network.Filter),
+				row("cores.matrix.systolic.elements.network.psum", "network for sums", e.Network.Psum))...)
+		}
 	}
 	if k.DMA != nil {
-		d.Cores = append(d.Cores, rows(row("cores.dma.fixed", "fixed cost of a copy", k.DMA.Fixed))...)
+		d.Cores = append(d.Cores, rows(
+			row("cores.dma.fixed", "fixed cost of a copy", k.DMA.Fixed),
+			whole("cores.dma.outstanding", "copies in flight", k.DMA.Outstanding))...)
+	}
+	if e := c.Embedding; e != nil {
+		d.Cores = append(d.Cores, rows(
+			whole("embedding.units", "embedding units", e.Units),
+			row("embedding.vector", "additions of an embedding unit", e.Vector),
+			row("embedding.scratchpad.capacity", "memory of an embedding unit", e.Scratchpad.Capacity),
+			row("embedding.dma.fixed", "fixed cost of its copies", e.DMA.Fixed),
+			whole("embedding.dma.outstanding", "its copies in flight", e.DMA.Outstanding))...)
+	}
+	if s := c.Dies; s != nil {
+		d.Cores = append(d.Cores, rows(
+			whole("dies.count", "dies", s.Count),
+			row("dies.bandwidth", "links of a die", s.Bandwidth),
+			row("dies.latency", "to another die", s.Latency))...)
+	}
+	if s := c.Superstep; s != nil {
+		d.Cores = append(d.Cores, rows(
+			whole("superstep.threads", "threads in turn", s.Threads),
+			row("superstep.sync", "sync of a superstep", s.Sync),
+			row("superstep.far_latency", "exchange of the farthest pair", s.Far))...)
 	}
 	d.Launch = rows(
 		row("launch.graph", "gap in a graph", c.Launch.Graph),
 		row("launch.stream", "gap in a stream", c.Launch.Stream))
+	if j := c.Jitter; j != nil {
+		d.Launch = append(d.Launch, rows(
+			row("jitter.launch", "late, with a seed", j.Launch),
+			row("jitter.clock", "slower, with a seed", j.Clock))...)
+	}
 	if p := c.Power; p != nil {
 		d.Power = rows(
 			row("power.cap", "power cap", p.Cap),
@@ -148,10 +222,16 @@ func (c *Chip) Describe() Description {
 			row("power.vector", "vector", p.Vector),
 			row("power.special", "special function", p.Special),
 			row("power.scratchpad", "scratchpad", p.Scratchpad),
+			row("power.registers", "registers of an array", p.Registers),
+			row("power.network", "network of an array", p.Network),
 			row("power.l2", "shared cache", p.L2),
 			row("power.shared", "on-chip memory and network", p.Shared),
 			row("power.dram", "main memory", p.DRAM),
 			row("power.external", "external memory and link", p.External))
+	}
+	for i, p := range c.Partitions {
+		d.Partitions = append(d.Partitions, Row{Key: "partitions[" + strconv.Itoa(i) + "]", Name: p.Name,
+			Value: fmt.Sprintf("%d x %d cores, each with %v of memory", p.Instances, p.Cores, unit.Short(p.Memory))})
 	}
 	for _, f := range c.Estimates() {
 		d.Estimates = append(d.Estimates, Estimate{f.Path, f.Value, f.Low, f.High, f.Source, f.Calibrated})
@@ -261,6 +341,12 @@ func (c *Chip) count() Count {
 	var n Count
 	for _, f := range c.Figures() {
 		n.Figures++
+		if RestsOn(f.Path, false, false) {
+			n.Always.Figures++
+			if f.Estimate {
+				n.Always.Estimated++
+			}
+		}
 		switch {
 		case f.Estimate:
 			n.Estimated++
@@ -275,5 +361,6 @@ func (c *Chip) count() Count {
 			n.Calibrated++
 		}
 	}
+	n.Always.Mostly = 2*n.Always.Estimated > n.Always.Figures
 	return n
 }

@@ -26,13 +26,14 @@ const (
 	Sync               // through the registers of the threads
 )
 
-// Dataflow is what a systolic array keeps in place.
+// Dataflow is what an array of multiply-adds keeps in place.
 type Dataflow uint8
 
 const (
 	WeightStationary Dataflow = iota
 	OutputStationary
 	InputStationary
+	RowStationary // a row of a filter, a window of a row of the input, and sums
 )
 
 // Fold is how consecutive folds of a systolic array follow each other.
@@ -46,7 +47,7 @@ const (
 var (
 	disciplineNames = []string{"dispatch", "queues", "bsp", "static", "spatial"}
 	issueNames      = []string{"async", "sync"}
-	dataflowNames   = []string{"ws", "os", "is"}
+	dataflowNames   = []string{"ws", "os", "is", "rs"}
 	foldNames       = []string{"overlapped", "serial"}
 )
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"maru/arch/unit"
 	"maru/configs"
 	"maru/internal/config"
 )
@@ -42,20 +43,7 @@ func Parse(data []byte, filename string, sets []string) (*Chip, *config.Doc, err
 	if err != nil {
 		return nil, nil, err
 	}
-	var errs config.Errors
-	for _, set := range sets {
-		path, value, ok := strings.Cut(set, "=")
-		if !ok {
-			errs = append(errs, &config.Error{Pos: config.Pos{File: "--set " + set}, Problem: "no equals sign",
-				Allowed: "allowed: PATH=VALUE, such as memory.dram.bandwidth=4 TB/s"})
-			continue
-		}
-		var wrong config.Errors
-		if errors.As(doc.Set(strings.TrimSpace(path), value), &wrong) {
-			errs = append(errs, wrong...)
-		}
-	}
-	if err := errs.Err(); err != nil {
+	if err := doc.Apply(sets, "memory.dram.bandwidth=4 TB/s"); err != nil {
 		return nil, nil, err
 	}
 	c, err := Decode(doc)
@@ -79,6 +67,7 @@ func Decode(doc *config.Doc) (*Chip, error) {
 	if err := errs.Err(); err != nil {
 		return nil, err
 	}
+	c.allDies()
 	c.fill()
 	return c, nil
 }
@@ -102,6 +91,9 @@ func (c *Chip) fill() {
 	if s := &c.Cores.Scratchpad; !s.Group.IsSet() {
 		s.Group.Value = s.Capacity.Value
 	}
+	if e := c.Embedding; e != nil && !e.Scratchpad.Group.IsSet() {
+		e.Scratchpad.Group.Value = e.Scratchpad.Capacity.Value
+	}
 	if l2 := c.Memory.L2; l2 != nil {
 		if !l2.Partitions.IsSet() {
 			l2.Partitions.Value = 1
@@ -109,6 +101,12 @@ func (c *Chip) fill() {
 		if !l2.Far.IsSet() {
 			l2.Far.Value = l2.Latency.Value
 		}
+	}
+	if s := c.Memory.Shared; s != nil && s.Mesh != nil {
+		// Programs are laid out on the cores that work, and on their memory.
+		alive := 1 - float64(s.Mesh.Dead.Value)
+		c.Cores.Count.Value = int64(float64(c.Cores.Count.Value) * alive)
+		s.Capacity.Value = unit.Bytes(int64(float64(s.Capacity.Value) * alive))
 	}
 	if e := c.Memory.External; e != nil && !e.Sustained.IsSet() {
 		e.Sustained.Value = 1

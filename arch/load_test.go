@@ -151,8 +151,8 @@ func TestUnknown(t *testing.T) {
 		{"h100", "h100-nvl or h100-pcie or h100-sxm"},
 		{"H100_SXM", "h100-sxm"},
 		{"a100", "a10 or a100-pcie-40gb or a100-pcie-80gb or a100-sxm-40gb or a100-sxm-80gb"},
-		{"tpu", "tpu-v3 or tpu-v4 or tpu-v5e"},
-		{"tpuv5", "tpu-v3 or tpu-v5e"},
+		{"tpu", "tpu-v3 or tpu-v4 or tpu-v5e or tpu-v5p or tpu-v6e"},
+		{"tpuv5", "tpu-v3 or tpu-v5e or tpu-v5p"},
 		{"l40x", "l4 or l40"},
 		{"sxm", "a100-sxm-40gb or a100-sxm-80gb or b200-sxm or b300-sxm or h100-sxm or h200-sxm or v100-sxm"},
 		{"b20-sxm", "b200-sxm"},
@@ -199,6 +199,9 @@ func TestSets(t *testing.T) {
 		{"h100-sxm", "cores.count=0", "--set cores.count=0: 0 is out of bounds"},
 		{"h100-sxm", "clock.max=1 GHz", "--set clock.max=1 GHz: 1 GHz is less than the 1.83 GHz of clock.spec"},
 		{"tpu-v4", "cores.threads=64", "a chip with discipline queues has no threads"},
+		{"ipu-gc2", "superstep=null", "bsp needs superstep; add it"},
+		{"ipu-gc2", "superstep.far_latency=0.1 us", "--set superstep.far_latency=0.1 us: 100 ns is less than the 200 ns of memory.shared.latency"},
+		{"h100-sxm", "superstep={sync: 1 us}", "a chip with discipline dispatch has no supersteps; remove it"},
 		{"tpu-v4", "cores.matrix.systolic.count=3", "--set cores.matrix.systolic.count=3"},
 	} {
 		_, _, err := Load(test.name, []string{test.set})

@@ -104,7 +104,20 @@ func (c *Chip) SharedBandwidth(clock unit.Frequency) unit.Bandwidth {
 		return 0
 	}
 	ports := unit.BytesPerClock(float64(c.Cores.Count.Value) * float64(s.Port.Value))
-	return min(s.Bandwidth.Value, ports).At(clock)
+	return min(s.Network(), ports).At(clock)
+}
+
+// Network returns the bytes per clock that the network carries between cores at
+// random: its bandwidth, or what the links of its mesh leave over the mean
+// distance.
+func (s *Shared) Network() unit.BytesPerClock {
+	m := s.Mesh
+	if m == nil {
+		return s.Bandwidth.Value
+	}
+	const directions = 4
+	links := float64(directions*m.Rows.Value*m.Cols.Value) * (1 - float64(m.Dead.Value))
+	return min(s.Bandwidth.Value, unit.BytesPerClock(links*float64(m.Link.Value)/max(1, m.Distance())))
 }
 
 // ExternalBandwidth returns the bandwidth of the link to external memory that

@@ -143,6 +143,37 @@ func TestPublishedPeaks(t *testing.T) {
 		{"tpu-v4", "matrix", dtype.Int8, 275, spec, usual, "stas00/ml-engineering, accelerator chapter"},
 		{"tpu-v5e", "matrix", dtype.BF16, 197, spec, usual, "Google Cloud documentation, TPU v5e"},
 		{"tpu-v5e", "matrix", dtype.Int8, 393, spec, usual, "Google Cloud documentation, TPU v5e"},
+		{"tpu-v5p", "matrix", dtype.BF16, 459, spec, usual, "jax-ml/scaling-book, TPU chapter"},
+		{"tpu-v5p", "matrix", dtype.Int8, 918, spec, usual, "stas00/ml-engineering, accelerator chapter"},
+		{"tpu-v6e", "matrix", dtype.BF16, 918, spec, usual, "Google Cloud documentation, TPU v6e"},
+		{"tpu-v6e", "matrix", dtype.Int8, 1836, spec, usual, "Google Cloud documentation, TPU v6e"},
+
+		{"trainium2", "matrix", dtype.BF16, 632, spec, 0.0065, "AWS Neuron documentation: 79 TFLOP/s of each of eight cores, rounded"},
+		{"trainium2", "matrix", dtype.FP8, 1264, spec, 0.0065, "AWS Neuron documentation: 158 TFLOP/s of each of eight cores, rounded"},
+		{"trainium2", "matrix", dtype.FP32, 160, spec, 0.018, "AWS Neuron documentation: 20 TFLOP/s of each of eight cores, rounded"},
+
+		{"gaudi2", "matrix", dtype.BF16, 432, spec, usual, "stas00/ml-engineering, accelerator chapter"},
+		{"gaudi2", "matrix", dtype.FP8, 865, spec, usual, "stas00/ml-engineering, accelerator chapter"},
+		{"gaudi2", "vector", dtype.BF16, 11, spec, 0.0055, "stas00/ml-engineering, accelerator chapter: 24 tensor cores of 256 B at 1.8 GHz"},
+		{"gaudi3", "matrix", dtype.BF16, 1677, spec, usual, "stas00/ml-engineering, accelerator chapter"},
+		{"gaudi3", "matrix", dtype.FP8, 1677, spec, usual, "stas00/ml-engineering, accelerator chapter"},
+
+		{"warboy", "matrix", dtype.Int8, 64, spec, usual, "FuriosaAI documentation, Warboy"},
+		{"rngd", "matrix", dtype.BF16, 256, spec, 0.025, "Kim et al. 2024: 256 TFLOP/s; the slices do 262"},
+		{"rngd", "matrix", dtype.FP8, 512, spec, 0.025, "Kim et al. 2024: 512 TFLOP/s; the slices do 524"},
+		{"rngd", "matrix", dtype.Int8, 512, spec, 0.025, "Kim et al. 2024: 512 TOPS; the slices do 524"},
+		{"rngd", "matrix", dtype.Int4, 1024, spec, 0.025, "Kim et al. 2024: 1024 TOPS; the slices do 1049"},
+		{"atom", "matrix", dtype.FP16, 32, spec, usual, "Rebellions documentation, ATOM"},
+		{"atom", "matrix", dtype.Int8, 128, spec, usual, "Rebellions documentation, ATOM"},
+		{"atom", "matrix", dtype.Int4, 256, spec, usual, "Rebellions documentation, ATOM"},
+		{"ion", "matrix", dtype.FP16, 4, spec, usual, "press coverage"},
+		{"ion", "matrix", dtype.Int8, 16, spec, usual, "press coverage"},
+		{"rebel100", "matrix", dtype.FP16, 1024, spec, usual, "Rebellions, Hot Chips 2025"},
+		{"rebel100", "matrix", dtype.FP8, 2048, spec, usual, "Rebellions, Hot Chips 2025"},
+		{"ipu-gc2", "matrix", dtype.FP16, 124.5, spec, usual, "Jia et al., arXiv 1912.03413"},
+		{"ipu-gc2", "matrix", dtype.FP32, 31.1, spec, usual, "Jia et al., arXiv 1912.03413"},
+		{"ipu-gc200", "matrix", dtype.FP16, 250, spec, usual, "Graphcore, Colossus Mk2 GC200"},
+		{"ipu-gc200", "matrix", dtype.FP32, 62.5, spec, usual, "Graphcore, Colossus Mk2 GC200"},
 	} {
 		c, _ := load(t, test.chip)
 		clock := c.Clock.Spec.Value
@@ -365,7 +396,12 @@ func TestPeakProperties(t *testing.T) {
 		}
 		near("twice the clock", float64(c.PeakFlops(dt, 2*f)), 2*float64(c.PeakFlops(dt, f)))
 		near("at the specified clock", float64(c.PeakAtSpec(dt)), float64(c.PeakFlops(dt, c.Clock.Spec.Value)))
-		near("ridge", c.Ridge(dt).DRAM*float64(c.Memory.DRAM.Bandwidth.Value), float64(c.PeakAtSpec(dt)))
+		if c.HasDRAM() {
+			near("ridge", c.Ridge(dt).DRAM*float64(c.Memory.DRAM.Bandwidth.Value), float64(c.PeakAtSpec(dt)))
+		}
+		if c.Memory.Shared != nil {
+			near("ridge of on-chip memory", c.Ridge(dt).Shared*float64(c.SharedBandwidth(c.Clock.Spec.Value)), float64(c.PeakAtSpec(dt)))
+		}
 		if c.DRAMBandwidth() > c.Memory.DRAM.Bandwidth.Value {
 			t.Error("streams are faster than the pins")
 		}

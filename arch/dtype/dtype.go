@@ -28,6 +28,7 @@ const (
 	FP6 // e3m2 or e2m3
 	FP4 // e2m1: mxfp4, nvfp4
 	Int32
+	Int16
 	Int8
 	Int4
 	Bool
@@ -51,6 +52,7 @@ var formats = []struct {
 	{FP6, "fp6", 6, true, FP32, []string{"float6", "f6", "e3m2", "e2m3", "fp6e3m2", "fp6e2m3", "mxfp6"}},
 	{FP4, "fp4", 4, true, FP32, []string{"float4", "f4", "e2m1", "fp4e2m1", "mxfp4", "nvfp4"}},
 	{Int32, "int32", 32, false, Int32, []string{"i32", "s32", "int", "uint32"}},
+	{Int16, "int16", 16, false, Int32, []string{"i16", "s16", "short", "uint16", "fixed16"}},
 	{Int8, "int8", 8, false, Int32, []string{"i8", "s8", "uint8", "byte", "w8a8"}},
 	{Int4, "int4", 4, false, Int32, []string{"i4", "s4", "uint4"}},
 	{Bool, "bool", 8, false, Int32, []string{"boolean", "i1", "pred"}},

@@ -28,6 +28,7 @@ func TestFormats(t *testing.T) {
 		{dtype.FP6, "fp6", 6, true, dtype.FP32},
 		{dtype.FP4, "fp4", 4, true, dtype.FP32},
 		{dtype.Int32, "int32", 32, false, dtype.Int32},
+		{dtype.Int16, "int16", 16, false, dtype.Int32},
 		{dtype.Int8, "int8", 8, false, dtype.Int32},
 		{dtype.Int4, "int4", 4, false, dtype.Int32},
 		{dtype.Bool, "bool", 8, false, dtype.Int32},
@@ -74,7 +75,7 @@ func TestBytes(t *testing.T) {
 }
 
 func TestParseErrors(t *testing.T) {
-	const allowed = "; allowed: one of fp64, fp32, tf32, bf16, fp16, fp8, fp6, fp4, int32, int8, int4, bool"
+	const allowed = "; allowed: one of fp64, fp32, tf32, bf16, fp16, fp8, fp6, fp4, int32, int16, int8, int4, bool"
 	tests := []struct{ text, want string }{
 		{"float16", `unknown number format "float16"` + allowed + "; did you mean fp16"},
 		{"BF16", `unknown number format "BF16"` + allowed + "; did you mean bf16"},

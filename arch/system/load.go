@@ -164,8 +164,8 @@ func check(s *System, doc *config.Doc, decoded config.Errors) config.Errors {
 			fail("scale_out.adapters", "allowed: a divisor or a multiple of them", "%d adapters for %d chips", a, s.Node())
 		}
 	}
-	if l := &s.Library; good("library.choice") && l.Choice == ByTable && (l.Table == nil || l.Low == nil || l.Line == nil) {
-		fail("library.choice", "add table, ll and ll128", "the cost table needs figures of three protocols")
+	if l := &s.Library; good("library.choice") && l.Choice == ByTable && (l.Table == nil || l.Low == nil) {
+		fail("library.choice", "add table and ll", "the cost table needs figures of its own and of a low-latency protocol")
 	}
 	if good("library.algorithms") && len(s.Library.Algorithms) == 0 {
 		fail("library.algorithms", "allowed: "+strings.Join(algorithmNames, ", "), "no algorithm")

@@ -103,7 +103,7 @@ type Protocol struct {
 	Format  config.Figure[unit.Ratio]    `yaml:"format" bound:">0,<=1" doc:"Data over data with flags."`
 	Share   config.Figure[unit.Ratio]    `yaml:"share,optional" bound:">0,<=1" doc:"Share of the links' sustained rate that data reaches; that of the format unless given."`
 	Least   config.Figure[unit.Bytes]    `yaml:"least,optional" bound:">0" doc:"Bytes of a collective below which it takes no further channel; all channels unless given."`
-	Ranks   bool                         `yaml:"least_of_rank,optional" doc:"Whether these bytes count for each rank."`
+	Ranks   bool                         `yaml:"least_of_rank,optional" doc:"Whether these bytes count for each rank of a ring."`
 	Most    config.Figure[unit.Bytes]    `yaml:"most,optional" bound:">0" doc:"Longest message to one peer that uses the protocol outside of rings and trees; no limit unless given."`
 }
 

@@ -48,6 +48,7 @@ func TestPeaks(t *testing.T) {
 	for name, both := range map[string]float64{
 		"dgx-a100": 600e9, "dgx-h100": 900e9, "dgx-h200": 900e9, "dgx-b200": 1800e9, "gb200-nvl72": 1800e9, "selene": 600e9,
 		"mi300x-8": 896e9, "tpu-v4-pod": 540e9, "tpu-v5e-pod": 360e9,
+		"tpu-v5p-pod": 1080e9, "tpu-v6e-pod": 720e9, "trn2": 1280e9, "gaudi3-8": 1050e9, "rngd-8": 126e9,
 	} {
 		s, _, err := system.Load(name, nil)
 		if err != nil {

@@ -14,6 +14,7 @@ import (
 	"maru/arch/system"
 	"maru/internal/config"
 	"maru/sim/result"
+	"maru/studies/bench"
 	"maru/workloads/model"
 	"maru/workloads/trace"
 )
@@ -21,10 +22,10 @@ import (
 func checkVerb(e *env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "check FILE...",
-		Short: "Check chip, model, system, trace and result files",
+		Short: "Check chip, model, system, suite, trace and result files",
 		Long: `Check reads files and prints every problem in them: YAML that describes chips,
-models or systems, config.json files of models, traces, results. What a file is, its content
-says. "-" is the standard input.`,
+models or systems, config.json files of models, suites of runs and their results,
+traces, results. What a file is, its content says. "-" is the standard input.`,
 		Example: `  maru check my-chip.yaml my-model.yaml
   maru compile --chip h100-sxm --op gemm:m=256,n=256,k=256 --trace - | maru check -`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -125,6 +126,18 @@ func (e *env) check(name string) (about string, warnings []*config.Error, err er
 			return "", nil, fmt.Errorf("%s: %w", shown, err)
 		}
 		return fmt.Sprintf("result of %s on %s", res.Model, res.Chip), nil, nil
+	case "results":
+		s, err := result.ReadSuite(bytes.NewReader(data))
+		if err != nil {
+			return "", nil, fmt.Errorf("%s: %w", shown, err)
+		}
+		return fmt.Sprintf("results of suite %s: %d runs", s.Name, len(s.Runs)), nil, nil
+	case "suite":
+		s, err := bench.Parse(shown, data)
+		if err != nil {
+			return "", nil, err
+		}
+		return fmt.Sprintf("suite of %d runs", len(s.Runs)), nil, nil
 	case "model":
 		parse := model.Parse
 		if filepath.Ext(name) == ".json" {
@@ -145,8 +158,9 @@ func (e *env) check(name string) (about string, warnings []*config.Error, err er
 	}
 }
 
-// sniff says what a file holds, from its content: "trace", "result", "collective" (a result of them), "model",
-// "system" or "chip". A file that could be anything is taken for a chip.
+// sniff says what a file holds, from its content: "trace", "result", "results",
+// "collective" (a result of them), "suite", "model", "system" or "chip". A file
+// that could be anything is taken for a chip.
 func sniff(name string, data []byte) string {
 	start := bytes.TrimLeft(data, "\ufeff \t\r\n")
 	for bytes.HasPrefix(start, []byte("#")) {
@@ -161,6 +175,9 @@ func sniff(name string, data []byte) string {
 			return "collective"
 		}
 		if bytes.Contains(data, []byte(`"latency_ps"`)) && bytes.Contains(data, []byte(`"input_hash"`)) {
+			if bytes.Contains(data, []byte(`"suite_version"`)) {
+				return "results"
+			}
 			return "result"
 		}
 		if filepath.Ext(name) == ".json" {
@@ -170,6 +187,9 @@ func sniff(name string, data []byte) string {
 	doc, err := config.Load(config.Source{Name: name, Data: data}, nil)
 	if err != nil {
 		return "chip"
+	}
+	if doc.Has("runs") {
+		return "suite"
 	}
 	for _, section := range []string{"chip", "scale_up", "scale_out", "library"} {
 		if doc.Has(section) {

@@ -122,7 +122,11 @@ func call(args ...string) (stdout, stderr string, code int) {
 
 func TestEveryVerbHasHelp(t *testing.T) {
 	tree := root(&env{out: &sticky{w: io.Discard}})
-	for _, c := range append(commands(tree), tree) {
+	list := append(commands(tree), tree)
+	for _, c := range commands(tree) {
+		list = append(list, commands(c)...)
+	}
+	for _, c := range list {
 		args := strings.Fields(c.CommandPath())[1:]
 		out, errs, code := call(append(args, "--help")...)
 		if code != exitOK || errs != "" {

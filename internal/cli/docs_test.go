@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
 
 	"maru/arch"
 	"maru/arch/system"
@@ -52,7 +53,9 @@ func TestReference(t *testing.T) {
 	}
 	fmt.Fprintf(&b, "\n\n## maru\n\n```text\n%s```\n", helpText(tree))
 	for _, c := range commands(tree) {
-		fmt.Fprintf(&b, "\n## %s\n\n```text\n%s```\n", c.CommandPath(), helpText(c))
+		for _, c := range append([]*cobra.Command{c}, commands(c)...) {
+			fmt.Fprintf(&b, "\n## %s\n\n```text\n%s```\n", c.CommandPath(), helpText(c))
+		}
 	}
 	golden(t, "docs/cli.md", b.String())
 }
@@ -99,8 +102,17 @@ func chipKeys(b *strings.Builder, prefix string, section reflect.Type, needed bo
 		if typ.Kind() == reflect.Pointer {
 			typ = typ.Elem()
 		}
-		if typ.Kind() == reflect.Map && typ.Key().Kind() != reflect.String {
+		switch text := reflect.TypeFor[string](); {
+		case typ.Kind() == reflect.Map && typ.Key() != text:
 			path += ".FORMAT"
+			typ = typ.Elem()
+		case typ.Kind() == reflect.Map && typ.Elem() != text:
+			path += ".KIND"
+			typ = typ.Elem()
+		}
+		list := typ.Kind() == reflect.Slice && typ.Elem().Kind() == reflect.Struct
+		if list {
+			path += "[]"
 			typ = typ.Elem()
 		}
 		if typ.Kind() == reflect.Struct && typ.PkgPath() == reflect.TypeFor[config.Figure[int64]]().PkgPath() {
@@ -124,14 +136,19 @@ func chipKeys(b *strings.Builder, prefix string, section reflect.Type, needed bo
 			switch typ.Kind() {
 			case reflect.Struct:
 				value = "section"
+				if list {
+					value = "list of sections"
+				}
 			case reflect.Int64:
 				value = "whole number"
+			case reflect.Float64:
+				value = "number"
 			case reflect.Bool:
-				value = "true or false"
+				value = "true, false"
 			case reflect.Slice:
-				value = map[reflect.Kind]string{reflect.Int64: "list of numbers", reflect.Struct: "list of sections"}[typ.Elem().Kind()]
-				if value == "" {
-					value = "list of texts"
+				value = "list of texts"
+				if typ.Elem().Kind() == reflect.Int64 {
+					value = "list of numbers"
 				}
 				if e, ok := reflect.New(typ.Elem()).Interface().(interface{ Enum() []string }); ok {
 					value = "list of " + strings.Join(e.Enum(), ", ")
@@ -143,11 +160,8 @@ func chipKeys(b *strings.Builder, prefix string, section reflect.Type, needed bo
 			}
 		}
 		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", path, yes, value, f.Tag.Get("doc"))
-		switch value {
-		case "section":
+		if strings.HasSuffix(value, "section") || list {
 			chipKeys(b, path+".", typ, true)
-		case "list of sections":
-			chipKeys(b, path+"[].", typ.Elem(), true)
 		}
 	}
 }
@@ -226,7 +240,7 @@ func TestDocuments(t *testing.T) {
 		t.Skip("runs some dozen commands")
 	}
 	models, _ := modelPages(t)
-	for _, name := range append([]string{"README.md", "docs/chips.md", "docs/calibrate.md", "docs/systems.md"}, models...) {
+	for _, name := range append([]string{"README.md", "docs/chips.md", "docs/calibrate.md", "docs/compare.md", "docs/plots.md", "docs/retarget.md", "docs/sweep.md", "docs/studies.md", "docs/systems.md"}, models...) {
 		t.Run(name, func(t *testing.T) { document(t, name) })
 	}
 }

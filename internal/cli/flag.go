@@ -89,6 +89,30 @@ func (c *count) Set(s string) error {
 
 func (c *count) Type() string { return "N" }
 
+// natural is a whole number of at least 0; nil is none that was given.
+type natural struct{ value *uint64 }
+
+func (s *natural) String() string {
+	if s.value == nil {
+		return ""
+	}
+	return strconv.FormatUint(*s.value, 10)
+}
+
+func (s *natural) Set(text string) error {
+	n, err := strconv.ParseUint(text, 10, 64)
+	switch {
+	case errors.Is(err, strconv.ErrRange):
+		return fmt.Errorf("%s is too large", text)
+	case err != nil:
+		return fmt.Errorf("%q is not a whole number of at least 0", text)
+	}
+	s.value = &n
+	return nil
+}
+
+func (s *natural) Type() string { return "N" }
+
 // choice is one of some words; the empty text is none that was given.
 type choice struct {
 	what  string

@@ -14,14 +14,14 @@ const helpName = "help"
 
 func helpVerb() *cobra.Command {
 	return &cobra.Command{
-		Use:   helpName + " [VERB]",
+		Use:   helpName + " [VERB [VERB]]",
 		Short: "Explain a verb",
 		Long:  "Help prints what a verb does, its flags and examples. Without a verb it lists them.",
 		Example: `  maru help run
   maru run --help`,
 		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return fmt.Errorf("unexpected argument %q", args[1])
+			if len(args) > 2 {
+				return fmt.Errorf("unexpected argument %q", args[2])
 			}
 			return nil
 		},
@@ -33,12 +33,16 @@ func helpVerb() *cobra.Command {
 			if len(args) == 0 {
 				return root.Help()
 			}
-			for _, c := range commands(root) {
-				if c.Name() == args[0] {
-					return c.Help()
+			at := root
+			for _, word := range args {
+				list := commands(at)
+				i := slices.IndexFunc(list, func(c *cobra.Command) bool { return c.Name() == word })
+				if i < 0 {
+					return unknownVerb(at, word)
 				}
+				at = list[i]
 			}
-			return unknownVerb(root, args[0])
+			return at.Help()
 		},
 	}
 }
@@ -82,8 +86,12 @@ func helpText(cmd *cobra.Command) string {
 		}
 	}
 	fmt.Fprintf(&b, "%s.\n", cmd.Short)
+	use := cmd.UseLine()
+	if !cmd.HasParent() {
+		use = cmd.CommandPath() + " VERB [ARGUMENTS] [FLAGS]"
+	}
+	fmt.Fprintf(&b, "\nUsage:\n  %s\n\n%s\n", use, strings.TrimSpace(cmd.Long))
 	if list := commands(cmd); len(list) > 0 {
-		fmt.Fprintf(&b, "\nUsage:\n  %s VERB [ARGUMENTS] [FLAGS]\n\n%s\n", cmd.CommandPath(), strings.TrimSpace(cmd.Long))
 		for _, g := range cmd.Groups() {
 			var s strings.Builder
 			for _, c := range list {
@@ -93,8 +101,6 @@ func helpText(cmd *cobra.Command) string {
 			}
 			section(g.Title, s.String())
 		}
-	} else {
-		fmt.Fprintf(&b, "\nUsage:\n  %s\n\n%s\n", cmd.UseLine(), strings.TrimSpace(cmd.Long))
 	}
 	for _, g := range groups(cmd) {
 		section(g.title, g.usage())

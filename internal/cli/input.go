@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 
@@ -38,13 +39,28 @@ type inputFlags struct {
 
 // chipFlags are the flags that choose a chip.
 type chipFlags struct {
-	name string
-	sets []string
+	name      string
+	sets      []string
+	partition string
+	shared    bool
+	others    natural
 }
 
 func (c *chipFlags) add(cmd *cobra.Command, f *pflag.FlagSet, name string) {
 	f.StringVar(&c.name, "chip", "", name)
 	f.StringArrayVar(&c.sets, "set", nil, "`PATH=VALUE` change a figure of the chip; as often as needed")
+	f.StringVar(&c.partition, "partition", "", "`NAME|N` run on one instance of a divided chip: by the partition's name or its number of instances")
+	f.BoolVar(&c.shared, "shared", false, "the instance has only its cores to itself; cache, memory and power are not divided by hardware")
+	f.Var(&c.others, "neighbours", "other instances that run the same at the same time (default: all that there are)")
+}
+
+// input is what the flags say of a run.
+func (c *chipFlags) input() run.Input {
+	in := run.Input{Chip: c.name, Sets: c.sets, Partition: c.partition, Shared: c.shared}
+	if n := c.others.value; n != nil {
+		in.Tenants = int64(min(*n, math.MaxInt32)) + 1
+	}
+	return in
 }
 
 // add gives the flags to a verb.
@@ -117,12 +133,13 @@ func (in *inputFlags) input() (run.Input, error) {
 	case in.model != "" && in.op != "":
 		return run.Input{}, errors.New("--model and --op exclude each other")
 	}
-	return run.Input{
-		Chip: in.chip.name, Sets: in.chip.sets, Model: in.model, Op: in.op,
-		Phase: in.phase.value, Batch: int64(in.batch), Seq: int64(in.seq), Layers: int(in.layers),
-		DType: in.dtype.value, KVDType: in.kv.value,
-		NoFuse: in.noFuse, Profile: in.profile.value, Cache: in.cache.value, Launch: in.launch.value, Data: in.data.value, Weights: in.weights.value,
-	}, nil
+	input := in.chip.input()
+	input.Model, input.Op = in.model, in.op
+	input.Phase, input.Batch, input.Seq, input.Layers = in.phase.value, int64(in.batch), int64(in.seq), int(in.layers)
+	input.DType, input.KVDType = in.dtype.value, in.kv.value
+	input.NoFuse, input.Profile, input.Cache, input.Launch, input.Data = in.noFuse, in.profile.value, in.cache.value, in.launch.value, in.data.value
+	input.Weights = in.weights.value
+	return input, nil
 }
 
 // defect is how the compiler starts an error about itself.
@@ -143,6 +160,6 @@ func (e *env) compiled(in *inputFlags, printAfter []string, w io.Writer) (*run.C
 		}
 		return nil, err
 	}
-	e.warnings(c.Chip, c.Doc, c.Warnings)
+	e.warnings(c.Chip, c.Doc, c.Partition, c.Warnings)
 	return c, nil
 }

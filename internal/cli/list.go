@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -10,19 +11,20 @@ import (
 	"maru/arch"
 	"maru/arch/system"
 	"maru/reports/human"
+	"maru/studies/study"
 	"maru/workloads/compile"
 	"maru/workloads/model"
 	"maru/workloads/parallel/collective"
 )
 
 func listVerb(e *env) *cobra.Command {
-	kinds := []string{"chips", "models", "systems", "passes", "ops"}
+	kinds := []string{"chips", "models", "systems", "studies", "passes", "ops"}
 	return &cobra.Command{
-		Use:   "list chips|models|systems|passes|ops",
-		Short: "List built-in chips, models and systems, compiler passes, operators",
+		Use:   "list chips|models|systems|studies|passes|ops",
+		Short: "List built-in chips, models, systems and studies, compiler passes, operators",
 		Long: `List prints the names that other verbs take: chips for --chip, models for --model,
-systems for --system, passes
-for --op.`,
+systems for --system, studies for sweep and search, passes of the compiler in the
+order they run for --print-after, and operators for --op.`,
 		Example: `  maru list chips
   maru list ops`,
 		ValidArgs: kinds,
@@ -45,6 +47,17 @@ for --op.`,
 							return err
 						}
 						row(name, m.Title, human.SI(float64(m.Params()), "")+" parameters")
+					}
+					return nil
+				})
+			case "studies":
+				return columns(e.out, func(row func(...any)) error {
+					for _, name := range study.Names() {
+						s, err := study.Load(name)
+						if err != nil {
+							return err
+						}
+						row(name, human.Count(s.Size())+" points", firstSentence(s.Text))
 					}
 					return nil
 				})
@@ -71,6 +84,12 @@ for --op.`,
 			return nil
 		},
 	}
+}
+
+// firstSentence is a text up to its first full stop.
+func firstSentence(text string) string {
+	first, _, _ := strings.Cut(text, ". ")
+	return strings.TrimSuffix(first, ".")
 }
 
 // columns writes rows with aligned columns.

@@ -41,7 +41,7 @@ func TestModelKeys(t *testing.T) {
 	_, pages := modelPages(t)
 	var b strings.Builder
 	chipKeys(&b, "", reflect.TypeFor[arch.Chip](), true)
-	sections := regexp.MustCompile(`^(clock|cores|memory|launch|power)\.`)
+	sections := regexp.MustCompile(`^(clock|cores|memory|launch|jitter|power|dies)\.`)
 	var keys []string
 	for _, row := range strings.Split(b.String(), "\n") {
 		cells := strings.Split(row, "`")

@@ -21,6 +21,7 @@ import (
 	"maru/reports/perfetto"
 	"maru/reports/table"
 	"maru/reports/terminal"
+	"maru/sim/machine"
 	"maru/sim/result"
 	"maru/studies/run"
 	"maru/workloads/trace"
@@ -33,9 +34,13 @@ type outputFlags struct {
 	json    bool
 	exact   bool
 	noCap   bool
+	seed    natural
+	runs    count
 	jobs    count
 	top     count
 	verbose bool
+
+	partition result.Partition // that the run is of, from the verb
 
 	times []phase // how long the phases took, for --verbose
 }
@@ -52,6 +57,8 @@ func (o *outputFlags) add(cmd *cobra.Command) {
 	addFlags(cmd, "How to simulate", func(f *pflag.FlagSet) {
 		f.BoolVar(&o.noCap, "no-power-cap", false, "hold the highest clock, whatever power it takes")
 		f.BoolVar(&o.exact, "exact", false, "simulate every layer, also those that repeat an earlier one exactly; the result is the same but for its \"events\"")
+		f.Var(&o.seed, "seed", "draw what differs from run to run, as the chip's file declares it, from this seed (default: no chance)")
+		f.Var(&o.runs, "runs", "draw so many runs, and say what most and nearly all of them take (seed 1 unless given)")
 		f.Var(&o.jobs, "jobs", "simulations at once (default: the processors of this machine)")
 	})
 	addFlags(cmd, "Output", func(f *pflag.FlagSet) {
@@ -67,20 +74,44 @@ func (o *outputFlags) spent(name string, start time.Time) {
 	o.times = append(o.times, phase{name: name, took: time.Since(start)})
 }
 
-// warnings prints the doubts about a chip and those that came up since.
-func (e *env) warnings(chip *arch.Chip, doc *config.Doc, more []string) {
+// warnings prints the doubts about a chip and those that came up since. Doubts
+// about sizes are about those of a whole chip.
+func (e *env) warnings(chip *arch.Chip, doc *config.Doc, part result.Partition, more []string) {
 	var list []string
-	for _, w := range chip.Warnings(doc) {
-		list = append(list, w.Error())
+	if part.Name == "" {
+		for _, w := range chip.Warnings(doc) {
+			list = append(list, w.Error())
+		}
 	}
 	e.warn(append(list, more...))
 }
 
-// simulate replays a trace and writes the result where the flags say.
-func (e *env) simulate(chip *arch.Chip, doc *config.Doc, tr *trace.Trace, o *outputFlags) error {
-	opt := run.Options{Exact: o.exact, NoCap: o.noCap, Jobs: int(o.jobs)}
+// maxRuns is the most runs that may be drawn.
+const maxRuns = 1_000_000
+
+// options are what the flags say of the simulation.
+func (o *outputFlags) options() (run.Options, error) {
+	opt := run.Options{Exact: o.exact, NoCap: o.noCap, Jobs: int(o.jobs), Partition: o.partition}
 	if opt.Jobs == 0 {
 		opt.Jobs = runtime.GOMAXPROCS(0)
+	}
+	if o.seed.value != nil || o.runs > 0 {
+		opt.Jitter = &machine.Jitter{Seed: 1, Runs: int(max(o.runs, 1))}
+		if o.seed.value != nil {
+			opt.Jitter.Seed = *o.seed.value
+		}
+	}
+	if o.runs > maxRuns {
+		return opt, fmt.Errorf("--runs: %d are too many; allowed: up to %d", o.runs, maxRuns)
+	}
+	return opt, nil
+}
+
+// simulate replays a trace and writes the result where the flags say.
+func (e *env) simulate(chip *arch.Chip, doc *config.Doc, tr *trace.Trace, o *outputFlags) error {
+	opt, err := o.options()
+	if err != nil {
+		return err
 	}
 	if o.verbose { // time the run without those that explain it
 		brief := opt

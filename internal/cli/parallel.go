@@ -148,7 +148,7 @@ func (e *env) parallel(p *planFlags, s *systemFlags, in *inputFlags, o *outputFl
 		if err := create(filepath.Join(tmp, "result.json"), func(w io.Writer) error { return result.WriteParallel(w, res) }); err != nil {
 			return err
 		}
-		for _, f := range figure.Parallel(res) {
+		for _, f := range figure.Plan(res) {
 			for _, format := range []string{"png", "svg"} {
 				if err := create(filepath.Join(tmp, f.Name+"."+format), func(w io.Writer) error { return f.Write(w, format) }); err != nil {
 					return err

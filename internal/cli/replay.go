@@ -45,7 +45,11 @@ byte for byte. "-" is the standard input.`,
 			if err != nil {
 				return err
 			}
-			e.warnings(c, doc, nil)
+			in := chip.input()
+			if c, doc, out.partition, err = in.Instance(c, doc); err != nil {
+				return err
+			}
+			e.warnings(c, doc, out.partition, nil)
 			out.spent("load", start)
 			return e.simulate(c, doc, tr, &out)
 		},

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	study "maru/studies/collective"
+	"maru/studies/retarget"
 )
 
 func runVerb(e *env) *cobra.Command {
@@ -14,12 +15,16 @@ func runVerb(e *env) *cobra.Command {
 	var many systemFlags
 	var spread planFlags
 	cmd := &cobra.Command{
-		Use:   "run (--chip | --system) NAME|FILE (--model NAME|FILE | --op SPEC) [FLAGS]",
+		Use:   "run (--chip NAME|FILE|all | --system NAME|FILE) (--model NAME|FILE | --op SPEC) [FLAGS]",
 		Short: "Run a model or an operator on a chip",
 		Long: `Run compiles a model, or a single operator, for a chip and replays it there. It
 prints how long that takes, how far it is from the bound that compulsory work
 sets, where the time goes, and what more of each resource would give. With --out
 it writes all that was measured and the pictures of it into a folder.
+
+With --chip all, or several chips with commas between them, it runs the same
+program on each, in the chip's own number format unless --dtype is given, and
+prints one row for each chip; one that cannot run the program says why.
 
 With --system and a collective for --op (allreduce, allgather, reducescatter,
 alltoall, broadcast, send) it runs that on the links of many chips, by the
@@ -36,7 +41,8 @@ Equal input gives equal results, byte for byte, on every machine.`,
   maru run --chip h100-sxm --op gemm:m=8192,n=8192,k=8192 --dtype fp8
   maru run --system dgx-h100 --op allreduce:bytes=512MiB --chips 8
   maru run --system selene --model gpt-145.6b --batch 2304 --tp 8 --pp 8 --dp 24 --recompute full
-  maru run --chip my-chip.yaml --set memory.dram.bandwidth="4 TB/s" --model llama-3.1-8b`,
+  maru run --chip my-chip.yaml --set memory.dram.bandwidth="4 TB/s" --model llama-3.1-8b
+  maru run --chip all --model resnet-50 --out machines`,
 		Args: arguments(),
 		RunE: func(*cobra.Command, []string) error {
 			if study.IsOp(in.op) {
@@ -45,12 +51,20 @@ Equal input gives equal results, byte for byte, on every machine.`,
 			if many.name != "" {
 				return e.parallel(&spread, &many, &in, &out)
 			}
+			if chips := retarget.Chips(in.chip.name); chips != nil {
+				input, err := in.input()
+				if err != nil {
+					return err
+				}
+				return e.retarget(input, chips, &out)
+			}
 			start := time.Now()
 			c, err := e.compiled(&in, nil, nil)
 			if err != nil {
 				return err
 			}
 			out.spent("compile", start)
+			out.partition = c.Partition
 			return e.simulate(c.Chip, c.Doc, c.Trace, &out)
 		},
 	}

@@ -9,17 +9,19 @@ import (
 	"maru/arch"
 	"maru/arch/system"
 	"maru/internal/config"
+	"maru/studies/bench"
+	"maru/studies/study"
 	"maru/workloads/model"
 )
 
 func schemaVerb(e *env) *cobra.Command {
-	kinds := []string{"chip", "model", "system"}
+	kinds := []string{"chip", "model", "system", "study", "suite"}
 	return &cobra.Command{
-		Use:   "schema chip|model|system",
-		Short: "Print the JSON Schema of chip, model or system files",
+		Use:   "schema chip|model|system|study|suite",
+		Short: "Print the JSON Schema of chip, model, system, study or suite files",
 		Long: `Schema prints the JSON Schema (draft 2020-12) of the YAML files that describe
-chips, models or systems, with the meaning of each key. Editors use it to complete and to
-check such files while they are written.`,
+chips, models, systems, studies or suites of runs, with the meaning of each key. Editors
+use it to complete and to check such files while they are written.`,
 		Example:   `  maru schema chip`,
 		ValidArgs: kinds,
 		Args:      oneOf("kind", kinds),
@@ -28,6 +30,10 @@ check such files while they are written.`,
 			switch args[0] {
 			case "model":
 				schema = config.Schema(model.Model{}, "Maru model", false)
+			case "study":
+				schema = study.Schema()
+			case "suite":
+				schema = bench.Schema()
 			case "system":
 				schema = system.Schema()
 			}

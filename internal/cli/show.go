@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"maru/arch"
+	"maru/arch/area"
 	"maru/arch/system"
 	"maru/reports/human"
 	"maru/workloads/model"
@@ -80,6 +81,10 @@ func showChip(e *env, name string, sets []string, yaml, asJSON bool) error {
 		e.warn([]string{w.Error()})
 	}
 	d := chip.Describe()
+	silicon, err := area.Of(chip)
+	if err != nil {
+		return err
+	}
 	switch {
 	case yaml && asJSON:
 		return errors.New("--yaml and --json exclude each other")
@@ -90,14 +95,67 @@ func showChip(e *env, name string, sets []string, yaml, asJSON bool) error {
 		enc := json.NewEncoder(e.out)
 		enc.SetEscapeHTML(false)
 		enc.SetIndent("", "  ")
-		return enc.Encode(d)
+		return enc.Encode(struct {
+			arch.Description
+			Silicon *area.Estimate `json:"silicon,omitempty"`
+		}{d, silicon})
 	}
-	return describe(e, &d)
+	return describe(e, &d, silicon)
 }
 
+// describeSilicon writes the area and cost of a chip, as modelled and as published.
+func describeSilicon(e *env, s *area.Estimate) error {
+	fmt.Fprintf(e.out, "\nSilicon and cost, modelled\n")
+	return columns(e.out, func(row func(...any)) error {
+		for i, d := range s.Dies {
+			name := fmt.Sprintf("  %d x %s", d.Count, d.Name)
+			note := ""
+			if d.Published > 0 {
+				note = fmt.Sprintf("published %s mm2, model %+.0f %%", human.Digits(d.Published), 100*(d.AreaMM2/d.Published-1))
+			}
+			row(name, human.Digits(d.AreaMM2)+" mm2", "on "+d.Node, note)
+			for _, p := range d.Parts {
+				row("    "+p.Name, human.Digits(p.AreaMM2)+" mm2", human.Percent(p.AreaMM2/d.AreaMM2))
+			}
+			c := s.Cost.Dies[i]
+			row("    a good die", dollars(c.USD), fmt.Sprintf("%d on a wafer", int64(c.Gross)), human.Percent(c.Yield)+" usable")
+		}
+		totals := s.CostPublished != nil
+		heads := []any{"  cost of building it", "modelled area"}
+		if totals {
+			heads = append(heads, "published area")
+		}
+		row(heads...)
+		for _, line := range []struct {
+			name string
+			of   func(*area.Cost) float64
+		}{
+			{"good dies", func(c *area.Cost) float64 { return c.Logic }},
+			{"memory", func(c *area.Cost) float64 { return c.Memory }},
+			{"package", func(c *area.Cost) float64 { return c.Package }},
+			{"lost in assembly", func(c *area.Cost) float64 { return c.Assembly }},
+			{"test", func(c *area.Cost) float64 { return c.Test }},
+			{"total", func(c *area.Cost) float64 { return c.Total }},
+		} {
+			cells := []any{"    " + line.name, dollars(line.of(&s.Cost))}
+			if totals {
+				cells = append(cells, dollars(line.of(s.CostPublished)))
+			}
+			row(cells...)
+		}
+		return nil
+	})
+}
+
+// dollars writes a price in whole US dollars.
+func dollars(usd float64) string { return fmt.Sprintf("%.0f USD", usd) }
+
 // describe writes a chip for a reader.
-func describe(e *env, d *arch.Description) error {
+func describe(e *env, d *arch.Description, silicon *area.Estimate) error {
 	fmt.Fprintf(e.out, "%s (%s)\n", d.Title, d.Name)
+	if a := d.Count.Always; a.Mostly {
+		fmt.Fprintf(e.out, "mostly estimated: %d of the %d figures that every run rests on; a run says what their ranges do to its latency\n", a.Estimated, a.Figures)
+	}
 	fmt.Fprintf(e.out, "discipline %s, library profile %s, number format %s unless told otherwise\n", d.Discipline, d.Profile, d.Preferred)
 
 	perByte := func(v float64) string {
@@ -150,7 +208,7 @@ func describe(e *env, d *arch.Description) error {
 	for _, section := range []struct {
 		title string
 		rows  []arch.Row
-	}{{"Clock", d.Clock}, {"Cores", d.Cores}, {"Launch", d.Launch}, {"Power and energy", d.Power}} {
+	}{{"Clock", d.Clock}, {"Cores", d.Cores}, {"Launch", d.Launch}, {"Power and energy", d.Power}, {"Partitions", d.Partitions}} {
 		if len(section.rows) == 0 {
 			continue
 		}
@@ -166,6 +224,11 @@ func describe(e *env, d *arch.Description) error {
 			return nil
 		})
 		if err != nil {
+			return err
+		}
+	}
+	if silicon != nil {
+		if err := describeSilicon(e, silicon); err != nil {
 			return err
 		}
 	}

@@ -28,6 +28,10 @@ func (d *decoder) decode(n *node, p place, v reflect.Value, r rule) bool {
 		return false
 	}
 	t := v.Type()
+	if isRaw(t) {
+		v.Addr().Interface().(raw).keep(n, p)
+		return true
+	}
 	if n.isNull() && !(n.text == "" && isSection(t)) {
 		return d.null(n, p, t, r)
 	}

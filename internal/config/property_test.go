@@ -368,7 +368,7 @@ sources: {sheet: "The data sheet, page 3."}
 	// Output:
 	// Big 4 TB/s 600 ns (500 ns to 700 ns) map[bf16:500 TFLOP/s fp8:2.5 PFLOP/s]
 	// latency is an estimate: The data sheet, page 3.
-	// --set peaks.fb8=3 TFLOPs: unknown number format "fb8"; allowed: one of fp64, fp32, tf32, bf16, fp16, fp8, fp6, fp4, int32, int8, int4, bool; did you mean fp8
+	// --set peaks.fb8=3 TFLOPs: unknown number format "fb8"; allowed: one of fp64, fp32, tf32, bf16, fp16, fp8, fp6, fp4, int32, int16, int8, int4, bool; did you mean fp8
 	//   peaks.fb8=3 TFLOPs
 	//         ^
 }

@@ -110,6 +110,8 @@ func (s *schemer) define(t reflect.Type, suffix string, build func() object) obj
 // schema returns the schema of a type whose leaves follow a rule.
 func (s *schemer) schema(t reflect.Type, r rule) object {
 	switch {
+	case isRaw(t):
+		return rawSchema(t)
 	case isFigureType(t):
 		return s.figure(valueType(t), r)
 	case t.Kind() == reflect.Pointer:

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -58,6 +59,24 @@ func (d *Doc) Set(path, value string) error {
 		return fail(1, fmt.Sprintf("nested more than %d levels deep", maxDepth), "")
 	}
 	return d.set(segs, n, o, fail)
+}
+
+// Apply sets values from texts of the form PATH=VALUE, one after the other; example is one for the message about a text
+// that has no equals sign. The error is of type [Errors], with everything that is wrong.
+func (d *Doc) Apply(sets []string, example string) error {
+	var errs Errors
+	for _, set := range sets {
+		path, value, ok := strings.Cut(set, "=")
+		if !ok {
+			errs = append(errs, &Error{Pos: Pos{File: setSource + " " + set}, Problem: "no equals sign", Allowed: "allowed: PATH=VALUE, such as " + example})
+			continue
+		}
+		var wrong Errors
+		if errors.As(d.Set(strings.TrimSpace(path), value), &wrong) {
+			errs = append(errs, wrong...)
+		}
+	}
+	return errs.Err()
 }
 
 // set puts a value at a path.

@@ -27,6 +27,7 @@ var floors = map[string]int{
 	"sim/result":             1,
 	"sim/result/resulttest":  1,
 
+	"arch/area":       2,
 	"sim/fabric":      2,
 	"sim/pipeline":    2,
 	"workloads/eager": 2,
@@ -58,6 +59,9 @@ var beside = map[[2]string]string{
 	{"reports/...", "reports/human"}:          "all reports write quantities alike",
 	{"studies/...", "studies/run"}:            "a study is many runs",
 	{"studies/...", "studies/parallel"}:       "a study is many runs, on many chips too",
+	{"studies/...", "studies/study"}:          "sweeps and searches run the points of a study file",
+	{"studies/search", "studies/sweep"}:       "a search runs points as a sweep does",
+	{"studies/...", "studies/parquet"}:        "tables of studies are written in this form, too",
 }
 
 // find returns the floor of a package and the entry of floors it falls under.
@@ -135,6 +139,7 @@ var owners = map[string]string{
 	"codeberg.org/go-pdf/fpdf":          "reports/figure",
 	"codeberg.org/go-fonts/liberation":  "reports/figure",
 	"golang.org/x/image":                "reports/figure",
+	"golang.org/x/perf":                 "studies/compare",
 	"github.com/jedib0t/go-pretty/v6":   "reports/terminal",
 	"github.com/spf13/cobra":            "internal/cli",
 	"github.com/spf13/pflag":            "internal/cli",

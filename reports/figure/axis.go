@@ -3,6 +3,7 @@ package figure
 import (
 	"math"
 	"strconv"
+	"strings"
 
 	"maru/reports/human"
 )
@@ -109,19 +110,18 @@ func plain(v float64) string {
 }
 
 // prefixed labels a value with a decimal prefix: 100 G, 1 T.
-func prefixed(v float64) string {
-	s := human.SI(v, "")
-	number, prefix := s, ""
-	for i := range s {
-		if s[i] == ' ' {
-			number, prefix = s[:i], s[i:]
-			break
-		}
-	}
+func prefixed(v float64) string { return shortened(human.SI(v, "")) }
+
+// shortened drops the zeros of a quantity's fraction: 10.0 µs is 10 µs.
+func shortened(s string) string {
+	number, rest, spaced := strings.Cut(s, " ")
 	if f, err := strconv.ParseFloat(number, 64); err == nil {
 		number = strconv.FormatFloat(f, 'g', -1, 64)
 	}
-	return number + prefix
+	if spaced {
+		number += " " + rest
+	}
+	return number
 }
 
 // xAxis draws ticks, labels and title below a plot.

@@ -171,6 +171,10 @@ func latin(s string) string {
 // writes PNG and SVG. A file is complete or absent: it is written under another
 // name first.
 func WriteAll(dir string, res *result.Result, formats []string) ([]string, error) {
+	return writeFigures(dir, All(res), formats)
+}
+
+func writeFigures(dir string, list []*Figure, formats []string) ([]string, error) {
 	if len(formats) == 0 {
 		formats = []string{"png", "svg"}
 	}
@@ -183,7 +187,7 @@ func WriteAll(dir string, res *result.Result, formats []string) ([]string, error
 		path   string
 	}
 	var jobs []job
-	for _, f := range All(res) {
+	for _, f := range list {
 		for _, format := range formats {
 			jobs = append(jobs, job{f, format, filepath.Join(dir, f.Name+"."+format)})
 		}

@@ -1,174 +1,168 @@
 package figure
 
 import (
-	"fmt"
+	"cmp"
 	"image/color"
-	"strconv"
-
-	"maru/reports/human"
-	"maru/sim/result"
+	"math"
+	"slices"
 )
 
-// Parallel makes every figure of a run of a model on many chips.
-func Parallel(res *result.Parallel) []*Figure {
-	return []*Figure{Pipeline(res), PlanMemory(res)}
+// Parallel is parallel coordinates: an upright axis for each dimension, and a
+// line through all of them for each point.
+type Parallel struct {
+	Chart
+	Dims  []Dim
+	Shade int // the dimension that colours the lines
 }
 
-func parallelFigure(res *result.Parallel, name, title string, width, height float64) *Figure {
-	p := res.Plan
-	f := &Figure{Name: name, width: width, height: height}
-	f.Title = fitText(fmt.Sprintf("%s on %d chips of %s: %s", res.Model, res.Chips, res.SystemTitle, title), titleSize, width-2*margin)
-	f.subtitle = fitText(fmt.Sprintf("tp %d · pp %d · dp %d · %d microbatches of %d · %s · %s · bubble %s", p.TP, p.PP, p.DP, p.Microbatches, p.Microbatch,
-		p.Schedule, human.Time(res.LatencyPS), human.Percent(res.Bubble)), subtitleSize, width-2*margin)
-	return f
-}
-
-// passColour is what a stage does, in the order of the legend.
-var passColour = []struct {
-	kind, name string
-	col        color.RGBA
-}{
-	{"forward", "forward", blue}, {"backward", "backward", green}, {"weight", "gradients of weights", skyBlue}, {"send", "transfer", orange},
-	{"reduce", "sum over replicas", purple}, {"optimizer", "optimizer", darkGrey},
-}
-
-// Pipeline draws what the stages do over time: the whole iteration, or the first part of it that has spans. What is blank is
-// bubble. Passes of later chunks are paler.
-func Pipeline(res *result.Parallel) *Figure {
-	const width = 640.0
-	n := max(1, len(res.Stages))
-	pitch := clamp(320/float64(n), 4, 26)
-	bottom := margin + 52
-	f := parallelFigure(res, "pipeline", "what the stages do", width, headRow+pitch*float64(n)+4+bottom)
-	var end int64
-	seen := map[string]bool{}
-	for _, s := range res.Spans {
-		if !res.Cut || s.Kind != "optimizer" && s.Kind != "reduce" {
-			end = max(end, s.EndPS)
-			seen[s.Kind] = true
+// Figure draws the lines, those with the smallest value of the shade last and
+// above all others; points that lack a value are left out.
+func (p *Parallel) Figure() *Figure {
+	const high = 260.0
+	n := len(p.Dims)
+	ticks := make([][]tick, n)
+	scales := make([]scale, n)
+	for i := range p.Dims {
+		scales[i] = newScale(0, &p.Dims[i])
+		if scales[i].words != nil { // ends of the axis are the first and the last word
+			scales[i].lo, scales[i].hi = 0, max(float64(len(scales[i].words)-1), 1e-9)
+		}
+		ticks[i] = p.ends(i, &scales[i])
+	}
+	gap := clamp(500/float64(max(n-1, 1)), 62, 130)
+	left := margin + max(widest(ticks[0])+8, 24)
+	half := func(d int) float64 { // of the name above an axis
+		w := 0.0
+		for _, line := range wrapTitle(p.Dims[d].Title(), gap-6) {
+			w = max(w, textWidth(line, textSize)/2)
+		}
+		return w
+	}
+	left = max(left, margin+half(0))
+	barRoom := 0.0
+	by := &p.Dims[p.Shade]
+	if !by.words() {
+		barRoom = 30 + max(30+widest(scales[p.Shade].ticks(6)), textWidth(by.Title(), textSize))
+	}
+	right := max(widest(ticks[n-1])+10, half(n-1))
+	width := max(left+gap*float64(n-1)+right+barRoom+margin, 320)
+	colour, entries := make([]color.RGBA, 0), []entry(nil)
+	if by.words() {
+		colour, entries = shades(by, len(by.Labels))
+	} else {
+		s := &scales[p.Shade]
+		for _, v := range by.Values {
+			colour = append(colour, shade((s.of(v)-s.lo)/(s.hi-s.lo)))
 		}
 	}
-	area := box{margin + 36, bottom, width - margin - 10, f.height - headRow}
-	unit, per := "ms", 1e9
-	if end > 1e13 {
-		unit, per = "s", 1e12
+	rows := legendRows(entries, width-2*margin)
+	bottom := margin + legendRow*float64(len(rows)) + 12
+	const names = 26.0 // two rows of names above the axes
+	f := p.figure(width, bottom+high+names+headRow)
+	area := box{left, bottom, left + gap*float64(n-1), bottom + high}
+	at := func(d, i int) point {
+		a := axis{scales[d].lo, scales[d].hi, area.y0, area.y1}
+		return point{area.x0 + gap*float64(d), a.at(scales[d].value(&p.Dims[d], i))}
 	}
-	x := axis{0, max(1e-9, float64(end)/per), area.x0, area.x1}
-	chunks := float64(max(1, res.Plan.Interleave))
 	f.draw = func(c *canvas) {
 		c.heading(f)
-		c.rect(area, pale)
-		every := 1
-		for float64(every)*pitch < 10 {
-			every *= 2
-		}
-		for s := range n {
-			if s%every == 0 {
-				c.text(point{area.x0 - 5, area.y1 - pitch*(float64(s)+0.5)}, strconv.Itoa(s), smallSize, atEnd, atCenter, muted)
+		order := p.complete()
+		slices.SortStableFunc(order, func(i, j int) int {
+			return cmp.Compare(scales[p.Shade].value(by, j), scales[p.Shade].value(by, i))
+		})
+		thick := clamp(60/float64(len(order)+1), 0.35, 1.2)
+		for _, i := range order {
+			var line []point
+			for d := range p.Dims {
+				line = append(line, at(d, i))
 			}
+			c.line(thick, colour[i], line...)
 		}
-		for _, s := range res.Spans {
-			if s.StartPS >= end || s.Stage >= n {
-				continue
+		for d := range p.Dims {
+			x := area.x0 + gap*float64(d)
+			c.line(1.1, ink, point{x, area.y0}, point{x, area.y1})
+			a := axis{scales[d].lo, scales[d].hi, area.y0, area.y1}
+			side, step := atEnd, -5.0
+			if d == n-1 && n > 1 {
+				side, step = atStart, 5.0
 			}
-			col := grey
-			for _, k := range passColour {
-				if k.kind == s.Kind {
-					col = k.col
+			last := math.Inf(-1)
+			for _, t := range ticks[d] {
+				y := a.at(t.v)
+				if t.label == "" || y < last+textSize+1 {
+					continue
 				}
+				last = y
+				c.line(axisLine, ink, point{x, y}, point{x + step/2, y})
+				label := fitText(t.label, smallSize, gap-12)
+				w := textWidth(label, smallSize)
+				b := box{x + step - w, y - 3.2, x + step, y + 3.2}
+				if side == atStart {
+					b = box{x + step, y - 3.2, x + step + w, y + 3.2}
+				}
+				c.underlay(b)
+				c.text(point{x + step, y}, label, smallSize, side, atCenter, ink)
 			}
-			y1 := area.y1 - pitch*float64(s.Stage)
-			b := box{x.at(float64(s.StartPS) / per), y1 - pitch + 0.06*pitch, x.at(float64(min(end, s.EndPS)) / per), y1 - 0.06*pitch}
-			c.rect(b, tint(col, 1-0.6*float64(s.Chunk)/chunks))
-			if b.x1-b.x0 > 2 {
-				c.line(0.3, white, point{b.x1, b.y0}, point{b.x1, b.y1})
-			}
-			if text := strconv.Itoa(s.Micro); (s.Kind == "forward" || s.Kind == "backward") && pitch > 11 && textWidth(text, smallSize) < b.x1-b.x0-2 {
-				c.text(point{(b.x0 + b.x1) / 2, (b.y0 + b.y1) / 2}, text, smallSize, atCenter, atCenter, over(tint(col, 1-0.6*float64(s.Chunk)/chunks)))
-			}
-		}
-		c.rotated(point{margin + 7, (area.y0+area.y1)/2 - textWidth("stage", textSize)/2}, 1.5707963267948966, "stage", textSize, ink)
-		label := unit + " from the start of the iteration"
-		if res.Cut {
-			label += "; the beginning of it"
-		}
-		c.xAxis(area, x, linearTicks(0, x.hi, 6), label)
-		var entries []entry
-		for _, k := range passColour {
-			if seen[k.kind] {
-				entries = append(entries, entry{swatchBox, k.col, k.name})
+			lines := wrapTitle(p.Dims[d].Title(), gap-6)
+			for k, s := range lines {
+				c.text(point{x, area.y1 + 8 + 11*float64(len(lines)-1-k)}, s, textSize, atCenter, atStart, ink)
 			}
 		}
-		entries = append(entries, entry{swatchBox, faint, "bubble"})
-		c.legend(point{margin, margin + legendRow - 2}, legendRows(entries, width-2*margin))
+		if barRoom > 0 {
+			c.colourBar(box{area.x1 + right + 18, area.y0 + 30, area.x1 + right + 29, area.y1 - 30}, scales[p.Shade], by.Title())
+		}
+		c.legend(point{margin, margin + legendRow*float64(len(rows)) - 2}, rows)
 	}
 	return f
 }
 
-// PlanMemory draws what a chip of each stage holds at most, against what it has.
-func PlanMemory(res *result.Parallel) *Figure {
-	const width = 540.0
-	n := max(1, len(res.Stages))
-	pitch := clamp(320/float64(n), 5, 24)
-	bottom := margin + 52
-	f := parallelFigure(res, "memory", "memory of a chip of each stage", width, headRow+pitch*float64(n)+4+bottom)
-	area := box{margin + 36, bottom, width - margin - 14, f.height - headRow}
-	parts := []struct {
-		name string
-		of   func(*result.PlanMemory) int64
-		col  color.RGBA
-	}{
-		{"weights", func(m *result.PlanMemory) int64 { return m.Weights }, blue},
-		{"gradients", func(m *result.PlanMemory) int64 { return m.Grads }, skyBlue},
-		{"optimizer", func(m *result.PlanMemory) int64 { return m.Optimizer }, green},
-		{"activations", func(m *result.PlanMemory) int64 { return m.Activations }, vermillion},
-		{"layer at work", func(m *result.PlanMemory) int64 { return m.Working }, orange},
-		{"key/value cache", func(m *result.PlanMemory) int64 { return m.KV }, purple},
+// complete lists the points that have all values.
+func (p *Parallel) complete() []int {
+	n := 0
+	for i := range p.Dims {
+		n = max(n, len(p.Dims[i].Values), len(p.Dims[i].Labels))
 	}
-	var most, capacity int64
-	for i := range res.Stages {
-		most, capacity = max(most, res.Stages[i].Memory.Total), max(capacity, res.Stages[i].Memory.Capacity)
+	var list []int
+	for i := range n {
+		if !slices.ContainsFunc(p.Dims, func(d Dim) bool { return !d.words() && math.IsNaN(d.Values[i]) }) {
+			list = append(list, i)
+		}
 	}
-	const gb = 1e9
-	x := axis{0, max(1e-9, 1.04*float64(max(most, capacity))/gb), area.x0, area.x1}
-	f.draw = func(c *canvas) {
-		c.heading(f)
-		ticks := linearTicks(0, x.hi, 6)
-		for _, t := range ticks {
-			c.line(gridLine, faint, point{x.at(t.v), area.y0}, point{x.at(t.v), area.y1})
-		}
-		every := 1
-		for float64(every)*pitch < 10 {
-			every *= 2
-		}
-		for i := range res.Stages {
-			y1 := area.y1 - pitch*float64(i)
-			if i%every == 0 {
-				c.text(point{area.x0 - 5, y1 - pitch/2}, strconv.Itoa(i), smallSize, atEnd, atCenter, muted)
-			}
-			at := 0.0
-			for _, p := range parts {
-				v := float64(p.of(&res.Stages[i].Memory)) / gb
-				c.rect(box{x.at(at), y1 - 0.88*pitch, x.at(at + v), y1 - 0.12*pitch}, p.col)
-				at += v
-			}
-		}
-		if capacity > 0 {
-			end := x.at(float64(capacity) / gb)
-			c.dashed(1, ink, point{end, area.y0}, point{end, area.y1})
-		}
-		c.rotated(point{margin + 7, (area.y0+area.y1)/2 - textWidth("stage", textSize)/2}, 1.5707963267948966, "stage", textSize, ink)
-		c.xAxis(area, x, ticks, "GB; the dashed line is what a chip has")
-		var entries []entry
-		for _, p := range parts {
-			for i := range res.Stages {
-				if p.of(&res.Stages[i].Memory) > 0 {
-					entries = append(entries, entry{swatchBox, p.col, p.name})
-					break
-				}
-			}
-		}
-		c.legend(point{margin, margin + legendRow - 2}, legendRows(entries, width-2*margin))
+	return list
+}
+
+// ends are the ticks of an axis: the values where there are few, else round ones
+// and both ends.
+func (p *Parallel) ends(i int, s *scale) []tick {
+	d := &p.Dims[i]
+	if s.words != nil {
+		return s.ticks(0)
 	}
-	return f
+	const few = 8
+	if levels := d.levels(); len(levels) <= few {
+		var out []tick
+		for _, v := range levels {
+			out = append(out, tick{s.of(v), d.at(slices.Index(d.Values, v))})
+		}
+		return out
+	}
+	return s.ticks(6)
+}
+
+// wrapTitle breaks a name into at most two lines, at a dot, a space or a line
+// between words if there is one.
+func wrapTitle(s string, width float64) []string {
+	if textWidth(s, textSize) <= width {
+		return []string{s}
+	}
+	cut := -1
+	for i, r := range s {
+		if (r == '.' || r == ' ') && i > 0 && textWidth(s[:i+1], textSize) <= width {
+			cut = i + 1
+		}
+	}
+	if cut < 0 {
+		return []string{fitText(s, textSize, width)}
+	}
+	return []string{s[:cut], fitText(s[cut:], textSize, width)}
 }

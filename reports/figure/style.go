@@ -54,7 +54,7 @@ var (
 	}
 	resourceColour = map[string]color.RGBA{
 		"matrix": blue, "dram": vermillion, "l2": skyBlue, "shared": skyBlue, "vector": green, "special": purple, "scratchpad": yellow,
-		"latency": orange, "launch": darkGrey, "tail": grey, "power": ink, "start": lightGrey, "dependency": brown, "dma": indigo,
+		"latency": orange, "launch": darkGrey, "tail": grey, "power": ink, "start": lightGrey, "dependency": brown, "dma": indigo, "exchange": skyBlue, "sync": brown,
 	}
 )
 

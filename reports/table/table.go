@@ -24,7 +24,7 @@ func whole(get func(*result.Op) int64) func(*result.Op) string {
 }
 
 func float(get func(*result.Op) float64) func(*result.Op) string {
-	return func(op *result.Op) string { return strconv.FormatFloat(get(op), 'g', -1, 64) }
+	return func(op *result.Op) string { return decimal(get(op)) }
 }
 
 var columns = []column{
@@ -69,6 +69,53 @@ func Ops(w io.Writer, res *result.Result) error {
 	for i := range res.Ops {
 		for j, c := range columns {
 			row[j] = c.value(&res.Ops[i])
+		}
+		if err := out.Write(row); err != nil {
+			return err
+		}
+	}
+	out.Flush()
+	return out.Error()
+}
+
+// runColumns are the columns that Runs writes.
+var runColumns = []struct {
+	name  string
+	value func(*result.Run) string
+}{
+	{"name", func(r *result.Run) string { return r.Name }},
+	{"chip", func(r *result.Run) string { return r.Result.Chip }},
+	{"model", func(r *result.Run) string { return r.Result.Model }},
+	{"phase", func(r *result.Run) string { return r.Result.Phase }},
+	{"batch", func(r *result.Run) string { return strconv.FormatInt(r.Result.Batch, 10) }},
+	{"seq", func(r *result.Run) string { return strconv.FormatInt(r.Result.Seq, 10) }},
+	{"dtype", func(r *result.Run) string { return r.Result.DType }},
+	{"latency_us", func(r *result.Run) string { return number(r.Result.LatencyUS) }},
+	{"bound_us", func(r *result.Run) string { return number(r.Result.BoundUS) }},
+	{"tokens_per_s", func(r *result.Run) string { return number(r.Result.TokensPerS) }},
+	{"mfu", func(r *result.Run) string { return number(r.Result.MFU) }},
+	{"energy_j", func(r *result.Run) string { return number(r.Result.Energy.TotalJ) }},
+	{"power_w", func(r *result.Run) string { return number(r.Result.Energy.MeanW) }},
+	{"clock_mhz", func(r *result.Run) string { return number(r.Result.ClockMHz) }},
+	{"memory_bytes", func(r *result.Run) string { return strconv.FormatInt(r.Result.Memory.TotalBytes, 10) }},
+	{"bound_by", func(r *result.Run) string { return r.Result.BoundBy }},
+}
+
+func number(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
+
+// Runs writes a header and one row for each run of a suite.
+func Runs(w io.Writer, s *result.Suite) error {
+	out := csv.NewWriter(w)
+	row := make([]string, len(runColumns))
+	for i, c := range runColumns {
+		row[i] = c.name
+	}
+	if err := out.Write(row); err != nil {
+		return err
+	}
+	for i := range s.Runs {
+		for j, c := range runColumns {
+			row[j] = c.value(&s.Runs[i])
 		}
 		if err := out.Write(row); err != nil {
 			return err

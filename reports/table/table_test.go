@@ -75,3 +75,23 @@ func TestOpsWriteError(t *testing.T) {
 type failing struct{}
 
 func (failing) Write([]byte) (int, error) { return 0, os.ErrClosed }
+
+func TestMachinesGolden(t *testing.T) {
+	var b bytes.Buffer
+	if err := table.Machines(&b, resulttest.Machines()); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join("testdata", "machines.csv")
+	if *update {
+		if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(want), b.String()); d != "" {
+		t.Errorf("machines.csv (-want +got):\n%s", d)
+	}
+}

@@ -12,60 +12,15 @@ import (
 	"maru/sim/result"
 )
 
-// Mismatch is a setting in which two results differ.
-type Mismatch struct {
-	Field string // as in the result's JSON
-	A, B  string
-	// Fatal says that the results are of different work, so that their times
-	// do not compare.
-	Fatal bool
-}
-
-// String is the mismatch in words: "phase: prefill and decode".
-func (m Mismatch) String() string {
-	return fmt.Sprintf("%s: %s and %s", m.Field, orNone(m.A), orNone(m.B))
-}
-
-func orNone(s string) string {
-	if s == "" {
-		return "none"
-	}
-	return oneLine(s)
-}
-
-// Mismatches are the settings in which two results differ, those that make
-// them incomparable first.
-func Mismatches(a, b *result.Result) []Mismatch {
-	var list []Mismatch
-	add := func(fatal bool, field string, x, y any) {
-		if x != y {
-			list = append(list, Mismatch{field, fmt.Sprint(x), fmt.Sprint(y), fatal})
-		}
-	}
-	add(true, "model", a.Model, b.Model)
-	add(true, "phase", a.Phase, b.Phase)
-	add(true, "batch", a.Batch, b.Batch)
-	add(true, "seq", a.Seq, b.Seq)
-	add(true, "layers", a.Layers, b.Layers)
-	add(false, "chip", a.Chip, b.Chip)
-	add(false, "dtype", a.DType, b.DType)
-	add(false, "profile", a.Profile, b.Profile)
-	add(false, "cache", a.Cache, b.Cache)
-	add(false, "launch", a.Launch, b.Launch)
-	add(false, "data", cmp.Or(a.Data, "random"), cmp.Or(b.Data, "random"))
-	add(false, "program", a.Program, b.Program)
-	return list
-}
-
 // Diff writes how b differs from a: in settings, in total, and operator by
 // operator, matched by name, with the largest cause of each change. It returns
 // the settings in which they differ; any of them may be Fatal, and then the
 // times do not compare.
-func Diff(w io.Writer, a, b *result.Result, o Options) ([]Mismatch, error) {
+func Diff(w io.Writer, a, b *result.Result, o Options) ([]result.Mismatch, error) {
 	p := &page{color: o.Color}
 	p.line("%s %s", p.paint(bold, "a"), fit(name(a), width-2))
 	p.line("%s %s", p.paint(bold, "b"), fit(name(b), width-2))
-	mismatches := Mismatches(a, b)
+	mismatches := result.Mismatches(a, b)
 	if len(mismatches) > 0 {
 		p.line("")
 		for _, m := range mismatches {
@@ -73,7 +28,7 @@ func Diff(w io.Writer, a, b *result.Result, o Options) ([]Mismatch, error) {
 			if m.Fatal {
 				note = p.paint(red, "   not comparable")
 			}
-			p.line("  %-10s %s -> %s%s", m.Field, fit(orNone(m.A), 30), fit(orNone(m.B), 30), note)
+			p.line("  %-10s %s -> %s%s", m.Field, fit(cmp.Or(oneLine(m.A), "none"), 30), fit(cmp.Or(oneLine(m.B), "none"), 30), note)
 		}
 	}
 	p.totals(a, b)
@@ -138,44 +93,12 @@ func dramBytes(r *result.Result) int64 {
 	return 0
 }
 
-// pair is an operator in both results.
-type pair struct{ a, b *result.Op }
-
-func (p pair) delta() int64 { return p.b.LatencyPS - p.a.LatencyPS }
-
-// match pairs operators by name, the first of a name with the first.
-func match(a, b *result.Result) (both []pair, onlyA, onlyB []*result.Op) {
-	waiting := map[string][]*result.Op{}
-	for i := range b.Ops {
-		op := &b.Ops[i]
-		waiting[op.Name] = append(waiting[op.Name], op)
-	}
-	taken := map[*result.Op]bool{}
-	for i := range a.Ops {
-		op := &a.Ops[i]
-		queue := waiting[op.Name]
-		if len(queue) == 0 {
-			onlyA = append(onlyA, op)
-			continue
-		}
-		both = append(both, pair{op, queue[0]})
-		taken[queue[0]] = true
-		waiting[op.Name] = queue[1:]
-	}
-	for i := range b.Ops {
-		if op := &b.Ops[i]; !taken[op] {
-			onlyB = append(onlyB, op)
-		}
-	}
-	return both, onlyA, onlyB
-}
-
 func (p *page) matched(a, b *result.Result, top int) {
-	both, onlyA, onlyB := match(a, b)
-	slices.SortStableFunc(both, func(x, y pair) int {
-		return cmp.Compare(math.Abs(float64(y.delta())), math.Abs(float64(x.delta())))
+	both, onlyA, onlyB := result.Match(a, b)
+	slices.SortStableFunc(both, func(x, y result.Pair) int {
+		return cmp.Compare(math.Abs(float64(y.Delta())), math.Abs(float64(x.Delta())))
 	})
-	changed := slices.DeleteFunc(slices.Clone(both), func(x pair) bool { return x.delta() == 0 })
+	changed := slices.DeleteFunc(slices.Clone(both), func(x result.Pair) bool { return x.Delta() == 0 })
 	if len(changed) == 0 && len(onlyA) == 0 && len(onlyB) == 0 {
 		p.line("")
 		p.line("The operators take the same time in both: %d.", len(both))
@@ -189,13 +112,13 @@ func (p *page) matched(a, b *result.Result, top int) {
 		}
 		var rows [][]string
 		for _, x := range changed[:shown] {
-			rows = append(rows, []string{oneLine(x.a.Name), human.Time(x.a.LatencyPS), human.Time(x.b.LatencyPS),
-				p.judge(signed(x.delta()), float64(x.delta()), true), ratio(float64(x.b.LatencyPS) / float64(x.a.LatencyPS)), fit(why(x), 33)})
+			rows = append(rows, []string{oneLine(x.A.Name), human.Time(x.A.LatencyPS), human.Time(x.B.LatencyPS),
+				p.judge(signed(x.Delta()), float64(x.Delta()), true), ratio(float64(x.B.LatencyPS) / float64(x.A.LatencyPS)), fit(Why(x), 33)})
 		}
 		if rest := changed[shown:]; len(rest) > 0 {
 			var before, after int64
 			for _, x := range rest {
-				before, after = before+x.a.LatencyPS, after+x.b.LatencyPS
+				before, after = before+x.A.LatencyPS, after+x.B.LatencyPS
 			}
 			rows = append(rows, []string{fmt.Sprintf("%d others", len(rest)), human.Time(before), human.Time(after),
 				p.judge(signed(after-before), float64(after-before), true), ratio(float64(after) / float64(before)), ""})
@@ -232,70 +155,18 @@ func signed(ps int64) string {
 	return human.Time(ps)
 }
 
-// why names the largest cause of an operator's change in time: the resource
+// Why names the largest cause of an operator's change in time: the resource
 // whose part of the critical path changed most in that direction, and the
 // quantity behind it that changed most.
-func why(x pair) string {
+func Why(x result.Pair) string {
 	var parts []string
-	if r, ps := limitChange(x); r != "" {
+	if r, ps := x.Cause(); r != "" {
 		parts = append(parts, oneLine(r)+" "+signed(ps))
 	}
-	quantity, most := "", math.Log(1.01)
-	slower := 1.0
-	if x.delta() < 0 {
-		slower = -1
-	}
-	for _, q := range []struct {
-		name  string
-		a, b  float64
-		speed bool // more of it makes an operator faster
-	}{
-		{"flops", float64(x.a.Flops), float64(x.b.Flops), false},
-		{"vector ops", float64(x.a.VectorOps), float64(x.b.VectorOps), false},
-		{"DRAM bytes", float64(x.a.DRAMRead) + float64(x.a.DRAMWrite), float64(x.b.DRAMRead) + float64(x.b.DRAMWrite), false},
-		{"L2 bytes", float64(x.a.L2Read) + float64(x.a.L2Write), float64(x.b.L2Read) + float64(x.b.L2Write), false},
-		{"launches", float64(x.a.Count), float64(x.b.Count), false},
-		{"clock", x.a.ClockMHz, x.b.ClockMHz, true},
-	} {
-		if !(q.a > 0 && q.b > 0) {
-			continue
-		}
-		effect := math.Log(q.b/q.a) * slower
-		if q.speed {
-			effect = -effect
-		}
-		if effect > most {
-			most, quantity = effect, q.name+" "+ratio(q.b/q.a)
-		}
-	}
-	if quantity != "" {
-		parts = append(parts, quantity)
-	} else if x.a.Kernel != x.b.Kernel {
-		parts = append(parts, "kernel "+oneLine(x.b.Kernel))
+	if quantity, times := x.Quantity(); quantity != "" {
+		parts = append(parts, quantity+" "+ratio(times))
+	} else if x.A.Kernel != x.B.Kernel {
+		parts = append(parts, "kernel "+oneLine(x.B.Kernel))
 	}
 	return strings.Join(parts, ", ")
-}
-
-// limitChange is the resource whose time changed most in the direction of the
-// operator's, and by how much.
-func limitChange(x pair) (resource string, ps int64) {
-	change := map[string]int64{}
-	var order []string
-	add := func(list []result.Share, sign int64) {
-		for _, s := range list {
-			if _, ok := change[s.Resource]; !ok {
-				order = append(order, s.Resource)
-			}
-			change[s.Resource] += sign * s.PS
-		}
-	}
-	add(x.b.Limits, 1)
-	add(x.a.Limits, -1)
-	for _, r := range order {
-		c := change[r]
-		if (x.delta() > 0 && c > ps) || (x.delta() < 0 && c < ps) {
-			resource, ps = r, c
-		}
-	}
-	return resource, ps
 }

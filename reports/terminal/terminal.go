@@ -27,6 +27,7 @@ import (
 type Options struct {
 	Color bool // use ANSI colours
 	Top   int  // most operators in a table; 0 is 12
+	Width int  // most columns of a table of machines; 0 is 100
 }
 
 func (o Options) top() int {
@@ -42,7 +43,16 @@ const width = 100
 // page collects the lines of a report.
 type page struct {
 	bytes.Buffer
-	color bool
+	color  bool
+	narrow int // most columns of a line, where that is less than width
+}
+
+// columns is the most that a line of a table or of a text takes.
+func (p *page) columns() int {
+	if p.narrow > 0 {
+		return min(p.narrow, width)
+	}
+	return width
 }
 
 // Colours that a page uses.
@@ -90,7 +100,7 @@ func fit(s string, columns int) string {
 // wrapped writes s in lines that hang from a prefix.
 func (p *page) wrapped(prefix, s string) {
 	indent := text.StringWidthWithoutEscSequences(prefix)
-	for i, l := range strings.Split(text.WrapSoft(oneLine(s), width-indent), "\n") {
+	for i, l := range strings.Split(text.WrapSoft(oneLine(s), p.columns()-indent), "\n") {
 		if i > 0 {
 			prefix = strings.Repeat(" ", indent)
 		}
@@ -113,7 +123,7 @@ func oneLine(s string) string {
 // left too, the others to the right. The first column is shortened to what the
 // others leave of the page.
 func (p *page) rows(header []string, rows [][]string, textual ...int) {
-	room := width - 1
+	room := p.columns() - 1
 	for i := range header {
 		widest := 0
 		for _, r := range append([][]string{header}, rows...) {
@@ -180,6 +190,7 @@ func Summary(w io.Writer, res *result.Result, o Options) error {
 	p.operators(res, o.top())
 	p.critical(res)
 	p.units(res)
+	p.array(res, o.top())
 	p.elasticity(res)
 	p.notes(res)
 	_, err := w.Write(p.Bytes())
@@ -224,6 +235,19 @@ func (p *page) facts(res *result.Result) {
 		latency += fmt.Sprintf("   %s of the bound, %s (%s)", ratio(res.LatencyUS/res.BoundUS), human.US(res.BoundUS), oneLine(res.BoundBy))
 	}
 	p.fact("latency", "%s", latency)
+	if e := &res.Estimate; e.Mostly {
+		s := fmt.Sprintf("mostly estimated: %s of the figures", human.Percent(e.Share))
+		if e.LowUS > 0 && e.HighUS > e.LowUS {
+			s += fmt.Sprintf("; latency %s to %s over their ranges", human.US(e.LowUS), human.US(e.HighUS))
+		}
+		p.fact("estimates", "%s", p.paint(yellow, s))
+	}
+	if part := &res.Partition; part.Name != "" {
+		p.fact("partition", "%s", partition(part, res.Unit))
+	}
+	if j := res.Jitter; j.Runs > 0 {
+		p.fact("jitter", "%s", jitter(&j))
+	}
 	if res.TokensPerS > 0 && res.Unit != "op" {
 		p.fact("throughput", "%s %s/s", count(res.TokensPerS), oneLine(plural(res.Unit)))
 	}
@@ -279,6 +303,36 @@ func (p *page) facts(res *result.Result) {
 	if res.ClockMHz > 0 {
 		p.fact("clock", "%.0f MHz mean, %s cycles", res.ClockMHz, human.Count(res.Cycles))
 	}
+}
+
+// partition says which instance ran, and what all of them make together.
+func partition(part *result.Partition, unit string) string {
+	how := "isolated"
+	if part.Shared {
+		how = "shared"
+	}
+	cores := "cores"
+	if part.Cores == 1 {
+		cores = "core"
+	}
+	return fmt.Sprintf("%s: %s %s, %s; %d of %d at work make %s %s/s", oneLine(part.Name), human.Count(part.Cores), cores, how,
+		part.Tenants, part.Instances, count(part.TokensPerS), oneLine(plural(unit)))
+}
+
+// jitter says how far runs differ.
+func jitter(j *result.Jitter) string {
+	runs := fmt.Sprintf("%s runs, seed %d", human.Count(int64(j.Runs)), j.Seed)
+	switch {
+	case !j.Declared:
+		return "none: the chip's file declares none"
+	case j.Runs == 1:
+		return fmt.Sprintf("one run, seed %d", j.Seed)
+	}
+	share := ""
+	if j.P50US > 0 {
+		share = " (" + human.Percent(j.SpreadUS/j.P50US) + ")"
+	}
+	return fmt.Sprintf("p50 %s, p90 +%s, p99 +%s%s, of %s", human.US(j.P50US), human.US(j.P90US-j.P50US), human.US(j.SpreadUS), share, runs)
 }
 
 // count writes a rate of things: in full below a million.
@@ -346,13 +400,16 @@ func (p *page) operators(res *result.Result, top int) {
 		bytes := op.DRAMRead + op.DRAMWrite
 		dram, matrix := "-", "-"
 		if peak > 0 && op.LatencyPS > 0 {
-			dram = human.Percent(float64(bytes) / (float64(op.LatencyPS) / 1e12) / peak)
+			// What ran beside others moved its bytes in more than the time that shows.
+			if share := float64(bytes) / (float64(op.LatencyPS) / 1e12) / peak; share <= 1 {
+				dram = human.Percent(share)
+			}
 		}
 		if op.Flops > 0 {
 			matrix = human.Percent(op.MatrixUtil)
 		}
 		bound := "-"
-		if op.BoundUS > 0 {
+		if op.BoundUS > 0 && op.LatencyUS > 0.99*op.BoundUS { // what ran beside others has its own time elsewhere
 			bound = ratio(op.LatencyUS / op.BoundUS)
 		}
 		rows = append(rows, []string{oneLine(op.Name), human.Count(int64(op.Count)), human.Time(op.LatencyPS),
@@ -422,6 +479,8 @@ func (p *page) units(res *result.Result) {
 var more = map[string]string{
 	"matrix": "10 % more matrix rate", "vector": "10 % more vector rate", "special": "10 % more special-function rate",
 	"scratchpad": "10 % more scratchpad bandwidth", "l2": "10 % more L2 bandwidth", "dram": "10 % more DRAM bandwidth", "shared": "10 % more bandwidth of on-chip memory", "external": "10 % more bandwidth of the link to external memory",
+	"dies": "10 % faster links between dies", "dma": "10 % cheaper copies",
+	"exchange": "10 % more bandwidth of the exchange", "sync": "10 % shorter syncs",
 	"launch": "10 % shorter launches", "latency": "10 % less memory latency", "tail": "10 % less tail",
 	"start": "10 % shorter starts", "power": "10 % more power", "cores": "10 % more cores", "clock": "10 % more clock",
 }

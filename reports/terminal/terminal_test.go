@@ -137,11 +137,11 @@ func TestDiff(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		a, b *result.Result
-		want []terminal.Mismatch
+		want []result.Mismatch
 	}{
 		{"same", resulttest.Prefill(), resulttest.Prefill(), nil},
-		{"slower", resulttest.Prefill(), slow, []terminal.Mismatch{{Field: "chip", A: "h100-sxm", B: "h100-pcie"}}},
-		{"phases", resulttest.Prefill(), resulttest.Decode(), []terminal.Mismatch{
+		{"slower", resulttest.Prefill(), slow, []result.Mismatch{{Field: "chip", A: "h100-sxm", B: "h100-pcie"}}},
+		{"phases", resulttest.Prefill(), resulttest.Decode(), []result.Mismatch{
 			{Field: "phase", A: "prefill", B: "decode", Fatal: true}, {Field: "batch", A: "1", B: "16", Fatal: true}}},
 		{"empty", &result.Result{Version: 1}, resulttest.Copy(), nil},
 	} {
@@ -166,7 +166,7 @@ func TestDiff(t *testing.T) {
 }
 
 func TestMismatchString(t *testing.T) {
-	m := terminal.Mismatch{Field: "phase", A: "prefill", B: ""}
+	m := result.Mismatch{Field: "phase", A: "prefill", B: ""}
 	if got := m.String(); got != "phase: prefill and none" {
 		t.Error(got)
 	}

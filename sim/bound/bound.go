@@ -108,9 +108,18 @@ func over(work, rate float64) float64 {
 	return work / rate
 }
 
+// Time is the bound for compulsory work on a chip: the work over the chip's peak
+// rates, whichever takes longest. It estimates what a change of the chip does to
+// work that is known from [Of] for another one.
+func Time(chip *arch.Chip, w *Work) Bound {
+	p := newPeaks(chip)
+	return p.time(w)
+}
+
 // Of returns the bounds of a valid trace on a chip.
 func Of(chip *arch.Chip, tr *trace.Trace) *Bounds {
-	t := &tracker{tr: tr, seen: map[int32]*blocks{}, known: map[string]*layer{}}
+	t := &tracker{tr: tr, seen: map[int32]*blocks{}, known: map[string]*layer{}, ids: map[int]string{}}
+	t.ask()
 	p := newPeaks(chip)
 	capacity := 0.0
 	if l2 := chip.Memory.L2; l2 != nil {
@@ -131,7 +140,7 @@ func Of(chip *arch.Chip, tr *trace.Trace) *Bounds {
 		for tr.Launches[i].Layer >= 0 && j < len(tr.Launches) && tr.Launches[j].Layer == tr.Launches[i].Layer {
 			j++
 		}
-		l := t.layer(tr.Launches[i:j])
+		l := t.layer(tr.Launches[i:j], t.ids[i])
 		for n := range l.reads {
 			prog := &tr.Programs[tr.Launches[i+n].Program]
 			w := Work{Matrix: map[dtype.Type]float64{}, Read: l.reads[n], Link: l.links[n]}
@@ -204,6 +213,8 @@ type tracker struct {
 	tr    *trace.Trace
 	seen  map[int32]*blocks
 	known map[string]*layer
+	ids   map[int]string // of layers, by their first launch
+	asked []bool         // tensors that launches use whose traffic is not taken over
 }
 
 // layer is the traffic of each launch of a layer.
@@ -257,16 +268,12 @@ func (b *blocks) size(i int64, rows uint64) float64 {
 // equal launches on (tensors named relative to the layer) it takes over the
 // second's, and follows only what they store: the first may find data outside
 // the layers untouched.
-func (t *tracker) layer(launches []trace.Launch) *layer {
-	var id string
-	if launches[0].Layer >= 0 {
-		id = t.signature(launches)
-		if l := t.known[id]; l != nil && l.times >= 2 {
-			for i := range launches {
-				t.launch(&launches[i], true)
-			}
-			return l
+func (t *tracker) layer(launches []trace.Launch, id string) *layer {
+	if l := t.known[id]; id != "" && l != nil && l.times >= 2 {
+		for i := range launches {
+			t.launch(&launches[i], true)
 		}
+		return l
 	}
 	l := &layer{times: 1}
 	for i := range launches {
@@ -300,6 +307,36 @@ func (t *tracker) signature(launches []trace.Launch) string {
 	return sb.String()
 }
 
+// ask finds the tensors that the launches outside the layers use, and those of
+// the first two layers with equal launches.
+func (t *tracker) ask() {
+	t.asked = make([]bool, len(t.tr.Tensors))
+	times := map[string]int{}
+	for i, list := 0, t.tr.Launches; i < len(list); {
+		j := i + 1
+		if list[i].Layer >= 0 {
+			for j < len(list) && list[j].Layer == list[i].Layer {
+				j++
+			}
+			id := t.signature(list[i:j])
+			t.ids[i] = id
+			times[id]++
+			if times[id] > 2 {
+				i = j
+				continue
+			}
+		}
+		for ; i < j; i++ {
+			for _, a := range list[i].Args {
+				t.asked[a] = true
+			}
+			for _, a := range list[i].Free {
+				t.asked[a] = true
+			}
+		}
+	}
+}
+
 // launch returns, unless only stores are followed, the bytes that a launch reads before the run wrote them and
 // nobody read before it, of main memory and of external memory, and those it writes to main memory and leaves behind.
 func (t *tracker) launch(l *trace.Launch, storesOnly bool) (read, link, kept float64) {
@@ -321,7 +358,7 @@ func (t *tracker) launch(l *trace.Launch, storesOnly bool) (read, link, kept flo
 						link += t.mark(p, &p.Code[j], in, l.Args[in.Slot], false)
 					}
 				case trace.Store:
-					if t.tr.Tensors[l.Args[in.Slot]].Home != trace.Main {
+					if t.tr.Tensors[l.Args[in.Slot]].Home != trace.Main || storesOnly && !t.asked[l.Args[in.Slot]] {
 						continue
 					}
 					kept += t.mark(p, &p.Code[j], in, l.Args[in.Slot], true)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 
+	"maru/arch"
 	"maru/workloads/trace"
 )
 
@@ -74,6 +75,15 @@ func (r *replay) early(index int) float64 {
 	return 0
 }
 
+// sooner is the share of what a launch needs of external memory that is on the
+// chip when it starts.
+func (r *replay) sooner(index int) float64 {
+	if need := r.needs.external[index] - r.needs.external[index+1]; need > 0 {
+		return min(1, r.ahead.external/need)
+	}
+	return 0
+}
+
 // copied accounts for what was copied during a launch: it lets the launch wait
 // for what it needs of external memory, and lets copies run ahead.
 func (r *replay) copied(m *model, index int, d *measured) {
@@ -81,24 +91,34 @@ func (r *replay) copied(m *model, index int, d *measured) {
 	if r.chip.Memory.External != nil {
 		e := d.cost.mem.external
 		missing := max(0, e-r.ahead.external)
-		if missing > 0 {
+		late := false
+		if missing > 0 && r.chip.Discipline != arch.BSP { // where it waits within its supersteps
 			arrives := missing / m.linkPS
 			if r.ahead.external == 0 {
 				arrives += m.linkLat
 			}
-			if arrives > float64(d.dur) {
+			if late = arrives > float64(d.dur); late {
 				d.wait(m, arrives-float64(d.dur))
 			}
 		}
 		before := r.ahead.external
 		r.ahead.external = max(0, min(room.external, r.needs.external[index+1], before+float64(m.linkPS*float64(d.dur))-e))
+		if late { // but for the rest of a clock
+			r.ahead.external = 0
+		}
 		d.busy[onExternal] += max(0, r.ahead.external+e-before) / m.linkPS
 	}
-	r.ahead.main = max(0, r.ahead.main-r.needs.main[index])
+	used := min(r.ahead.main, r.needs.main[index])
+	r.ahead.main -= used
+	d.cost.mem.miss -= used // moved before
+	if r.gather != nil && r.tr.Programs[d.prog].Embedding {
+		return // runs beside others, which give copies their time
+	}
 	idle := max(0, float64(d.dur)-d.busy[onDRAM])
 	more := min(room.main-r.ahead.main, r.needs.mainLeft[index+1]-r.ahead.main, float64(idle*m.dramPS))
 	if more > 0 {
 		r.ahead.main += more
+		d.cost.mem.miss += more
 		d.busy[onDRAM] += more / m.dramPS
 	}
 }

@@ -42,9 +42,10 @@ end
 	return b.String()
 }
 
-// managed adds memory that the compiler manages to a TPU v4, and a link.
+// managed is other memory that the compiler manages in a TPU v4, without copies
+// ahead, and a link.
 var managed = []string{
-	"memory.shared={capacity: 128 MiB, bandwidth: 8192 B/clk, port: 4096 B/clk, latency: 100 ns}", "power.shared=2 pJ/B",
+	"memory.shared={capacity: 128 MiB, bandwidth: 8192 B/clk, port: 4096 B/clk, latency: 100 ns}", "power.shared=2 pJ/B", "cores.dma.ahead=0 B",
 	"memory.external={kind: host, capacity: 1 TB, bandwidth: 100 GB/s, latency: 1 us}",
 }
 
@@ -150,8 +151,8 @@ func TestAhead(t *testing.T) {
 }
 
 func TestNoSuchMemory(t *testing.T) {
-	_, err := machine.Replay(load(t, "tpu-v4"), parse(t, homed(1, "chip")), machine.Options{})
-	if err == nil || !strings.Contains(err.Error(), "tensor x lies in chip memory, which tpu-v4 does not have") {
+	_, err := machine.Replay(load(t, "tpu-v5e"), parse(t, homed(1, "chip")), machine.Options{})
+	if err == nil || !strings.Contains(err.Error(), "tensor x lies in chip memory, which tpu-v5e does not have") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -63,6 +63,7 @@ type kernel struct {
 	onDone   event.HandlerID
 	onSettle event.HandlerID
 	onWrites event.HandlerID
+	onSuper  event.HandlerID
 	groups   []*group
 	due      []int32 // groups whose residents changed since the last settle
 	settling bool    // an event to settle is pending at this time
@@ -100,13 +101,23 @@ type kernel struct {
 	extra      [limits]float64 // the same by cause
 	ending     bool            // nothing runs after this launch
 	covered    [][]uint64      // by slot and block: rows that were loaded
-	static     static          // where the program fixes all clocks
-	brought    [][]uint64      // the same of tensors in external memory: rows that were copied
-	early      float64         // share of the launch's weights in main memory that was copied ahead
-	first      int64           // bytes of the cohort under way that were not loaded before
+	bulk       bulk
+	bulkFrom   int64      // tile programs from which a launch is taken in batches
+	static     static     // where the program fixes all clocks
+	brought    [][]uint64 // the same of tensors in external memory: rows that were copied
+	early      float64    // share of the launch's weights in main memory that was copied ahead
+	sooner     float64    // the same of what it needs of external memory, on bulk-synchronous machines
+	bsp        bsp        // there
+	first      int64      // bytes of the cohort under way that were not loaded before
+
+	launched *launched // the launch under way, if what it moves is to be remembered
+	hashes   map[*trace.Program]past
+	runs     []run
+	buf      []byte
 
 	// measured
 	cost  spent
+	asked [notes][]float64         // without a shared cache: bytes loaded and stored by slot, of tile programs that were swept
 	busy  [engines]float64         // ps x cores (ps for the shared ones)
 	stall [engines][limits]float64 // the same; of shared engines the time of all cores by cause, busy or not
 	path  [limits]float64
@@ -127,10 +138,11 @@ type pending struct {
 const spanLimit = 400
 
 func newKernel(sim *event.Sim) *kernel {
-	k := &kernel{sim: sim}
+	k := &kernel{sim: sim, bulkFrom: bulkTiles}
 	k.onDone = sim.Register(k.done)
 	k.onSettle = sim.Register(k.settle)
 	k.onWrites = sim.Register(k.drained)
+	k.onSuper = sim.Register(k.superstep)
 	return k
 }
 
@@ -147,6 +159,9 @@ func (k *kernel) run(m *model, c *cache, layouts []layout, prog *trace.Program, 
 	k.warps = m.warpShare(prog)
 	k.part, k.tile, k.taken = 0, 0, 0
 	k.cost = spent{}
+	for i := range k.asked {
+		k.asked[i] = append(k.asked[i][:0], make([]float64, len(prog.Slots))...)
+	}
 	if err := k.prepare(); err != nil {
 		return 0, err
 	}
@@ -159,6 +174,8 @@ func (k *kernel) run(m *model, c *cache, layouts []layout, prog *trace.Program, 
 	k.slots = occ * m.cores
 	k.pace, k.shift, k.extra = pace{}, 0, [limits]float64{}
 	k.follow(rec)
+	k.begin()
+	k.batches(occ)
 	k.groups = append(k.groups[:0], &group{n: m.cores, freed: occ, core0: true})
 	k.due = k.due[:0]
 	k.touched(k.groups[0])
@@ -420,6 +437,10 @@ type class struct {
 // dispatch gives waiting tile programs to free slots, one to each core in
 // turn, as a hardware scheduler fills the least loaded cores first.
 func (k *kernel) dispatch(now event.Time, free int) {
+	if k.bulk.on {
+		k.deal(now)
+		return
+	}
 	k.take(free)
 	if len(k.next) == 0 {
 		for _, i := range k.due {
@@ -559,11 +580,7 @@ func (k *kernel) place(now event.Time, classes []class) {
 // split gives the cores of g what they were assigned; cores with the same
 // assignment stay together.
 func (k *kernel) split(g *group, given [][]int32, classes []class, now event.Time) {
-	type part struct {
-		what []int32
-		n    int
-	}
-	var parts []part
+	var parts []assignment
 	for c, what := range given {
 		if last := len(parts) - 1; last >= 0 && equal(parts[last].what, what) {
 			parts[last].n++
@@ -580,9 +597,21 @@ func (k *kernel) split(g *group, given [][]int32, classes []class, now event.Tim
 			}
 		}
 		if !found {
-			parts = append(parts, part{what, 1})
+			parts = append(parts, assignment{what, 1})
 		}
 	}
+	k.give(g, parts, classes, now)
+}
+
+// assignment is tile programs, by class, that each of some cores gets.
+type assignment struct {
+	what []int32
+	n    int
+}
+
+// give starts tile programs on the cores of g, in as many groups as there are
+// assignments.
+func (k *kernel) give(g *group, parts []assignment, classes []class, now event.Time) {
 	old := g.res
 	for j, p := range parts {
 		t := g
@@ -937,4 +966,6 @@ func (s *spent) addN(o *spent, n float64) {
 	s.operand += float64(o.operand * n)
 	s.scratch += float64(o.scratch * n)
 	s.mem.add(o.mem, n)
+	s.fill += float64(o.fill * n)
+	s.array.add(&o.array, n)
 }

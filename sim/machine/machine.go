@@ -4,14 +4,16 @@
 // Modelled: dispatch of tile programs to cores under their occupancy limits,
 // waves and tails; steady states of software pipelines under shared matrix,
 // vector and special-function units, scratchpad ports and bytes in flight;
-// systolic fill and drain; a shared cache of blocks with write-back; main
+// systolic fill and drain; accesses of arrays of elements; launches on embedding
+// units beside those of the cores; a shared cache of blocks with write-back; main
 // memory bandwidth and latency; kernel launch; clocks under a power cap. A
 // wave of equal tile programs costs a few events, whatever the number of
-// cores. Repeated layers are simulated once per state of the machine they
-// start from.
+// cores. On bulk-synchronous machines sync, exchange and arithmetic take turns.
+// Repeated layers are simulated once per state of the machine they start from.
 //
 // Not modelled: single instructions and warps, bank conflicts, DRAM pages,
-// transients of clock and temperature, and overlap between launches. Floor 2.
+// transients of clock and temperature, and overlap between launches of the cores.
+// Floor 2.
 package machine
 
 import (
@@ -34,6 +36,7 @@ type Options struct {
 	NoCap    bool // ignore the power cap
 	Steps    bool // run every iteration by itself, to check the steady states; slow
 	Timeline bool // record core 0
+	Totals   bool // leave out the timeline, of kernels too
 
 	// Replays is how often the trace runs, back to back, on a chip that was idle
 	// before; 0 is without end. It decides how much power a kernel may take.
@@ -43,9 +46,14 @@ type Options struct {
 	// found, if there is one for each launch. Replays of one trace on chips that
 	// differ little find theirs in fewer tries.
 	Clocks []float64
+	// Jitter draws what differs from run to run; without it there is none.
+	Jitter *Jitter
 	// Records are filled by a replay that finds them empty, and followed by
 	// others.
 	Records *Records
+	// Memory is shared by replays; nil is none. It is not used by those that make
+	// or follow records, nor with Steps.
+	Memory *Memory
 }
 
 // measured is one simulated launch.
@@ -60,6 +68,9 @@ type measured struct {
 	cycles   int64
 	spans    []span
 	prog     int
+	super    result.Supersteps
+	asked    [notes][]float64 // bytes by slot, without a shared cache
+	beside   *beside          // of a launch on the embedding units
 }
 
 // replay is the state of one replay.
@@ -75,6 +86,8 @@ type replay struct {
 	kernel  *kernel
 	sim     *event.Sim
 	models  map[float64]*model
+	gather  *arch.Chip // the embedding units in place of the cores; nil without
+	gathers map[float64]*model
 	gap     int64
 	passed  int64   // ps of the pass under way
 	weights []int32 // copy of each tensor in use: itself, or a rotated weight
@@ -88,6 +101,13 @@ type replay struct {
 	clock   int64 // in which the last launch of a fixed schedule ended
 	memo    map[string]*layerRun
 	events  result.Events
+
+	// left is the layer that ended last, or one that was equal to it, as many layers
+	// before as moved says; nil if something else ran since. The cache may lag behind
+	// what an equal layer left.
+	left  *layerRun
+	moved int32
+	lags  bool
 }
 
 // layerRun is a simulated layer: what it measured and the cache it left.
@@ -97,6 +117,17 @@ type layerRun struct {
 	after  *cache
 	writes int64
 	ahead  ahead
+
+	// The state of the cache that it left, as the layer after it sees it, and the
+	// tensors in it; nil as long as nobody asked.
+	state  []byte
+	inside []inside
+}
+
+// inside is a tensor of which the cache holds something.
+type inside struct {
+	tensor int32
+	dead   bool // nobody will touch it again
 }
 
 // Replay runs a valid trace on a chip. The result lacks what does not follow
@@ -105,11 +136,12 @@ type layerRun struct {
 func Replay(chip *arch.Chip, tr *trace.Trace, opt Options) (*result.Result, error) {
 	r := &replay{
 		chip: chip, tr: tr, opt: opt,
-		sim:    event.New(),
-		models: map[float64]*model{},
-		memo:   map[string]*layerRun{},
+		models: map[float64]*model{}, gather: chip.Gatherer(), gathers: map[float64]*model{},
+		memo: map[string]*layerRun{},
 	}
-	r.kernel = newKernel(r.sim)
+	r.kernel = opt.Memory.kernel()
+	defer opt.Memory.rest(r.kernel)
+	r.sim = r.kernel.sim
 	if opt.Records != nil && opt.Records.launches == nil {
 		r.record = true
 		opt.Records.launches = make([]*record, len(tr.Launches))
@@ -126,11 +158,14 @@ func Replay(chip *arch.Chip, tr *trace.Trace, opt Options) (*result.Result, erro
 	default:
 		return nil, fmt.Errorf("unknown launch mode %q; allowed: graph, stream", tr.Header.Launch)
 	}
+	if chip.Away() > 0 { // cores of all dies wait for each other
+		r.gap += int64(chip.Dies.Latency.Value)
+	}
 	if err := r.homes(); err != nil {
 		return nil, err
 	}
 	for i := range tr.Programs {
-		if _, err := r.model(float64(chip.Clock.Max.Value)).occupancy(&tr.Programs[i]); err != nil {
+		if _, err := r.modelOf(&tr.Programs[i], float64(chip.Clock.Max.Value)).occupancy(&tr.Programs[i]); err != nil {
 			return nil, err
 		}
 	}
@@ -142,6 +177,11 @@ func Replay(chip *arch.Chip, tr *trace.Trace, opt Options) (*result.Result, erro
 			room = l2.Shared()
 		}
 		r.cache = newCache(int64(room), r.layouts, r.grain)
+		if opt.Memory != nil && opt.Records == nil && !opt.Steps && passes == 1 && r.onlyMain() {
+			r.cache.remember(opt.Memory, tr)
+		} else {
+			r.cache.make()
+		}
 		if r.record || opt.Steps {
 			r.before = r.cache.clone()
 		}
@@ -174,6 +214,11 @@ func grainOf(tr *trace.Trace) grain {
 		return fine
 	}
 	return coarse
+}
+
+// onlyMain tells whether all tensors lie in main memory.
+func (r *replay) onlyMain() bool {
+	return !slices.ContainsFunc(r.layouts, func(l layout) bool { return l.home != trace.Main })
 }
 
 // skimFill is how many times what the cache holds a pass ahead of the measured
@@ -316,6 +361,20 @@ func (r *replay) model(hz float64) *model {
 	return m
 }
 
+// modelOf is what a program runs on at one clock: the cores, or the embedding
+// units.
+func (r *replay) modelOf(p *trace.Program, hz float64) *model {
+	if !p.Embedding || r.gather == nil {
+		return r.model(hz)
+	}
+	m, ok := r.gathers[hz]
+	if !ok {
+		m = newModel(r.gather, hz)
+		r.gathers[hz] = m
+	}
+	return m
+}
+
 // pass replays the whole trace once.
 func (r *replay) pass() ([]*measured, error) {
 	out := make([]*measured, 0, len(r.tr.Launches))
@@ -351,6 +410,9 @@ func (r *replay) pass() ([]*measured, error) {
 		out = append(out, done...)
 		i = j
 	}
+	if r.gather != nil {
+		r.together(out)
+	}
 	return out, nil
 }
 
@@ -363,15 +425,12 @@ func (r *replay) layer(layer int32, launches []trace.Launch) ([]*measured, error
 		if known := r.memo[id]; known != nil {
 			r.events.LayersReused++
 			r.writes, r.ahead = known.writes, known.ahead
-			if r.cache != nil {
-				r.cache.copyFrom(known.after)
-				if shift := layer - known.layer; shift != 0 {
-					r.cache.rename(func(t int32) int32 { return r.shift(t, shift) })
-				}
-			}
+			r.left, r.moved, r.lags = known, layer-known.layer, true
 			return known.done, nil
 		}
 	}
+	r.show()
+	r.left = nil
 	done := make([]*measured, 0, len(launches))
 	for i := range launches {
 		d, err := r.launch(r.at+i, &launches[i])
@@ -384,10 +443,64 @@ func (r *replay) layer(layer int32, launches []trace.Launch) ([]*measured, error
 		run := &layerRun{layer: layer, done: done, writes: r.writes, ahead: r.ahead}
 		if r.cache != nil {
 			run.after = r.cache.clone()
+			r.left, r.moved = run, 0
 		}
 		r.memo[id] = run
 	}
 	return done, nil
+}
+
+// show brings the cache to what the layer that ended last left.
+func (r *replay) show() {
+	if !r.lags {
+		return
+	}
+	r.lags = false
+	if r.cache == nil {
+		return
+	}
+	r.cache.copyFrom(r.left.after)
+	if shift := r.moved; shift != 0 {
+		r.cache.rename(shift, func(t int32) int32 { return r.shift(t, shift) })
+	}
+}
+
+// state describes the cache as it is when a layer begins: two that are equal
+// behave alike. What an equal layer left is described equally as long as its
+// tensors look alike.
+func (r *replay) state(layer int32) []byte {
+	dead := func(t int32) bool { return r.final && r.last[t] < r.at }
+	of := r.left
+	follows := of != nil && layer == of.layer+r.moved+1
+	if follows && of.state != nil && r.same(of.inside, r.moved, layer, dead) {
+		return of.state
+	}
+	r.show()
+	state, tensors := r.cache.digest(r.kernel, layer, r.at, r.final, dead)
+	if follows && r.moved == 0 {
+		of.state, of.inside = state, nil
+		for _, t := range tensors {
+			of.inside = append(of.inside, inside{t, dead(t)})
+		}
+	}
+	return state
+}
+
+// same tells whether tensors and those that many layers further on look alike
+// from their layers.
+func (r *replay) same(list []inside, by, layer int32, dead func(int32) bool) bool {
+	for _, in := range list {
+		t := r.shift(in.tensor, by)
+		a, b := r.layouts[in.tensor], r.layouts[t]
+		if dead(t) != in.dead || a.relative(layer-by) != b.relative(layer) {
+			return false
+		}
+		a.layer = b.layer
+		if a != b {
+			return false
+		}
+	}
+	return true
 }
 
 // shift is the tensor of t's family that many layers further on; a tensor
@@ -425,7 +538,7 @@ func (r *replay) signature(layer int32, launches []trace.Launch) string {
 	}
 	if r.cache != nil {
 		b = binary.LittleEndian.AppendUint64(b, uint64(r.writes))
-		b = r.cache.state(b, layer, func(t int32) bool { return r.final && r.last[t] < r.at })
+		b = append(b, r.state(layer)...)
 	}
 	if room := r.room(); room != (ahead{}) {
 		b = r.ahead.state(b)
@@ -458,18 +571,24 @@ func (r *replay) launch(index int, l *trace.Launch) (*measured, error) {
 		r.before.copyFrom(r.cache)
 	}
 	if r.final && !r.record && r.opt.Records != nil && r.cache != nil {
-		if known := r.opt.Records.launches[index]; known.fits(r.model(hz), r.cache) {
+		if known := r.opt.Records.launches[index]; known.fits(r.modelOf(prog, hz), r.cache) {
 			rec = known
 		}
 	}
 	for try := 0; ; try++ {
-		m := r.model(hz)
+		m := r.modelOf(prog, hz)
 		// What the last launch left to write drains in the gap.
 		r.kernel.writes.bytes = max(0, float64(r.writes)-float64(float64(r.gap)*m.dramPS))
 		r.kernel.early = r.early(index)
 		r.kernel.ending = r.final && index == len(r.tr.Launches)-1
-		end, err := r.kernel.run(m, r.cache, r.layouts, prog, args, rec, r.opt.Timeline)
-		if r.opt.Steps && err == nil {
+		var end event.Time
+		var err error
+		if r.chip.Discipline == arch.BSP {
+			end, err = r.kernel.supersteps(m, r.layouts, prog, args, r.sooner(index), r.opt.Timeline)
+		} else {
+			end, err = r.kernel.run(m, r.cache, r.layouts, prog, args, rec, r.opt.Timeline)
+		}
+		if r.opt.Steps && err == nil && r.chip.Discipline != arch.BSP {
 			if r.cache != nil {
 				r.cache.copyFrom(r.before)
 			}
@@ -595,7 +714,7 @@ func (r *replay) measure(m *model, end event.Time) (*measured, error) {
 	}
 	whole := int64(clk.Edge(n))
 	rest := float64(whole - int64(end))
-	d := &measured{gap: r.gap, dur: r.gap + whole, hz: m.hz, cycles: n, cost: k.cost, spans: k.spans}
+	d := &measured{gap: r.gap, dur: r.gap + whole, hz: m.hz, cycles: n, cost: k.cost, spans: k.spans, super: k.bsp.sums}
 	d.busy, d.stall, d.path = k.busy, k.stall, k.path
 	for u := range d.busy {
 		w := k.weight(engine(u))
@@ -608,6 +727,11 @@ func (r *replay) measure(m *model, end event.Time) (*measured, error) {
 	}
 	d.path[byLatency] += rest
 	d.path[byLaunch] += float64(r.gap)
+	if r.arrays() {
+		for i := range k.asked {
+			d.asked[i] = slices.Clone(k.asked[i])
+		}
+	}
 	d.energy = spend(r.chip, &d.cost, float64(d.dur), m.hz, r.tr.Header.Data == "zero")
 	return d, nil
 }

@@ -449,6 +449,36 @@ end
 	}
 }
 
+// Several small products share the arrays of a core: ten of one fold on four
+// arrays take three turns.
+func TestSystolicBatch(t *testing.T) {
+	c := load(t, "tpu-v4", "cores.matrix.systolic.fold=serial", "clock.spec=1 GHz", "clock.max=1 GHz")
+	text := `maru-trace 1
+` + fmt.Sprintf(runLine, "cold") + `
+tensor 0 a 270x16 bf16 input
+tensor 1 b 270x16 bf16 input
+tensor 2 c 270x27 bf16 output
+program 0 gemm scratch=1048576 slots=a,b,c
+  op 0 gemm kind=matmul flops=233280 vector=0 special=0 read=0 write=0
+  part grid=1
+    do
+      load a 270x16
+      load b 270x16
+      matmul 27x27x16 bf16 count=10
+      store c 270x27
+    end
+  end
+end
+launch 0 a=0 b=1 c=2
+end
+`
+	res := replay(t, c, parse(t, text), machine.Options{NoCap: true})
+	// One of two cores works.
+	if got, want := 2*res.Units[0].BusyPS, int64(3*(2*128+128+27-2)*1000); got != want {
+		t.Errorf("matrix units busy for %d ps, want %d", got, want)
+	}
+}
+
 func TestErrors(t *testing.T) {
 	c := load(t, "h100-sxm")
 	for _, tc := range []struct{ name, text, want string }{

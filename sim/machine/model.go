@@ -23,10 +23,12 @@ type model struct {
 	l2      bool    // cores share a cache, or on-chip memory
 	capPS   float64 // bytes per ps of all of it
 	portPS  float64 // bytes per ps of one core's port
+	near    int64   // caches in front of the shared one; 0: none
 	dramPS  float64 // sustained bytes per ps of main memory
 	linkPS  float64 // sustained bytes per ps of the link to external memory
 	linkLat float64 // ps
 	l2Lat   float64 // ps
+	far     float64 // mean hops of a mesh; 0 without one
 	dramLat float64 // ps
 	queue   float64 // wait of a read at half load over its round trip
 	run     float64 // bytes that starting a contiguous run costs
@@ -34,8 +36,17 @@ type model struct {
 	start   float64 // ps
 	hand    float64 // ps between tile programs that are handed out
 	dma     float64 // ps
+	away    float64 // share of spread addresses that lie on other dies; 0 on a chip of one
+	spread  bool    // addresses of main memory are spread over the dies
+	perDie  float64 // cores of one die
+	diesPS  float64 // bytes per ps of one core's part of its die's links, one direction
+	diesLat float64 // ps
+	copies  float64 // in flight in one core, of rows at unpredictable places; 0: no limit
 	vmem    float64 // scratchpad bytes per ps
 	special float64 // operations per ps
+	barrier float64 // ps, for all cores to meet between supersteps
+	farLat  float64 // ps, of an exchange between the cores farthest apart
+	threads float64 // of a core, which take turns
 }
 
 func newModel(c *arch.Chip, hz float64) *model {
@@ -58,13 +69,21 @@ func newModel(c *arch.Chip, hz float64) *model {
 	m.queue = float64(c.Memory.DRAM.Queue.Value) / max(1, m.dramLat)
 	if s := c.Memory.Shared; s != nil {
 		m.l2 = true
-		m.capPS = clk(float64(s.Bandwidth.Value))
+		m.capPS = clk(float64(s.Network()))
 		m.portPS = clk(float64(s.Port.Value))
 		m.l2Lat = float64(s.Latency.Value)
+		if mesh := s.Mesh; mesh != nil {
+			m.far = max(1, mesh.Distance())
+			m.l2Lat += float64(m.far * float64(mesh.Hop.Value) * m.psClk)
+		}
 	} else if l2 := c.Memory.L2; l2 != nil {
 		m.l2 = true
 		m.capPS = clk(float64(l2.Bandwidth.Value))
 		m.portPS = clk(float64(l2.Port.Value))
+		if n := l2.Near; n != nil {
+			m.near = n.Count.Value
+			m.portPS = min(m.portPS, clk(float64(float64(n.Bandwidth.Value)*float64(m.near))/float64(m.cores)))
+		}
 		m.l2Lat = float64(l2.Latency.Value)
 		if n := float64(l2.Partitions.Value); n > 1 && l2.Far.IsSet() {
 			// Addresses are hashed over the partitions: 1/n of the hits are near.
@@ -82,13 +101,27 @@ func newModel(c *arch.Chip, hz float64) *model {
 	}
 	if c.Cores.DMA != nil {
 		m.dma = float64(c.Cores.DMA.Fixed.Value)
+		m.copies = float64(c.Cores.DMA.Outstanding.Value)
 	}
 	if e := c.Memory.External; e != nil {
 		m.linkPS = float64(c.ExternalBandwidth()) / 1e12
 		m.linkLat = float64(e.Latency.Value)
 	}
+	if m.away = c.Away(); m.away > 0 {
+		d := c.Dies
+		m.spread = d.Memory == arch.Interleaved
+		m.perDie = float64(m.cores) / float64(d.Count.Value)
+		m.diesPS = float64(d.Bandwidth.Value) / 1e12 / m.perDie
+		m.diesLat = float64(d.Latency.Value)
+	}
 	m.vmem = clk(float64(c.Cores.Scratchpad.Bandwidth.Value))
 	m.special = clk(float64(c.Cores.Special.Value))
+	m.farLat, m.threads = m.l2Lat, 1
+	if s := c.Superstep; s != nil {
+		m.barrier = float64(s.Sync.Value)
+		m.farLat = max(m.l2Lat, float64(s.Far.Value))
+		m.threads = float64(max(1, s.Threads.Value))
+	}
 	return m
 }
 
@@ -158,8 +191,15 @@ func (m *model) matmul(in *trace.Instr) (ps, bytes, flops float64, err error) {
 	}
 	n := float64(max(1, in.Count))
 	width := float64(in.DType.Bits()) / 8
+	if m.passed(in) {
+		ps, a := m.pass(in)
+		return n * ps, n * float64(a.scratch[ifmap]+a.scratch[filter]+a.scratch[psum]) * width, n * 2 * a.macs, nil
+	}
 	if sys := mx.Systolic; sys != nil {
-		clk := SystolicCycles(sys, in.M, in.N, in.K)
+		if sys.Dataflow == arch.RowStationary {
+			return 0, 0, 0, fmt.Errorf("a product of %dx%dx%d says nothing of its steps, and row-stationary arrays have no closed form", in.M, in.N, in.K)
+		}
+		clk := systolicCycles(sys, max(1, in.Count), in.M, in.N, in.K)
 		// Rates of other formats than the array's own go faster or slower in proportion.
 		native := float64(2 * sys.Rows.Value * sys.Cols.Value * sys.Count.Value)
 		scale := native / float64(rate.Value)
@@ -167,7 +207,7 @@ func (m *model) matmul(in *trace.Instr) (ps, bytes, flops float64, err error) {
 		if sys.Fold == arch.Overlapped {
 			scale /= float64(mx.Sustained.Value)
 		}
-		return n * float64(clk) * scale * m.psClk, n * bytes, n * 2 * float64(in.M*in.N*in.K), nil
+		return float64(clk) * scale * m.psClk, n * bytes, n * 2 * float64(in.M*in.N*in.K), nil
 	}
 	bits := int64(in.DType.Bits())
 	kStep := max(1, m.tileK*8/bits)

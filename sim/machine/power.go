@@ -8,13 +8,13 @@ import (
 
 // energies of one kernel in pJ, by where they are spent.
 type energies struct {
-	matrix, vector, special, scratch, l2, dram, external, static float64
+	matrix, vector, special, registers, network, scratch, l2, dram, external, dies, static float64
 }
 
-var energyNames = [...]string{"matrix", "vector", "special", "scratchpad", "l2", "dram", "external", "static"}
+var energyNames = [...]string{"matrix", "vector", "special", "registers", "network", "scratchpad", "l2", "dram", "external", "dies", "static"}
 
-func (e *energies) list() [8]float64 {
-	return [8]float64{e.matrix, e.vector, e.special, e.scratch, e.l2, e.dram, e.external, e.static}
+func (e *energies) list() [11]float64 {
+	return [11]float64{e.matrix, e.vector, e.special, e.registers, e.network, e.scratch, e.l2, e.dram, e.external, e.dies, e.static}
 }
 
 func (e *energies) total() float64 {
@@ -27,7 +27,7 @@ func (e *energies) total() float64 {
 
 // core is the part that falls with the supply voltage.
 func (e *energies) core() float64 {
-	return e.matrix + e.vector + e.special + e.scratch + e.l2
+	return e.matrix + e.vector + e.special + e.registers + e.network + e.scratch + e.l2
 }
 
 // spend is the energy of work c in ps picoseconds at clock hz: events cost
@@ -53,14 +53,26 @@ func spend(chip *arch.Chip, c *spent, ps, hz float64, zero bool) (e energies) {
 	e.matrix *= arith
 	e.vector = c.vector * float64(p.Vector.Value) * arith
 	e.special = c.special * float64(p.Special.Value) * v2
-	e.scratch = c.scratch * float64(p.Scratchpad.Value) * v2
+	e.scratch = float64(c.scratch * float64(p.Scratchpad.Value) * v2)
+	if a := &c.array; a.steps > 0 { // operands of arrays with elements are counted one by one
+		e.registers = a.bytes(&a.registers) * float64(p.Registers.Value) * v2
+		e.network = a.bytes(&a.network) * float64(p.Network.Value) * v2
+		e.scratch += float64(a.bytes(&a.scratch) * float64(p.Scratchpad.Value) * v2)
+	}
 	if chip.Memory.L2 != nil {
 		e.l2 = (c.mem.load + c.mem.store) * float64(p.L2.Value) * v2
 	}
 	if chip.Memory.Shared != nil {
-		e.l2 = (c.mem.load + c.mem.store) * float64(p.Shared.Value) * v2
+		moved := c.mem.load + c.mem.store
+		if mesh := chip.Memory.Shared.Mesh; mesh != nil { // a copy for a neighbour takes one hop of the mean distance
+			moved = c.mem.fetch + (c.mem.load-c.mem.fetch)/max(1, mesh.Distance()) + c.mem.store
+		}
+		e.l2 = moved * float64(p.Shared.Value) * v2
 	}
 	e.external = c.mem.external * float64(p.External.Value)
+	if chip.Dies != nil {
+		e.dies = c.mem.cross * float64(chip.Dies.Energy.Value)
+	}
 	e.dram = (c.mem.miss + c.mem.writeback) * float64(p.DRAM.Value)
 	e.static = float64(p.Static.Value) * ps // W x ps = pJ
 	return e

@@ -24,10 +24,6 @@ type record struct {
 	even          []bool      // by cohort: not swept, as others before it
 }
 
-func (c *cache) equal(o *cache) bool {
-	return c.sets == o.sets && slices.Equal(c.tags, o.tags) && slices.Equal(c.have, o.have) && slices.Equal(c.dirty, o.dirty)
-}
-
 // fits tells whether a launch on m from cache c may follow the record.
 func (rec *record) fits(m *model, c *cache) bool {
 	return rec != nil && rec.run == m.run && rec.before.equal(c)
@@ -75,28 +71,22 @@ func (k *kernel) traffic(c *class) []traffic {
 		return k.recall(c, len(part.Code))
 	}
 	s := &k.steady
-	k.first = 0
 	mean, sweep := s.known(k, c.part, part)
-	out := make([]traffic, len(part.Code))
-	for i := range part.Code {
-		if c.counts[i] == 0 {
-			continue
-		}
-		step := &part.Code[i]
-		known := mean != nil && mean[i].load+mean[i].store > 0
-		if sweep || !known {
-			out[i] = k.move(step, c.tiles, c.counts[i])
-		}
-		if known {
-			out[i] = k.like(step, c.tiles, c.counts[i], mean[i])
-		}
+	v, known := k.remembered(c, mean, sweep)
+	if !known {
+		k.first = 0
+		v.moved = k.moves(part, c.counts, c.tiles, mean, sweep)
+		v.first = k.first
+		k.memorize(v)
 	}
+	out := v.moved
 	if sweep {
 		s.note(k, out, len(c.tiles))
 	}
 	if mean != nil {
+		out = slices.Clone(out)
 		s.skipped += float64(len(c.tiles))
-		s.settle(out, float64(len(c.tiles)), float64(k.first))
+		s.settle(out, float64(len(c.tiles)), float64(v.first))
 	}
 	if rec := k.fresh; rec != nil {
 		for _, i := range c.order {
@@ -107,6 +97,29 @@ func (k *kernel) traffic(c *class) []traffic {
 		}
 		rec.cohorts = append(rec.cohorts, out)
 		rec.even = append(rec.even, s.skip)
+	}
+	return out
+}
+
+// moves is what each step of tile programs moves: where mean gives the shares of
+// misses that are taken for granted, what they come to, and only without them,
+// or if sweep says so, what goes through the cache. There is a mean in launches
+// only of which it is noted what they load; without notes, the cache is all that
+// counts.
+func (k *kernel) moves(part *trace.Part, counts []int64, tiles [][4]int64, mean []traffic, sweep bool) []traffic {
+	out := make([]traffic, len(part.Code))
+	for i := range part.Code {
+		if counts[i] == 0 {
+			continue
+		}
+		step := &part.Code[i]
+		known := mean != nil && mean[i].load+mean[i].store > 0
+		if sweep || !known {
+			out[i] = k.move(step, tiles, counts[i])
+		}
+		if known && k.covered != nil {
+			out[i] = k.like(step, tiles, counts[i], mean[i])
+		}
 	}
 	return out
 }
@@ -283,16 +296,14 @@ func (k *kernel) sort() {
 		return
 	}
 	k.covered = make([][]uint64, len(k.args))
-	for i := range parts {
-		for j := range parts[i].Code {
-			for _, in := range parts[i].Code[j].Body {
-				if in.Kind == trace.Load && k.covered[in.Slot] == nil {
-					l := &k.layouts[k.args[in.Slot]]
-					k.covered[in.Slot] = make([]uint64, ceilDiv(l.rows, l.br)*l.across)
-				}
-			}
-		}
+}
+
+// loaded is where it is noted what a launch loads of the tensor of a slot.
+func (k *kernel) loaded(slot int, l *layout) []uint64 {
+	if k.covered[slot] == nil {
+		k.covered[slot] = make([]uint64, ceilDiv(l.rows, l.br)*l.across)
 	}
+	return k.covered[slot]
 }
 
 func alike(a, b []trace.Step) bool {

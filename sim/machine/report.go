@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"maru/arch"
 	"maru/sim/result"
 	"maru/workloads/trace"
 )
@@ -82,6 +83,7 @@ type row struct {
 	cost   spent
 	energy float64
 	clock  float64 // Hz x ps
+	array  arrayOp
 }
 
 // result adds the launches of the measured pass up.
@@ -106,27 +108,42 @@ func (r *replay) result(runs []*measured) *result.Result {
 	var path [limits]float64
 	var total energies
 	var all spent
+	var super result.Supersteps
 	var clock float64
 	rows := map[string]*row{}
 	var order []*row
 	units := r.engines()
+	runs, res.Jitter = r.jittered(runs)
 	m := r.model(float64(r.chip.Clock.Max.Value))
 	for i, d := range runs {
 		prog := &r.tr.Programs[d.prog]
+		res.LatencyPS += waited(runs, i)
 		start := res.LatencyPS
-		res.LatencyPS += d.dur
+		if d.beside == nil {
+			res.LatencyPS += d.dur
+		}
 		res.Cycles += d.cycles
 		main := &prog.Ops[0]
-		k := result.Kernel{
-			Op: opName(main.Name, r.tr.Launches[i].Layer), Kernel: prog.Name, Layer: r.tr.Launches[i].Layer,
-			StartPS: start + d.gap, EndPS: res.LatencyPS, Util: make([]float64, len(units)),
-			Limit: m.limitName(largest(&d.path)),
+		if !r.opt.Totals {
+			k := result.Kernel{
+				Op: opName(main.Name, r.tr.Launches[i].Layer), Kernel: prog.Name, Layer: r.tr.Launches[i].Layer,
+				StartPS: start + d.gap, EndPS: res.LatencyPS, Util: make([]float64, len(units)),
+				Limit: m.limitName(largest(&d.path)),
+			}
+			if b := d.beside; b != nil {
+				k.StartPS, k.EndPS = b.start, b.end
+				if at := slices.Index(units, onDRAM); at >= 0 {
+					k.Util[at] = min(1, b.dram/float64(max(1, b.end-b.start)))
+				}
+				res.Timeline.Kernels = append(res.Timeline.Kernels, k)
+			} else {
+				for j, u := range units {
+					k.Util[j] = min(1, d.busy[u]/float64(max(1, d.dur-d.gap)))
+				}
+				res.Timeline.Kernels = append(res.Timeline.Kernels, k)
+				r.spans(res, m, d, prog, i, start+d.gap)
+			}
 		}
-		for j, u := range units {
-			k.Util[j] = min(1, d.busy[u]/float64(max(1, d.dur-d.gap)))
-		}
-		res.Timeline.Kernels = append(res.Timeline.Kernels, k)
-		r.spans(res, m, d, prog, i, start+d.gap)
 		for u := range busy {
 			busy[u] += d.busy[u]
 			for c := range stall[u] {
@@ -154,13 +171,16 @@ func (r *replay) result(runs []*measured) *result.Result {
 		w.cost.mem.add(d.cost.mem, 1)
 		all.mem.add(d.cost.mem, 1)
 		all.operand += d.cost.operand
+		super.Add(&d.super)
 		all.scratch += d.cost.scratch
+		w.array.gather(r.chip, prog, d)
 		e := d.energy.total()
 		w.energy += e
 		w.clock += float64(d.hz * float64(d.dur))
 		clock += float64(d.hz * float64(d.dur))
 		total.add(&d.energy)
 	}
+	res.LatencyPS += waited(runs, len(runs))
 	t := float64(max(1, res.LatencyPS))
 	res.LatencyUS = float64(res.LatencyPS) / 1e6
 	res.ClockMHz = clock / t / 1e6
@@ -184,6 +204,10 @@ func (r *replay) result(runs []*measured) *result.Result {
 		res.SpecialOps += o.SpecialOps
 		res.Ops = append(res.Ops, *o)
 	}
+	if r.chip.Discipline == arch.BSP {
+		res.Supersteps = super
+	}
+	res.Array = r.array(order)
 	res.Critical = m.shareList(&path, res.LatencyPS)
 	for _, u := range units {
 		parts := append([]float64{busy[u]}, stall[u][:]...)
@@ -249,8 +273,12 @@ const coreSpans = 4000
 
 // spans adds core 0's activity in one launch, until the bound is reached.
 func (r *replay) spans(res *result.Result, m *model, d *measured, prog *trace.Program, launch int, start int64) {
+	end := onL2
+	if r.chip.Discipline == arch.BSP { // a core's part of the exchange
+		end = onL2 + 1
+	}
 	for _, s := range d.spans {
-		for u := onMatrix; u < onL2; u++ {
+		for u := onMatrix; u < end; u++ {
 			if s.util[u] < 0.005 {
 				continue
 			}
@@ -302,10 +330,13 @@ func (e *energies) add(o *energies) {
 	e.matrix += o.matrix
 	e.vector += o.vector
 	e.special += o.special
+	e.registers += o.registers
+	e.network += o.network
 	e.scratch += o.scratch
 	e.l2 += o.l2
 	e.dram += o.dram
 	e.external += o.external
+	e.dies += o.dies
 	e.static += o.static
 }
 

@@ -63,6 +63,8 @@ type spent struct {
 	operand float64 // bytes that the matrix unit reads from the scratchpad
 	scratch float64 // bytes of all other scratchpad traffic
 	mem     traffic
+	fill    float64 // ps in which systolic arrays fill and drain
+	array   moved   // by the elements of arrays
 }
 
 // barrierClocks is what a barrier among the threads of a tile program costs:
@@ -88,7 +90,7 @@ func (k *kernel) segments(c *class, cost *spent) []segment {
 		segs = k.step(segs, s, &k.steps[c.part][i], float64(n), t, cost)
 	}
 	if k.prog.Persistent && k.later {
-		segs = overlap(segs)
+		segs, cost.fill = overlap(segs), 0
 	}
 	return segs
 }
@@ -165,6 +167,10 @@ func (k *kernel) arithmetic(s *trace.Step) (a arithmetic, err error) {
 			a.work[shScratch] += bytes / m.vmem
 			a.chain += ps / own
 			a.cost.matrix += ps
+			if m.passed(in) {
+				_, moved := m.pass(in)
+				a.cost.array.add(&moved, float64(max(1, in.Count)))
+			}
 			a.cost.flops[in.DType] += flops
 			a.cost.operand += bytes
 			a.units |= 1 << shMatrix
@@ -208,19 +214,28 @@ func (k *kernel) step(segs []segment, s *trace.Step, a *arithmetic, n float64, t
 		local = 0
 	}
 	cost.scratch += t.load + local
-	load, fetch, late := t.load/n, t.fetch/n, t.late/n
+	load, fetch := t.load/n, t.fetch/n
 	store, dram, spill := t.store/n, t.dram/n, t.spill/n
 	lat := 0.0
 	if load > 0 {
-		lat = m.l2Lat + float64((m.dramLat+m.dma-m.l2Lat)*late/load)
+		lat = m.latency(&t)
 	}
 	mem := segment{op: g.op, iters: 1, cap: minPeriod, capBy: byL2, once: true}
 	mem.work[shPort] = load / m.portPS
+	if t.cross > 0 {
+		mem.work[shDies] = t.cross / n / m.diesPS
+	}
 	mem.work[shScratch] = (load + local/n) / m.vmem
 	if m.flight > 0 {
 		mem.work[shFlight] = load * lat / m.flight
 	}
+	if m.copies > 0 {
+		mem.work[shFlight] += float64(rowsApart(s)) * lat / m.copies
+	}
 	mem.l2, mem.dram = fetch, dram
+	if m.far > 0 { // a copy for a neighbour takes one hop more
+		mem.l2 += (load - fetch) / m.far
+	}
 	if !m.l2 {
 		mem.l2, mem.capBy = 0, byDRAM
 	}
@@ -266,7 +281,7 @@ func (k *kernel) step(segs []segment, s *trace.Step, a *arithmetic, n float64, t
 	// A buffer is taken from the request to the end of the arithmetic. The
 	// first data takes a round trip; where round trips set the pace, they come
 	// a buffer-full at a time, and only the arithmetic of one buffer-full shows.
-	trip := lat + mem.work[shPort]
+	trip := lat + max(mem.work[shPort], mem.work[shDies])
 	first := 0.0
 	if load > 0 {
 		first = min(trip, (stages-1)*g.cap)
@@ -284,10 +299,37 @@ func (k *kernel) step(segs []segment, s *trace.Step, a *arithmetic, n float64, t
 	}
 	if sys := m.chip.Cores.Matrix.Systolic; sys != nil && matrixPS > 0 {
 		if clk := FillDrain(sys); clk > 0 {
+			cost.fill += float64(float64(clk) * m.psClk)
 			segs = wait(segs, float64(clk)*m.psClk, byMatrix, g.op)
 		}
 	}
 	return append(segs, g)
+}
+
+// latency is the time in ps from a request for what t loads to the first byte:
+// that of the chip's own memory and of main memory in proportion, or that of what
+// lies on other dies if it comes later.
+func (m *model) latency(t *traffic) float64 {
+	lat := m.l2Lat + float64((m.dramLat+m.dma-m.l2Lat)*t.late/t.load)
+	if t.cross > 0 {
+		from := m.l2Lat
+		if t.far > 0 {
+			from = m.dramLat + m.dma
+		}
+		lat = max(lat, from+m.diesLat)
+	}
+	return lat
+}
+
+// rowsApart is the rows at unpredictable places that one iteration of a step
+// loads, each with a copy of its own.
+func rowsApart(s *trace.Step) (n int64) {
+	for i := range s.Body {
+		if in := &s.Body[i]; in.Kind == trace.Load && in.Random {
+			n += in.Rows
+		}
+	}
+	return n
 }
 
 // roundTrip names a wait for memory.

@@ -203,7 +203,7 @@ func (s *static) account() {
 	}
 	k.busy[onDRAM] = (k.cost.mem.dram + k.cost.mem.spill) / m.dramPS
 	for e := range k.busy {
-		k.stall[e][byDependency] = max(0, total*k.weight(engine(e))-k.busy[e])
+		k.stall[e][byDependency] = max(0, float64(total*k.weight(engine(e)))-k.busy[e])
 	}
 	// The schedule's own critical path: every step is paced by its busiest unit.
 	for i := range s.code {
@@ -229,7 +229,7 @@ func (s *static) account() {
 			for u, e := range of {
 				util[e] = min(1, float64(busy[u]*f.n)/max(1, long))
 			}
-			k.spans = append(k.spans, span{event.Time(float64(f.start) * m.psClk), event.Time(float64(f.start)*m.psClk + float64(long*m.psClk)), util, st.Body[0].Op})
+			k.spans = append(k.spans, span{event.Time(float64(f.start) * m.psClk), event.Time(float64(float64(f.start)*m.psClk) + float64(long*m.psClk)), util, st.Body[0].Op})
 		}
 	}
 	var sum float64

@@ -53,6 +53,7 @@ type stepWork struct {
 	load, fetch  float64 // bytes of an iteration
 	dram, spill  float64
 	store        float64
+	cross        float64
 	ops          []unitTime
 }
 
@@ -171,12 +172,12 @@ func (s *stepper) dispatch(now event.Time) error {
 func (s *stepper) work(st *trace.Step, n int64, t traffic) (stepWork, error) {
 	k, m := s.k, s.k.m
 	f := float64(n)
-	w := stepWork{n: n, stages: 1, ways: 1, groups: 1, load: t.load / f, fetch: t.fetch / f, dram: t.dram / f, spill: t.spill / f, store: t.store / f}
+	w := stepWork{n: n, stages: 1, ways: 1, groups: 1, load: t.load / f, fetch: t.fetch / f, dram: t.dram / f, spill: t.spill / f, store: t.store / f, cross: t.cross / f}
 	if st.Count != nil {
 		w.stages, w.ways, w.groups = int64(max(1, st.Stages)), int64(max(1, st.Ways)), int64(max(1, st.Groups))
 	}
 	if t.load > 0 {
-		w.lat = m.l2Lat + float64((m.dramLat+m.dma-m.l2Lat)*t.late/t.load)
+		w.lat = m.latency(&t)
 	}
 	if t.local > 0 && !slices.ContainsFunc(st.Body, func(in trace.Instr) bool { return in.Kind == trace.MatMul }) {
 		ps := t.local / f / m.vmem
@@ -260,6 +261,9 @@ func (s *stepper) issue(now event.Time, a int32) {
 			continue
 		}
 		at := reserve(&c.unit[shPort], float64(now), w.load/m.portPS)
+		if w.cross > 0 {
+			at = max(at, reserve(&c.unit[shDies], float64(now), w.cross/m.diesPS))
+		}
 		if m.l2 {
 			at = max(at, reserve(&s.l2, float64(now), (w.fetch)/m.capPS))
 		}

@@ -9,7 +9,11 @@ import "maru/arch"
 // ISPASS 2020). Overlapped: the next fold's stationary operand loads behind
 // the current one's stream, so that a fold takes as long as the longer of the two, and fill and drain
 // are paid once.
-func SystolicCycles(s *arch.Systolic, m, n, k int64) int64 {
+func SystolicCycles(s *arch.Systolic, m, n, k int64) int64 { return systolicCycles(s, 1, m, n, k) }
+
+// systolicCycles is the same of several equal products, whose folds the arrays
+// share.
+func systolicCycles(s *arch.Systolic, products, m, n, k int64) int64 {
 	r, c, count := s.Rows.Value, s.Cols.Value, s.Count.Value
 	var folds, stream, fill int64
 	switch s.Dataflow {
@@ -20,6 +24,7 @@ func SystolicCycles(s *arch.Systolic, m, n, k int64) int64 {
 	case arch.OutputStationary:
 		folds, stream, fill = ceilDiv(m, r)*ceilDiv(n, c), k, r+c-2
 	}
+	folds *= products
 	if s.Fold == arch.Serial {
 		return ceilDiv(folds, count) * (stream + fill)
 	}
@@ -28,7 +33,7 @@ func SystolicCycles(s *arch.Systolic, m, n, k int64) int64 {
 
 // FillDrain is what a chain of overlapped folds pays once, in clocks.
 func FillDrain(s *arch.Systolic) int64 {
-	if s == nil || s.Fold == arch.Serial {
+	if s == nil || s.Fold == arch.Serial || s.Elements != nil {
 		return 0
 	}
 	if s.Fill.IsSet() {

@@ -19,6 +19,8 @@ type traffic struct {
 	spill     float64 // writeback from the shared cache, counted likewise
 	local     float64 // moved between the core and its own part of the memory on the chip
 	external  float64 // brought from external memory, once in a launch
+	cross     float64 // that arrives from other dies
+	far       float64 // of cross: from their main memories
 }
 
 func (t *traffic) add(o traffic, f float64) {
@@ -32,6 +34,8 @@ func (t *traffic) add(o traffic, f float64) {
 	t.spill += float64(o.spill * f)
 	t.local += float64(o.local * f)
 	t.external += float64(o.external * f)
+	t.cross += float64(o.cross * f)
+	t.far += float64(o.far * f)
 }
 
 // stripe is a region that several tile programs of a cohort sweep together.
@@ -321,7 +325,7 @@ func (k *kernel) like(s *trace.Step, tiles [][4]int64, n int64, mean traffic) tr
 			}
 			k.ask(w.in, total, &sum)
 			if w.in.Kind == trace.Load {
-				sum.fetch += total / float64(max(1, w.in.Share))
+				sum.fetch += k.fetched(w.in, total, st.n)
 				k.covers(w.in, l, r0, r1, c0, c1)
 			}
 		}
@@ -338,6 +342,7 @@ func (k *kernel) like(s *trace.Step, tiles [][4]int64, n int64, mean traffic) tr
 		load: load, fetch: sum.fetch / float64(len(tiles)), miss: mean.miss * in, late: mean.late * in,
 		store: store, writeback: mean.writeback * both, dram: mean.dram * both, spill: mean.spill * both,
 		local: sum.local / float64(len(tiles)), external: sum.external / float64(len(tiles)),
+		cross: sum.cross/float64(len(tiles)) + float64(mean.far*in), far: mean.far * in,
 	}
 }
 
@@ -352,24 +357,54 @@ func (k *kernel) apart(in *trace.Instr, l *layout, total float64, r0, r1, c0, c1
 		sum.local += total
 		return true
 	case l.home == trace.External:
+		if k.bulk.on { // one tile program of many
+			k.bulk.external[in.Slot] += total / float64(max(1, in.Share))
+			break
+		}
 		if k.brought[in.Slot] == nil {
 			k.brought[in.Slot] = make([]uint64, ceilDiv(l.rows, l.br)*l.across)
 		}
 		sum.external += float64(l.note(k.brought[in.Slot], r0, r1, c0, c1))
 	}
 	if in.Kind == trace.Store {
+		k.note(storedApart, in.Slot, total)
 		sum.store += total
 		return true
 	}
+	k.note(loadedApart, in.Slot, total)
 	sum.load += total
 	sum.fetch += total / float64(max(1, in.Share))
+	if l.home == trace.Chip {
+		sum.cross += k.crosses(in, total)
+	}
 	return true
+}
+
+// crosses is what arrives from other dies of bytes that lie on all of them: a
+// fetch that several tile programs share comes once to each die.
+func (k *kernel) crosses(in *trace.Instr, total float64) float64 {
+	if k.m.away == 0 {
+		return 0
+	}
+	return total / max(1, min(float64(in.Share), k.m.perDie)) * k.m.away
+}
+
+// remote accounts for what of the bytes that main memory delivers or takes
+// arrives on another die: all but its own part, where addresses are spread over
+// the dies or the tensor is one that all of them write.
+func (k *kernel) remote(in *trace.Instr, l *layout, bytes float64, sum *traffic) {
+	if k.m.away == 0 || !k.m.spread && (l.kept || in.Kind == trace.Store) {
+		return
+	}
+	far := float64(bytes * k.m.away)
+	sum.cross += far
+	sum.far += far
 }
 
 // covers notes that a region is loaded, without sweeping it, and counts the
 // bytes of it that were not noted before in the launch.
 func (k *kernel) covers(in *trace.Instr, l *layout, r0, r1, c0, c1 int64) {
-	k.first += l.note(k.covered[in.Slot], r0, r1, c0, c1)
+	k.first += l.note(k.loaded(in.Slot, l), r0, r1, c0, c1)
 }
 
 // note marks a region as seen, and returns the bytes of it that were not.
@@ -400,6 +435,17 @@ func own(in *trace.Instr, bytes int64) float64 {
 	return float64(bytes)
 }
 
+// fetched is what leaves the shared cache of total bytes that n tile programs
+// load: those of a cluster share a fetch, and so do those on one die where each
+// has a cache of its own.
+func (k *kernel) fetched(in *trace.Instr, total float64, n int64) float64 {
+	share := max(1, float64(in.Share))
+	if k.m.near > 0 {
+		share = max(share, float64(n)/float64(k.m.near))
+	}
+	return total / share
+}
+
 // ask accounts for bytes asked of the shared cache (or of main memory).
 func (k *kernel) ask(in *trace.Instr, total float64, sum *traffic) {
 	switch {
@@ -427,14 +473,17 @@ func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int6
 	write := in.Kind == trace.Store
 	if k.cache == nil {
 		if write {
+			k.note(storedMain, in.Slot, total)
 			sum.writeback += total
 			if k.m.l2 { // copied out behind the programs
 				sum.spill += float64(total * cost)
 			} else {
 				sum.dram += float64(total * cost)
 			}
+			k.remote(in, l, total, sum)
 			return
 		}
+		k.note(loadedMain, in.Slot, total)
 		f := total / float64(max(1, in.Share))
 		sum.fetch += f
 		sum.miss += f
@@ -442,25 +491,29 @@ func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int6
 		if l.weight { // what was copied ahead does not wait
 			late -= k.early
 		}
-		sum.late += total * late
+		sum.late += float64(total * late)
 		sum.dram += float64(f * cost * late)
+		k.remote(in, l, total/max(1, min(float64(in.Share), k.m.perDie))*late, sum)
 		return
 	}
 	tensor := k.args[in.Slot]
 	var seen []uint64
 	if k.covered != nil && !write {
-		seen = k.covered[in.Slot]
+		seen = k.loaded(in.Slot, l)
 	}
 	var asks, missed, bytes, back int64
+	left, right := c0/l.bw, (c1-1)/l.bw
 	for br := r0 / l.br; br <= (r1-1)/l.br; br++ {
 		rows := l.bits(max(0, r0-br*l.br), min(l.br, r1-br*l.br))
-		for bc := c0 / l.bw; bc <= (c1-1)/l.bw; bc++ {
+		height := min(l.br, l.rows-br*l.br)
+		for bc := left; bc <= right; bc++ {
 			b := br*l.across + bc
 			missing, wb := k.cache.touch(tensor, b, rows, write)
 			asks += int64(bits.OnesCount64(rows))
 			if missing != 0 {
-				missed += int64(bits.OnesCount64(missing))
-				bytes += l.bytes(b, missing)
+				n := int64(bits.OnesCount64(missing))
+				missed += n
+				bytes += min(n*l.sub, height) * min(l.bw, l.rowBytes-bc*l.bw)
 				if seen != nil && missing&^seen[b] != 0 {
 					k.first += l.bytes(b, missing&^seen[b])
 					seen[b] |= missing
@@ -475,10 +528,28 @@ func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int6
 	if write {
 		return
 	}
-	sum.fetch += total / float64(max(1, in.Share))
+	sum.fetch += k.fetched(in, total, n)
 	sum.miss += float64(bytes)
 	sum.dram += float64(float64(bytes) * cost)
+	k.remote(in, l, float64(bytes), sum)
 	sum.late += float64(total * float64(missed) / float64(asks))
+}
+
+// What is noted by slot, on chips without a shared cache: traffic with main
+// memory, and with what else holds tensors.
+const (
+	loadedMain = iota
+	storedMain
+	loadedApart
+	storedApart
+	notes
+)
+
+// note adds up what is loaded or stored by slot.
+func (k *kernel) note(what, slot int, bytes float64) {
+	if slot < len(k.asked[what]) {
+		k.asked[what][slot] += bytes
+	}
 }
 
 // scatter accounts for rows at unpredictable places: each is fetched whole,
@@ -502,9 +573,17 @@ func (k *kernel) scatter(in *trace.Instr, tiles [][4]int64, n int64, sum *traffi
 		}
 		sum.load += total
 		sum.fetch += total
+		if l.home == trace.Chip {
+			sum.cross += k.crosses(in, total)
+		}
 		return
 	}
 	sum.dram += float64(total * k.m.runCost(width))
+	if k.m.away > 0 { // any row is wanted on any die
+		far := float64(total * k.m.away)
+		sum.cross += far
+		sum.far += far
+	}
 	if in.Kind == trace.Store {
 		sum.store += total
 		sum.writeback += total

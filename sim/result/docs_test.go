@@ -28,7 +28,7 @@ func TestDocumented(t *testing.T) {
 	seen := map[reflect.Type]bool{}
 	var walk func(reflect.Type)
 	walk = func(typ reflect.Type) {
-		for typ.Kind() == reflect.Slice {
+		for typ.Kind() == reflect.Slice || typ.Kind() == reflect.Pointer {
 			typ = typ.Elem()
 		}
 		if typ.Kind() != reflect.Struct || seen[typ] {
@@ -37,8 +37,8 @@ func TestDocumented(t *testing.T) {
 		seen[typ] = true
 		for i := range typ.NumField() {
 			f := typ.Field(i)
-			key := f.Tag.Get("json")
-			if key == "" || strings.Contains(key, ",") {
+			key, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+			if key == "" || options != "" && options != "omitzero" && options != "omitempty" {
 				t.Errorf("%s.%s: key %q", typ.Name(), f.Name, key)
 			}
 			if !documented[key] {
@@ -48,4 +48,5 @@ func TestDocumented(t *testing.T) {
 		}
 	}
 	walk(reflect.TypeFor[result.Result]())
+	walk(reflect.TypeFor[result.Machines]())
 }

@@ -21,11 +21,12 @@ const (
 // that JSON cannot hold (NaN, infinities) and on write errors.
 func Write(w io.Writer, r *Result) error { return write(w, r) }
 
-func write(w io.Writer, r any) error {
+// write writes a value whose nullable parts are lists.
+func write(w io.Writer, v any) error {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(r); err != nil {
+	if err := enc.Encode(v); err != nil {
 		return fmt.Errorf("result: %w", err)
 	}
 	out := layout(make([]byte, 0, buf.Len()+buf.Len()/4), bytes.TrimSpace(buf.Bytes()), 0)
@@ -49,7 +50,7 @@ func fits(src []byte) bool {
 // layout appends the compact JSON value src to dst, indented for a person.
 func layout(dst, src []byte, depth int) []byte {
 	switch {
-	case string(src) == "null": // every nullable value of a Result is a list
+	case string(src) == "null": // every nullable value is a list
 		return append(dst, "[]"...)
 	case src[0] != '{' && src[0] != '[':
 		return append(dst, src...)
@@ -136,18 +137,9 @@ func valueEnd(b []byte) int {
 // anything that is not one JSON object, and sizes no run produces. It does not
 // check the figures: see Validate.
 func Read(r io.Reader) (*Result, error) {
-	data, err := io.ReadAll(io.LimitReader(r, maxBytes+1))
+	data, err := load(r, "result")
 	if err != nil {
-		return nil, fmt.Errorf("result: %w", err)
-	}
-	if len(data) > maxBytes {
-		return nil, fmt.Errorf("result: larger than %d MiB", maxBytes>>20)
-	}
-	if len(bytes.TrimSpace(data)) == 0 {
-		return nil, errors.New("result: empty file")
-	}
-	if n := objects(data); n > maxObjects {
-		return nil, fmt.Errorf("result: %d objects; at most %d are read", n, maxObjects)
+		return nil, err
 	}
 	var head struct {
 		Version *int64 `json:"version"`
@@ -159,7 +151,7 @@ func Read(r io.Reader) (*Result, error) {
 	case v == nil:
 		return nil, errors.New(`result: no "version": not a result file`)
 	case *v > Version:
-		return nil, fmt.Errorf("result: version %d is newer than this program reads (up to %d); use a newer program", *v, Version)
+		return nil, &VersionError{"result", *v, Version}
 	case *v < 1:
 		return nil, fmt.Errorf("result: version %d; versions start at 1", *v)
 	}
@@ -168,6 +160,24 @@ func Read(r io.Reader) (*Result, error) {
 		return nil, located(data, err)
 	}
 	return res, nil
+}
+
+// load reads a file of a size that a run may have.
+func load(r io.Reader, what string) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, maxBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	if len(data) > maxBytes {
+		return nil, fmt.Errorf("%s: larger than %d MiB", what, maxBytes>>20)
+	}
+	if len(bytes.TrimSpace(data)) == 0 {
+		return nil, fmt.Errorf("%s: empty file", what)
+	}
+	if n := objects(data); n > maxObjects {
+		return nil, fmt.Errorf("%s: %d objects; at most %d are read", what, n, maxObjects)
+	}
+	return data, nil
 }
 
 // objects counts the JSON objects in data without decoding it.

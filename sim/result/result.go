@@ -43,6 +43,12 @@ type Result struct {
 	Params     int64   `json:"params"`
 	MFU        float64 `json:"mfu"` // Flops / (latency x dense peak at DType, specified clock)
 
+	// Partition is the instance of a divided chip that ran; it is there in runs
+	// on one.
+	Partition Partition `json:"partition,omitzero"`
+	// Jitter is what differs from run to run; it is there in runs with a seed.
+	Jitter Jitter `json:"jitter,omitzero"`
+
 	// Levels are the memory levels, nearest the cores first.
 	Levels []Level `json:"levels"`
 	// Units are the engines that time is accounted on.
@@ -50,6 +56,8 @@ type Result struct {
 	// Critical shares the latency among the resources on the critical path;
 	// the shares sum to 1. Sorted by share, largest first.
 	Critical []Share `json:"critical_path"`
+	// Supersteps is what the cycles of a bulk-synchronous machine consist of.
+	Supersteps Supersteps `json:"supersteps,omitzero"`
 	// Elasticity is what 10 % more of a resource would take off the latency.
 	Elasticity []Gain `json:"elasticity"`
 
@@ -59,11 +67,55 @@ type Result struct {
 	Energy   Energy    `json:"energy"`
 	Timeline Timeline  `json:"timeline"`
 	Estimate Estimates `json:"estimates"`
+	Array    *Array    `json:"array,omitempty"` // on chips with systolic arrays or arrays of elements
 	Warnings []string  `json:"warnings"`
 
 	// Events counts what the simulator did; it differs between memoized and
 	// exact runs and is left out of comparisons.
 	Events Events `json:"events"`
+}
+
+// Supersteps of a bulk-synchronous machine: in each, all cores wait for each
+// other, exchange what they need, and compute. The three sum to the cycles of
+// the result exactly.
+type Supersteps struct {
+	Count          int64 `json:"count"`
+	SyncCycles     int64 `json:"sync_cycles"`
+	ExchangeCycles int64 `json:"exchange_cycles"` // the longest of all cores in each
+	ComputeCycles  int64 `json:"compute_cycles"`  // the same
+}
+
+// Add adds the supersteps of another part of the run.
+func (s *Supersteps) Add(o *Supersteps) {
+	s.Count += o.Count
+	s.SyncCycles += o.SyncCycles
+	s.ExchangeCycles += o.ExchangeCycles
+	s.ComputeCycles += o.ComputeCycles
+}
+
+// Partition is an instance of a chip that is divided. The run is that of one
+// instance; the tenants are all the instances at work.
+type Partition struct {
+	Name       string  `json:"name"`
+	Instances  int64   `json:"instances"` // that the chip has of this size
+	Tenants    int64   `json:"tenants"`   // at work, each with a run like this
+	Shared     bool    `json:"shared"`    // cache, memory and power are not divided by the hardware
+	Cores      int64   `json:"cores"`     // of the instance
+	TokensPerS float64 `json:"tokens_per_s"`
+}
+
+// Jitter is the latency of runs that differ in what the chip's file declares to
+// be chance. The result itself is the first of them.
+type Jitter struct {
+	Seed     uint64  `json:"seed"`
+	Runs     int     `json:"runs"`
+	Declared bool    `json:"declared"` // the chip has a source of jitter
+	MinUS    float64 `json:"min_us"`
+	P50US    float64 `json:"p50_us"`
+	P90US    float64 `json:"p90_us"`
+	P99US    float64 `json:"p99_us"`
+	MaxUS    float64 `json:"max_us"`
+	SpreadUS float64 `json:"spread_us"` // P99US - P50US
 }
 
 // Level is the traffic at one memory level: "scratchpad", "l2", "dram".
@@ -217,9 +269,37 @@ type Estimates struct {
 	Figures   int      `json:"figures"`
 	Estimated int      `json:"estimated"`
 	Share     float64  `json:"share"`
+	Mostly    bool     `json:"mostly,omitzero"` // more than half of the figures are estimates
 	LowUS     float64  `json:"latency_low_us"`  // all estimates at their fast end
 	HighUS    float64  `json:"latency_high_us"` // all at their slow end
 	Names     []string `json:"names"`
+}
+
+// Array is what the matrix products did on arrays of multiply-adds.
+type Array struct {
+	Dataflow    string    `json:"dataflow"`    // "ws", "os", "is", "rs"
+	Elements    int64     `json:"elements"`    // multiply-adds of the chip
+	Utilization float64   `json:"utilization"` // useful multiply-adds / (what the arrays could do while they were busy)
+	Moved       []Moved   `json:"moved"`       // by level, outermost last, and operand; empty where the chip does not describe elements
+	Ops         []ArrayOp `json:"ops"`
+}
+
+// ArrayOp is one operator's part of it.
+type ArrayOp struct {
+	Name        string  `json:"name"`
+	MACs        int64   `json:"macs"`
+	Utilization float64 `json:"utilization"`
+	EnergyPJ    float64 `json:"energy_pj"` // of its arithmetic and of all that it moved
+	Moved       []Moved `json:"moved"`
+}
+
+// Moved is the accesses to one level for one operand.
+type Moved struct {
+	Level    string  `json:"level"`   // "registers", "network", "buffer", "shared", "dram"
+	Operand  string  `json:"operand"` // "ifmap", "filter", "psum"
+	Words    int64   `json:"access_words"`
+	Bytes    int64   `json:"access_bytes"`
+	EnergyPJ float64 `json:"energy_pj"`
 }
 
 // Events counts the simulator's own work.

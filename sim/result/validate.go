@@ -22,6 +22,7 @@ func (r *Result) Validate() error {
 	c.ops(r)
 	c.levels(r)
 	c.timeline(r)
+	c.jitter(r)
 	if len(c.problems) == 0 {
 		return nil
 	}
@@ -101,6 +102,12 @@ func (c *checker) run(r *Result) {
 		{"estimates.figures", int64(r.Estimate.Figures)}, {"estimates.estimated", int64(r.Estimate.Estimated)},
 	} {
 		c.size(s.path, s.v)
+	}
+	if s := &r.Supersteps; s.Count > 0 {
+		c.size("supersteps.count", s.Count)
+		if sum := s.SyncCycles + s.ExchangeCycles + s.ComputeCycles; sum != r.Cycles {
+			c.fail("supersteps", "sync, exchange and compute sum to %d cycles and not to the %d of the run", sum, r.Cycles)
+		}
 	}
 	m := r.Memory
 	if parts := m.WeightBytes + m.ActivationBytes + m.KVBytes + m.GradientBytes + m.StateBytes; parts != m.TotalBytes {
@@ -235,5 +242,26 @@ func (c *checker) timeline(r *Result) {
 			c.fail(path, "from %d to %d ps does not lie within the run", s.StartPS, s.EndPS)
 		}
 		c.share(path+" level", s.Level)
+	}
+}
+
+// jitter wants percentiles in order, of which the run's latency is one.
+func (c *checker) jitter(r *Result) {
+	j := &r.Jitter
+	if j.Runs == 0 {
+		return
+	}
+	order := []float64{0, j.MinUS, j.P50US, j.P90US, j.P99US, j.MaxUS}
+	for i := 1; i < len(order); i++ {
+		if !(order[i] >= order[i-1]) || math.IsInf(order[i], 0) {
+			c.fail("jitter", "percentiles %v are not in order", order[1:])
+			break
+		}
+	}
+	if r.LatencyUS < j.MinUS || r.LatencyUS > j.MaxUS {
+		c.fail("jitter", "the run's %v us is not within %v to %v", r.LatencyUS, j.MinUS, j.MaxUS)
+	}
+	if !j.Declared && j.SpreadUS != 0 {
+		c.fail("jitter.spread_us", "%v without any jitter", j.SpreadUS)
 	}
 }

@@ -40,6 +40,10 @@ func TestValidate(t *testing.T) {
 		{"overflow", "busy and stalled time sum", func(r *result.Result) {
 			r.Units[0].Stalls[0].PS, r.Units[0].Stalls[1].PS = math.MaxInt64, math.MaxInt64
 		}},
+		{"jitter", "", func(r *result.Result) { r.Jitter = jitter(r) }},
+		{"percentiles", "are not in order", func(r *result.Result) { r.Jitter = jitter(r); r.Jitter.P50US *= 4 }},
+		{"another run", "is not within", func(r *result.Result) { r.Jitter = jitter(r); r.Jitter.MinUS *= 1.01 }},
+		{"undeclared", "without any jitter", func(r *result.Result) { r.Jitter = jitter(r); r.Jitter.Declared = false }},
 		{"version", "version: 9", func(r *result.Result) { r.Version = 9 }},
 	} {
 		r := resulttest.GEMM()
@@ -66,4 +70,10 @@ func TestValidateIsBrief(t *testing.T) {
 	if n := strings.Count(err.Error(), "\n"); n > 20 {
 		t.Errorf("%d lines", n)
 	}
+}
+
+// jitter is that of a few runs, of which r is the fastest.
+func jitter(r *result.Result) result.Jitter {
+	us := r.LatencyUS
+	return result.Jitter{Seed: 1, Runs: 9, Declared: true, MinUS: us, P50US: 1.1 * us, P90US: 1.2 * us, P99US: 1.3 * us, MaxUS: 1.3 * us, SpreadUS: 0.2 * us}
 }

@@ -44,6 +44,17 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// A collective costs a handful of events, however many chips take part.
+func TestEvents(t *testing.T) {
+	res, err := collective.Run(collective.Input{System: "selene", Chips: 16384, Op: "allreduce:bytes=1GiB+alltoall:bytes=1GiB,ranks=0-16383/64"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Events > 10 || len(res.Links) != 2048 || res.Matrix != nil {
+		t.Errorf("%d events, %d links, a matrix of %d chips", res.Events, len(res.Links), len(res.Matrix))
+	}
+}
+
 // A run's bytes agree level by level: what ranks send is what the matrix holds and what links carry.
 func TestRun(t *testing.T) {
 	for _, in := range []collective.Input{

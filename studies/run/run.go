@@ -35,8 +35,13 @@ type Input struct {
 	Chip string   // name or file
 	Sets []string // "PATH=VALUE" changes to the chip
 
-	Model string // name or file; exactly one of Model and Op
-	Op    string // a single operator, "gemm:m=4096,n=4096,k=4096"
+	Partition string // run on an instance of this partition, or of that with so many; default: the whole chip
+	Shared    bool   // the instance shares all but its cores with the tenants
+	Tenants   int64  // instances at work; default: as many as there are
+
+	Model     string   // name or file; exactly one of Model and Op
+	ModelSets []string // "PATH=VALUE" changes to the model
+	Op        string   // a single operator, "gemm:m=4096,n=4096,k=4096"
 
 	Phase      string // default: prefill for decoders, forward otherwise
 	Batch, Seq int64  // default 1; 2048, or what the model is built for
@@ -62,6 +67,8 @@ type Compiled struct {
 	Plan     plan.Plan
 	Trace    *trace.Trace
 	Warnings []string
+
+	Partition result.Partition // the instance that Chip is, if any; for Options
 }
 
 // defaultSeq is the length of a prompt, or of the context of a decode step,
@@ -136,6 +143,33 @@ func (in *Input) plan(chip *arch.Chip) (p plan.Plan, err error) {
 	return p, nil
 }
 
+// Instance is the part of a loaded chip that the input asks for: all of it, or an
+// instance of a partition.
+func (in *Input) Instance(chip *arch.Chip, doc *config.Doc) (*arch.Chip, *config.Doc, result.Partition, error) {
+	if in.Partition == "" {
+		if in.Shared || in.Tenants > 0 {
+			return nil, nil, result.Partition{}, fmt.Errorf("neighbours, but no partition: the whole chip has none; give a partition")
+		}
+		return chip, doc, result.Partition{}, nil
+	}
+	p, err := chip.Partition(in.Partition)
+	if err != nil {
+		return nil, nil, result.Partition{}, err
+	}
+	tenants := in.Tenants
+	if tenants == 0 {
+		tenants = p.Instances
+	}
+	if tenants > p.Instances {
+		return nil, nil, result.Partition{}, fmt.Errorf("%d neighbours: %s has %d instances of %s, so at most %d", tenants-1, chip.Name, p.Instances, p.Name, p.Instances-1)
+	}
+	n, d, err := arch.Instance(chip, doc, p, in.Shared, tenants)
+	if err != nil {
+		return nil, nil, result.Partition{}, err
+	}
+	return n, d, result.Partition{Name: p.Name, Instances: p.Instances, Tenants: tenants, Shared: in.Shared, Cores: p.Cores}, nil
+}
+
 // Compile loads, builds and compiles. Errors are the user's to mend: bad
 // files and names, a model that does not fit, an operator that no tile fits.
 func Compile(in Input) (*Compiled, error) {
@@ -146,11 +180,20 @@ func Compile(in Input) (*Compiled, error) {
 	if err != nil {
 		return nil, err
 	}
+	return (*Session)(nil).compile(chip, doc, in)
+}
+
+// compile is Compile for a chip that is loaded already.
+func (s *Session) compile(chip *arch.Chip, doc *config.Doc, in Input) (*Compiled, error) {
+	chip, doc, part, err := in.Instance(chip, doc)
+	if err != nil {
+		return nil, err
+	}
 	p, err := in.plan(chip)
 	if err != nil {
 		return nil, err
 	}
-	c := &Compiled{Chip: chip, Doc: doc}
+	c := &Compiled{Chip: chip, Doc: doc, Partition: part}
 	if in.Op != "" {
 		p.Phase = plan.Forward
 		if in.Phase != "" {
@@ -161,11 +204,11 @@ func Compile(in Input) (*Compiled, error) {
 		if p.Seq == 0 {
 			p.Seq = 1
 		}
-		if c.Graph, err = model.ParseOp(in.Op, p); err != nil {
+		if c.Graph, err = s.graph(in, p, func() (*graph.Graph, error) { return model.ParseOp(in.Op, p) }); err != nil {
 			return nil, err
 		}
 	} else {
-		m, err := model.Load(in.Model)
+		m, err := s.model(in)
 		if err != nil {
 			return nil, err
 		}
@@ -181,13 +224,13 @@ func Compile(in Input) (*Compiled, error) {
 		if p.Seq == 0 {
 			p.Seq = length(m)
 		}
-		if c.Graph, err = model.Build(m, p); err != nil {
+		if c.Graph, err = s.graph(in, p, func() (*graph.Graph, error) { return model.Build(m, p) }); err != nil {
 			return nil, err
 		}
 	}
 	c.Plan = p
 	c.Warnings = append(c.Warnings, c.Graph.Warnings...)
-	tr, warnings, err := compile.Compile(c.Graph, p, chip, compile.Options{PrintAfter: in.PrintAfter, Out: in.PrintTo})
+	tr, warnings, err := compile.Compile(c.Graph, p, chip, compile.Options{PrintAfter: in.PrintAfter, Out: in.PrintTo, Shared: s.shared(c.Graph)})
 	if err != nil {
 		return nil, err
 	}
@@ -203,7 +246,11 @@ type Options struct {
 	Exact bool // simulate every repeated layer
 	NoCap bool // ignore the power cap
 	Brief bool // leave out elasticity and the spread of estimates
+	Plain bool // leave out elasticity alone
 	Jobs  int  // simulations at once; 0 is 1
+
+	Partition result.Partition // the instance that the chip is, as Compile says
+	Jitter    *machine.Jitter  // what differs from run to run; nil for nothing
 }
 
 // Wide is the format of what stays wide in a run in a narrow format: one of 16
@@ -226,33 +273,78 @@ func Simulate(chip *arch.Chip, doc *config.Doc, tr *trace.Trace, opt Options) (*
 	if err := tr.Validate(); err != nil {
 		return nil, err
 	}
-	if chip.Discipline == arch.Static {
-		if wrong, _, err := cycle.Check(chip, tr); err != nil {
-			return nil, err
-		} else if len(wrong) > 0 {
-			return nil, fmt.Errorf("the schedule of the trace does not hold on %s: %w; compile the model for this chip", chip.Name, wrong[0])
-		}
+	if err := scheduled(chip, tr); err != nil {
+		return nil, err
 	}
 	clocks := make([]float64, len(tr.Launches))
 	records := &machine.Records{}
-	mo := machine.Options{Exact: opt.Exact, NoCap: opt.NoCap, Timeline: true, Clocks: clocks}
+	mo := machine.Options{Exact: opt.Exact, NoCap: opt.NoCap, Timeline: true, Clocks: clocks, Jitter: opt.Jitter}
 	if !opt.Brief {
 		mo.Records = records
 	}
-	var res *result.Result
-	var b *bound.Bounds
-	if err := parallel(2, opt.Jobs, func(i int) (err error) {
+	res, b, err := replay(chip, tr, mo, opt.Jobs)
+	if err != nil {
+		return nil, err
+	}
+	res.Hash = hash(doc, tr)
+	set(res, b, chip, tr, opt.Partition)
+	res.Roofline = roofline(chip, tr)
+	for _, f := range chip.Figures() {
+		if !arch.RestsOn(f.Path, opt.Jitter != nil, tr.Header.Memory.External > 0) {
+			continue
+		}
+		res.Estimate.Figures++
+		if f.Estimate {
+			res.Estimate.Estimated++
+			res.Estimate.Names = append(res.Estimate.Names, f.Path)
+		}
+	}
+	if res.Estimate.Figures > 0 {
+		res.Estimate.Share = float64(res.Estimate.Estimated) / float64(res.Estimate.Figures)
+	}
+	res.Estimate.Mostly = 2*res.Estimate.Estimated > res.Estimate.Figures
+	res.Estimate.LowUS, res.Estimate.HighUS = res.LatencyUS, res.LatencyUS
+	if opt.Brief {
+		return res, nil
+	}
+	if err := variants(res, clocks, records, chip, doc, tr, opt); err != nil {
+		return nil, err
+	}
+	return res, nil
+}
+
+// scheduled checks the clocks of a trace whose every instruction has one.
+func scheduled(chip *arch.Chip, tr *trace.Trace) error {
+	if chip.Discipline != arch.Static {
+		return nil
+	}
+	wrong, _, err := cycle.Check(chip, tr)
+	if err == nil && len(wrong) > 0 {
+		err = fmt.Errorf("the schedule of the trace does not hold on %s: %w; compile the model for this chip", chip.Name, wrong[0])
+	}
+	return err
+}
+
+// replay replays a trace and bounds it.
+func replay(chip *arch.Chip, tr *trace.Trace, mo machine.Options, jobs int) (res *result.Result, b *bound.Bounds, err error) {
+	err = Parallel(2, jobs, func(i int) (err error) {
 		if i == 0 {
 			res, err = machine.Replay(chip, tr, mo)
 			return err
 		}
 		b = bound.Of(chip, tr)
 		return nil
-	}); err != nil {
-		return nil, err
-	}
+	})
+	return res, b, err
+}
+
+// set completes a result with what does not follow from the replay alone: the
+// program, the instance, and how it stands against its bounds and the chip's peak.
+func set(res *result.Result, b *bound.Bounds, chip *arch.Chip, tr *trace.Trace, part result.Partition) {
 	res.Program = "maru " + Version
-	res.Hash = hash(doc, tr)
+	if res.Partition = part; res.Partition.Tenants > 0 {
+		res.Partition.TokensPerS = float64(float64(res.Partition.Tenants) * res.TokensPerS)
+	}
 	res.BoundUS, res.BoundBy = b.Total.PS/1e6, b.Total.By
 	peak := float64(chip.PeakAtSpec(tr.Header.DType))
 	if peak > 0 && res.LatencyPS > 0 {
@@ -266,23 +358,6 @@ func Simulate(chip *arch.Chip, doc *config.Doc, tr *trace.Trace, opt Options) (*
 			o.MatrixUtil = float64(o.Flops) / (float64(o.LatencyPS) / 1e12) / peak
 		}
 	}
-	res.Roofline = roofline(chip, tr)
-	figures, estimates := chip.Figures(), chip.Estimates()
-	res.Estimate.Figures, res.Estimate.Estimated = len(figures), len(estimates)
-	if len(figures) > 0 {
-		res.Estimate.Share = float64(len(estimates)) / float64(len(figures))
-	}
-	for _, e := range estimates {
-		res.Estimate.Names = append(res.Estimate.Names, e.Path)
-	}
-	res.Estimate.LowUS, res.Estimate.HighUS = res.LatencyUS, res.LatencyUS
-	if opt.Brief {
-		return res, nil
-	}
-	if err := variants(res, clocks, records, chip, doc, tr, opt); err != nil {
-		return nil, err
-	}
-	return res, nil
 }
 
 // hash names the input: the resolved chip and the canonical trace.
@@ -317,10 +392,10 @@ func roofline(chip *arch.Chip, tr *trace.Trace) result.Roofline {
 	return out
 }
 
-// parallel runs n tasks, jobs at a time; each writes its own place, so the
+// Parallel runs n tasks, jobs at a time; each writes its own place, so the
 // outcome does not depend on their order. A panic in a task becomes one of the
 // caller, who may be prepared for it.
-func parallel(n, jobs int, task func(i int) error) error {
+func Parallel(n, jobs int, task func(i int) error) error {
 	errs := make([]error, n)
 	panics := make([]any, n)
 	sem := make(chan struct{}, max(1, jobs))

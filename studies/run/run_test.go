@@ -70,6 +70,7 @@ func TestRepeatedLayersAreReused(t *testing.T) {
 		{"llama-3.1-8b", "decode", "a100-sxm-80gb"},
 		{"mixtral-8x7b", "prefill", "b200-sxm"},
 		{"mixtral-8x7b", "decode", "h200-sxm"},
+		{"bert-large", "forward", "ipu-gc200"},
 	} {
 		t.Run(tc.model+"/"+tc.phase, func(t *testing.T) {
 			c := compiled(t, Input{Chip: tc.chip, Model: tc.model, Phase: tc.phase, Seq: 512})

@@ -14,7 +14,7 @@ func (v *validation) systolic(_ *Harness, _ *chip, r *record) (job, error) {
 	op := r.word("op", "gemm", "conv")
 	rows, cols := r.count("array_rows", 1), r.count("array_cols", 1)
 	m, n, k := r.count("M", 1), r.count("N", 1), r.count("K", 1)
-	word := r.word("dataflow", arch.Dataflow(0).Enum()...)
+	word := r.word("dataflow", arch.WeightStationary.String(), arch.OutputStationary.String(), arch.InputStationary.String())
 	r.row.Target = r.positive("compute_cycles")
 	r.row.Variant, r.row.Source = op+" "+word, "SCALE-Sim"
 	if len(r.errs) > 0 {

@@ -92,6 +92,9 @@ func (a *attend) fit(rows int64, keysAtMost int64, held int64) error {
 		if bq >= 2*rows && i+1 < len(r.queries) {
 			continue // a smaller tile holds them
 		}
+		if t.spread && i+1 < len(r.queries) && d.Heads*d.Batch*ceilDiv(rows, bq) < t.cores {
+			continue // a smaller one gives more cores work
+		}
 		for _, bk := range r.keys {
 			if bk > keysAtMost && bk != r.keys[len(r.keys)-1] {
 				continue

@@ -3,10 +3,12 @@ package compile
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"maru/arch"
 	"maru/arch/dtype"
 	"maru/sim/machine"
+	"maru/workloads/graph"
 	"maru/workloads/trace"
 )
 
@@ -27,6 +29,7 @@ type blocking struct {
 	pieces           int64 // of the streamed dimension, for the cores to share
 	scratch          int64
 	cost             float64
+	clocks           float64 // expected, where cost is something else
 }
 
 // blockCost finds out what blockings cost, in clocks. A core runs one tile
@@ -34,6 +37,7 @@ type blocking struct {
 type blockCost struct {
 	t      *target
 	e      *estimate
+	path   matrixPath
 	stages int64
 	limit  int64
 	least  int64 // bytes of the smallest blocking seen
@@ -60,6 +64,9 @@ func (t *target) arrayUnits(dt dtype.Type) (m, n, k int64) {
 // al., SCALE-Sim, ISPASS 2020, for folds one after the other).
 func (t *target) arrayClocks(m, n, k int64, dt dtype.Type) float64 {
 	s := t.systolic
+	if t.elements() {
+		return t.mapped(layer{rows: min(m, s.Cols.Value), width: ceilDiv(m, min(m, s.Cols.Value)), pixels: m, out: n, in: k, r: 1, s: 1, stride: 1, parts: 1, dt: dt}).clocks
+	}
 	if s == nil {
 		clocks, _ := t.unitCost(asyncPath, m, n, k, dt)
 		return clocks
@@ -81,6 +88,16 @@ func (t *target) arrayClocks(m, n, k int64, dt dtype.Type) float64 {
 	return scale * float64(ceilDiv(folds, count)*max(stream, ceilDiv(r, max(1, s.Load.Value))))
 }
 
+// productClocks is the time of one product on the arrays of a core, or on the
+// vector unit.
+func (t *target) productClocks(path matrixPath, m, n, k int64, dt dtype.Type) float64 {
+	if path == vectorPath {
+		clocks, _ := t.unitCost(path, m, n, k, dt)
+		return clocks
+	}
+	return t.arrayClocks(m, n, k, dt)
+}
+
 // blocked lowers a product for a machine whose cores the compiler schedules.
 func (c *coder) blocked(g *gemm) error {
 	path, err := c.t.path(g.dt)
@@ -90,41 +107,111 @@ func (c *coder) blocked(g *gemm) error {
 	if c.t.spread {
 		return c.spread(g, path)
 	}
-	b, err := c.block(g)
+	if c.batched(g, path) {
+		return nil
+	}
+	b, err := c.block(g, path)
 	if err != nil {
 		return err
 	}
 	if b.form == overK {
 		x := gemmTile{rows: b.rows, cols: b.cols, depth: b.deep, split: 1, band: 1, stages: c.m.prof.block.stages}
 		c.begin(fmt.Sprintf("block_%s_%dx%dx%d", g.dt, b.rows, b.cols, b.deep), 0, 0, b.scratch)
-		w := &gemmWriter{c: c, g: g, x: &x, path: asyncPath}
+		// Copies run ahead to the next block, whose buffers are the loop's, and
+		// results leave from a buffer of their own. Arrays of elements add up where
+		// results lie, so that the next block waits until they have left.
+		c.prog.Persistent = !c.t.elements()
+		w := &gemmWriter{c: c, g: g, x: &x, path: path}
 		w.slots()
 		w.parts()
 	} else {
 		c.begin(fmt.Sprintf("stream_%s_%s_%dx%d", [...]string{overN: "n", overM: "m"}[b.form], g.dt, b.rows, b.cols), 0, 0, b.scratch)
 		x := gemmTile{rows: b.rows, cols: b.cols, depth: b.deep, split: 1, band: 1}
-		w := &gemmWriter{c: c, g: g, x: &x, path: asyncPath}
+		w := &gemmWriter{c: c, g: g, x: &x, path: path}
 		w.slots()
 		for i := range g.runs {
 			w.walk(&g.runs[i], b)
 		}
 	}
-	c.expect(b.cost)
+	if b.clocks > 0 {
+		c.expect(b.clocks)
+	} else {
+		c.expect(b.cost)
+	}
 	c.finish()
 	return nil
 }
 
+// batched lowers many small products that lie one after the other: each core
+// walks its share, several in a block. It reports whether it did.
+func (c *coder) batched(g *gemm, path matrixPath) bool {
+	r := &g.runs[0]
+	plain := path != vectorPath && len(g.runs) == 1 && r.count > 1 && !g.a.down && !g.b.down && r.aStep == r.m && r.bStep == r.n && r.cStep == r.m &&
+		r.aCol == 0 && r.bCol == 0 && r.cCol == 0 && !g.glu && g.picture == nil && len(g.extras)+len(g.also) == 0
+	if !plain {
+		return false
+	}
+	rules, e := &c.m.prof.block, newEstimate(c.t, g, asyncPath, &gemmRules{})
+	in := float64(float64(r.m*r.k)*e.widthA) + float64(float64(r.n*r.k)*e.widthB)
+	out := float64(float64(r.m*r.n) * e.widthC)
+	stages := float64(rules.stages)
+	one := float64(stages*(in+out)) + float64(4*r.m*r.n)
+	room := int64(float64(c.t.scratchGroup) * rules.share / one)
+	per := min(room, ceilDiv(r.count, c.t.cores), max(1, int64(float64(rules.chunk)/max(in, out))))
+	if per < 2 {
+		return false
+	}
+	for r.count%per != 0 { // blocks of one size
+		per--
+	}
+	blocks := r.count / per
+	cores := min(c.t.cores, blocks)
+	each := ceilDiv(blocks, cores)
+	cores = ceilDiv(blocks, each)
+	c.begin(fmt.Sprintf("batch_%s_%dx%dx%dx%d", g.dt, per, r.m, r.n, r.k), 0, 0, int64(float64(per)*one))
+	w := &gemmWriter{c: c, g: g, x: &gemmTile{split: 1}, path: asyncPath}
+	w.slots()
+	at := func(rows, first int64) trace.Expr {
+		x := trace.Expr{C: first, X: each * per * rows, K: per * rows}
+		if cores == 1 {
+			x.X = 0
+		}
+		return x
+	}
+	count := trace.Expr{C: blocks, X: -each, Max: each, Min: 1}
+	if cores == 1 {
+		count = fixed(blocks)
+	}
+	body := []trace.Instr{
+		load(0, w.a, at(r.m, r.a), fixed(g.a.op.col), per*r.m, r.k),
+		load(0, w.b, at(r.n, r.b), fixed(g.b.op.col), per*r.n, r.k),
+	}
+	body = vector(body, 0, per*(g.unpackA*r.m+g.unpackB*r.n)*r.k, g.dt)
+	body = append(body, trace.Instr{Kind: trace.MatMul, M: r.m, N: r.n, K: r.k, DType: g.dt, Count: per})
+	for i := range g.vector {
+		body = vector(body, i, per*r.m*r.n*g.vector[i], dtype.FP32)
+		body = special(body, i, per*r.m*r.n*g.special[i])
+	}
+	body = append(body, store(0, w.cc, at(r.m, r.c), fixed(g.c.op.col), per*r.m, r.n))
+	c.part([4]int64{cores, 1, 1, 1}, loop(count, rules.stages, rules.stages, body...))
+	c.finish()
+	return true
+}
+
 // block searches the blockings.
-func (c *coder) block(g *gemm) (blocking, error) {
+func (c *coder) block(g *gemm, path matrixPath) (blocking, error) {
+	if c.t.elements() {
+		return c.arrayBlock(g)
+	}
 	t, rules := c.t, &c.m.prof.block
-	bc := &blockCost{t: t, e: newEstimate(t, g, asyncPath, &gemmRules{}), stages: int64(rules.stages), limit: int64(float64(t.scratchGroup) * rules.share), least: math.MaxInt64}
+	bc := &blockCost{t: t, e: newEstimate(t, g, path, &gemmRules{}), path: path, stages: int64(rules.stages), limit: int64(float64(t.scratchGroup) * rules.share), least: math.MaxInt64}
 	um, un, uk := t.arrayUnits(g.dt)
 	r := &g.runs[0] // with most rows
 	inner := len(g.runs) > 1 || r.count > 1
 	best := blocking{cost: math.Inf(1)}
 	ms, ns, ks := sides(r.m, um, rules.rows), sides(r.n, un, rules.cols), sides(r.k, uk, rules.depth)
 	for f := overK; f < formEnd; f++ {
-		if f != overK && (g.picture != nil || r.aCol > 0 || t.serial) {
+		if f != overK && (g.picture != nil || r.aCol > 0 || t.serial || path == vectorPath) {
 			continue
 		}
 		for _, bm := range ms {
@@ -233,26 +320,43 @@ func (b *blockCost) try(x, best blocking) blocking {
 	return best
 }
 
+// latency is the round trip of a product's operands, in clocks.
+func (t *target) latency(g *gemm) float64 {
+	if g.a.op.home == trace.Main || g.b.op.home == trace.Main {
+		return t.dramLoaded + t.dmaFixed
+	}
+	return t.l2Latency
+}
+
+// hiddenShare is what copies of main memory count of the time they take, hidden
+// or not: assumed, as little as keeps them from changing what is faster.
+const hiddenShare = 0.02
+
 // cost is the time of a blocking: the tile programs that the busiest core runs,
 // one after the other.
 func (b *blockCost) cost(x *blocking) float64 {
 	t, e := b.t, b.e
-	lat := t.l2Latency
-	if e.g.a.op.home == trace.Main || e.g.b.op.home == trace.Main {
-		lat = t.dramLoaded + t.dmaFixed
-	}
+	lat := t.latency(e.g)
 	total := 0.0
 	for i := range e.g.runs {
 		r := &e.g.runs[i]
 		down, across := ceilDiv(r.m, x.rows), ceilDiv(r.n, x.cols)
-		var programs, iters int64
+		var iters int64
+		grid := [4]int64{across, down, r.count, 1}
 		switch x.form {
 		case overK:
-			programs, iters = down*across*r.count, ceilDiv(r.k, x.deep)
+			iters = ceilDiv(r.k, x.deep)
 		case overN:
-			programs, iters = down*min(x.pieces, across)*r.count, ceilDiv(across, min(x.pieces, across))
+			grid[0] = min(x.pieces, across)
+			iters = ceilDiv(across, grid[0])
 		case overM:
-			programs, iters = across*min(x.pieces, down)*r.count, ceilDiv(down, min(x.pieces, down))
+			grid[0], grid[1] = min(x.pieces, down), across
+			iters = ceilDiv(down, grid[0])
+		}
+		programs := grid[0] * grid[1] * grid[2]
+		shareB, shareA := t.sharers(programs, grid)
+		if x.form == overM {
+			shareA, shareB = shareB, shareA
 		}
 		active := float64(min(t.cores, programs))
 		am, bn := float64(float64(min(x.rows, r.m)*x.deep)*e.widthA), float64(float64(min(x.cols, r.n)*x.deep)*e.widthB)
@@ -260,60 +364,81 @@ func (b *blockCost) cost(x *blocking) float64 {
 		out := float64(elements * e.outCols * e.widthC)
 		extra := float64(elements * e.outCols * e.widthExtras)
 		arith := elements*e.vectorOps/t.vectorRate(dtype.FP32) + elements*e.specials/t.special
-		clocks := t.arrayClocks(x.rows, x.cols, x.deep, e.g.dt)
+		clocks := t.productClocks(b.path, x.rows, x.cols, x.deep, e.g.dt)
 		fill := float64(machine.FillDrain(t.systolic))
 		one := t.start + fill
-		// A loop: the first iteration arrives and passes through alone.
-		a, w := moved{}.of(e.g.a.op, am), moved{}.of(e.g.b.op, bn)
-		result := moved{}.of(e.g.c.op, out)
+		// A loop: the first iteration arrives and passes through alone. A buffer is
+		// taken from the request to the end of the arithmetic.
+		a, w := moved{}.of(e.g.a.op, am, shareA), moved{}.of(e.g.b.op, bn, shareB)
+		result, extras := moved{}.of(e.g.c.op, out, 1), moved{}
 		for _, x := range e.g.extras {
-			result = result.of(x.op, extra/float64(len(e.g.extras)))
+			extras = extras.of(x.op, extra/float64(len(e.g.extras)), 1)
 		}
-		chain, steady := clocks, a.add(w)
+		chain, steady, loaded, ways := clocks, a.add(w), a.add(w), 1.0
 		if x.form != overK {
 			stay := a
-			steady = w.add(result)
+			loaded = w.add(extras)
 			if x.form == overM {
-				stay, steady = w, a.add(result)
+				stay, loaded = w, a.add(extras)
 			}
+			steady = loaded.add(result)
 			chain += arith
+			ways = float64(b.stages)
 			one += lat + stay.clocks(t, active)
 		}
-		bound := max(chain/float64(b.stages), (lat+chain)/float64(b.stages))
-		if x.form == overK {
-			bound = max(chain, bound)
+		trip := lat + loaded.all/t.port
+		period, first := chain/ways, trip
+		if turn := (trip + chain) / float64(b.stages); turn > period {
+			first = min(trip, float64(b.stages-1)*period)
+			period = turn
 		}
-		one += max(0, lat+chain-bound) + float64(float64(iters)*max(bound, clocks, steady.clocks(t, active)))
+		one += first + chain - chain/ways + float64(float64(iters)*max(period, clocks, steady.clocks(t, active)))
+		each := one // of the blocks after a core's first
 		if x.form == overK {
+			result = result.add(extras)
 			one += arith + result.clocks(t, active)
 			if extra > 0 {
 				one += lat
 			}
+			// Copies run ahead: only the arithmetic shows.
+			n := float64(iters)
+			each = float64(n*max(period, clocks, steady.add(result.part(n)).clocks(t, active))) + arith
 		}
-		total += float64(float64(ceilDiv(programs, t.cores)) * one)
+		total += one + float64(float64(ceilDiv(programs, t.cores)-1)*each)
+		// Of blockings that take about as long, the one that leaves main memory alone.
+		of := moved{}.add(steady).part(1 / float64(iters))
+		if x.form == overK {
+			of = of.add(result)
+		}
+		total += hiddenShare * float64(programs) * of.main / t.dramRate
 	}
 	return total
 }
 
-// moved is bytes on their way between a core and the memories they lie in.
-type moved struct{ main, chip float64 }
+// moved is the bytes of a core on their way between it and the memories they
+// lie in, and of these what it fetches itself: a core's part of what it fetches
+// with others.
+type moved struct{ main, chip, all float64 }
 
-// of adds bytes of an operand.
-func (m moved) of(o *operand, bytes float64) moved {
+// of adds bytes of an operand that so many cores fetch together.
+func (m moved) of(o *operand, bytes, sharers float64) moved {
 	if o.home == trace.Main {
-		m.main += bytes
+		m.main += bytes / sharers
 	} else {
-		m.chip += bytes
+		m.chip += bytes / sharers
 	}
+	m.all += bytes
 	return m
 }
 
-func (m moved) add(o moved) moved { return moved{m.main + o.main, m.chip + o.chip} }
+func (m moved) add(o moved) moved { return moved{m.main + o.main, m.chip + o.chip, m.all + o.all} }
+
+// part is an n-th of the bytes.
+func (m moved) part(n float64) moved { return moved{m.main / n, m.chip / n, m.all / n} }
 
 // clocks is how long they take while so many cores move as much.
 func (m moved) clocks(t *target, active float64) float64 {
-	all := m.main + m.chip
-	return max(m.main*active/t.dramRate, all*active/t.l2Rate, all/t.port)
+	return max(m.main*active/t.dramRate, (m.main+m.chip)*active/t.l2Rate, m.all/t.port)
 }
 
 // walk writes the tile programs that keep one operand's block and stream the
@@ -321,7 +446,7 @@ func (m moved) clocks(t *target, active float64) float64 {
 // that stays, z products.
 func (w *gemmWriter) walk(r *run, b blocking) {
 	c, g := w.c, w.g
-	inner := len(g.runs) > 1 || r.count > 1
+	inner := len(g.runs) > 1 || r.count > 1 || c.t.elements()
 	stayN, stayBlock, streamN, streamBlock := r.m, b.rows, r.n, b.cols
 	if b.form == overM {
 		stayN, stayBlock, streamN, streamBlock = r.n, b.cols, r.m, b.rows
@@ -360,6 +485,9 @@ func (w *gemmWriter) walk(r *run, b blocking) {
 			return load(0, slot, across, fixed(x.op.col), size, r.k)
 		}
 		la := region(w.a, &g.a, r.a, r.aStep, alongM, sizeM)
+		if c.windows(g) {
+			la = w.windowLoad(alongM, sizeM, fixed(0), g.picture.channels)
+		}
 		lb := region(w.b, &g.b, r.b, r.bStep, alongN, sizeN)
 		row, col := alongM, alongN
 		row.C += r.c
@@ -377,7 +505,7 @@ func (w *gemmWriter) walk(r *run, b blocking) {
 		}
 		body := []trace.Instr{stream}
 		body = vector(body, 0, g.unpackA*sizeM*r.k+g.unpackB*sizeN*r.k, g.dt)
-		body = append(body, trace.Instr{Kind: trace.MatMul, M: sizeM, N: sizeN, K: r.k, DType: g.dt})
+		body = append(body, trace.Instr{Kind: trace.MatMul, M: sizeM, N: sizeN, K: r.k, DType: g.dt, Pass: c.pass(g, sizeM, sizeN, r.k, 1)})
 		for i, e := range g.extras {
 			at := plain
 			at.C += e.op.col
@@ -426,7 +554,11 @@ func (c *coder) streamBlocks(s *streamed) error {
 	stages := int64(rules.stages)
 	room := (limit - fixedBytes) / stages
 	slices := int64(1)
-	if unit > room || s.units < c.t.cores && !s.wholeRow {
+	if s.cut > 0 {
+		slices = s.cut
+	} else if c.t.spread && !s.wholeRow {
+		slices = s.balanced(max(1, ceilDiv(unit, max(1, room))), c.t.cores)
+	} else if unit > room || s.units < c.t.cores && !s.wholeRow {
 		least := int64(1)
 		if unit > room {
 			least = ceilDiv(unit, max(1, min(room, rules.chunk)))
@@ -437,6 +569,7 @@ func (c *coder) streamBlocks(s *streamed) error {
 		}
 	}
 	per := max(1, min(s.units, min(room, rules.chunk*int64(len(s.accesses)))/max(1, unit/slices)))
+	per = min(per, ceilDiv(s.units*slices, c.t.cores)) // something for every core
 	chunks := ceilDiv(s.units, per)
 	cores := max(1, min(c.t.cores/min(slices, c.t.cores), chunks))
 	each := ceilDiv(chunks, cores)
@@ -450,8 +583,52 @@ func (c *coder) streamBlocks(s *streamed) error {
 	w := &streamWriter{c: c, s: s, per: per, slices: slices}
 	w.slots()
 	w.walk(chunks, each, cores, stages)
+	if c.t.spread {
+		w.localize()
+	}
 	c.finish()
 	return nil
+}
+
+// localize marks what lies in the core that works on it: results, and the first
+// operand of operators that treat each element by itself, whose places the results
+// take.
+func (w *streamWriter) localize() {
+	c := w.c
+	first := c.o.Kind == graph.Elementwise && !w.s.wholeRow || c.o.Kind == graph.Norm && strings.HasPrefix(c.o.Fn, "batchnorm")
+	for i := range w.s.accesses {
+		a := &w.s.accesses[i]
+		own := a.store && a.how == byRows
+		if first && !a.store && a.how == byRows && a.op.role != graph.Weight {
+			own, first = true, false
+		}
+		if !own || a.op.home != trace.Chip {
+			continue
+		}
+		for p := range c.prog.Parts {
+			for j := range c.prog.Parts[p].Code {
+				for k := range c.prog.Parts[p].Code[j].Body {
+					in := &c.prog.Parts[p].Code[j].Body[k]
+					if (in.Kind == trace.Load || in.Kind == trace.Store) && in.Slot == w.slot[i] && (in.Kind == trace.Store) == a.store {
+						in.Local = true
+					}
+				}
+			}
+		}
+	}
+}
+
+// balanced is the number of slices of a unit, at least least, with which the
+// busiest of the cores has the least to do.
+func (s *streamed) balanced(least, cores int64) int64 {
+	best := s.slices(least)
+	work := func(n int64) float64 { return float64(ceilDiv(s.units, max(1, cores/n))) / float64(n) }
+	for n := best + 1; n <= cores; n++ {
+		if s.even(n, false) && work(n) < float64(0.99*work(best)) {
+			best = n
+		}
+	}
+	return best
 }
 
 // walk writes a loop over chunks of units, each of them a core's.

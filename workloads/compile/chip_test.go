@@ -105,6 +105,14 @@ func meshChip() *arch.Chip {
 	return c
 }
 
+// tileChip is the same in supersteps.
+func tileChip() *arch.Chip {
+	c := meshChip()
+	c.Name, c.Discipline, c.Profile = "tiles", arch.BSP, "poplar"
+	c.Superstep = &arch.Superstep{Sync: fig(200 * unit.Nanosecond), Threads: fig[int64](6)}
+	return c
+}
+
 func chips() map[string]*arch.Chip {
-	return map[string]*arch.Chip{"async": asyncChip(), "sync": syncChip(), "queues": queueChip(), "mesh": meshChip()}
+	return map[string]*arch.Chip{"async": asyncChip(), "sync": syncChip(), "queues": queueChip(), "mesh": meshChip(), "tiles": tileChip()}
 }

@@ -76,6 +76,10 @@ func (c *coder) expect(clocks float64) {
 
 // finish ends the program and adds its launch.
 func (c *coder) finish() {
+	c.share()
+	if c.t.elements() {
+		c.passes(c.prog)
+	}
 	c.out.launches = append(c.out.launches, planned{program: len(c.m.programs), args: c.args})
 	c.m.programs = append(c.m.programs, *c.prog)
 	c.prog = nil

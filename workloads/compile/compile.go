@@ -31,10 +31,12 @@ import (
 	"maru/workloads/trace"
 )
 
-// Options are for looking inside; they never change the trace.
+// Options are for looking inside, and for sharing work; they never change the
+// trace.
 type Options struct {
 	PrintAfter []string  // passes (see Passes) after which the program is printed; "all" is each of them
 	Out        io.Writer // where to; nil discards
+	Shared     *Shared   // work that was done before; nil is none
 }
 
 // Warning is a doubt about the run that does not stop it.
@@ -51,6 +53,7 @@ type module struct {
 	plan   plan.Plan
 	target *target
 	prof   *profile
+	shared *Shared
 
 	// views says where a tensor lies that has no storage of its own: in some
 	// columns of another. Indexed by tensor; nil before fuse.
@@ -81,6 +84,7 @@ var passes = []pass{
 	{"canonicalize", canonicalize, verifyGraph, printGraph},
 	{"fuse", fuse, verifyGraph, printGraph},
 	{"precision", precision, verifyGraph, printGraph},
+	// From here on the chip decides; see Shared.
 	{"place", place, nil, printPlace},
 	{"tile", tile, verifyTiles, printTiles},
 	{"schedule", schedule, verifySchedule, printSchedule},
@@ -117,15 +121,31 @@ func Compile(g *graph.Graph, p plan.Plan, chip *arch.Chip, opts Options) (*trace
 	if p.Cache == "" {
 		p.Cache = "cold"
 	}
-	m := &module{g: clone(g), plan: p, target: newTarget(chip, p.Launch), prof: prof}
+	m := &module{plan: p, prof: prof, shared: opts.Shared}
 	for _, w := range g.Warnings {
 		m.warnings = append(m.warnings, Warning{Pass: "graph", Text: w})
 	}
-	for _, ps := range passes {
+	known := opts.Out == nil && opts.Shared.front(m, g)
+	if !known {
+		m.g = clone(g)
+	}
+	for i, ps := range passes {
+		switch {
+		case i < frontPasses && known:
+			continue
+		case i == frontPasses:
+			if !known {
+				opts.Shared.keep(m, g)
+			}
+			m.target = newTarget(chip, p.Launch)
+			if err := formats(m); err != nil {
+				return nil, m.warnings, err
+			}
+		}
 		if err := ps.run(m); err != nil {
 			return nil, m.warnings, err
 		}
-		if ps.verify != nil {
+		if ps.verify != nil && !known {
 			if err := ps.verify(m); err != nil {
 				return nil, m.warnings, fmt.Errorf("compiler defect: pass %s left a wrong program: %w", ps.name, err)
 			}

@@ -472,7 +472,11 @@ func (a *attend) decode() error {
 		pad = t.instrM
 	}
 	padded := roundUp(rows, pad)
-	if err := a.fit(padded, max(16, roundUp(min(visible, 128), 16)), r.held); err != nil {
+	most := int64(128)
+	if t.spread { // a piece for each core
+		most = min(most, visible*d.Batch*d.KVHeads/t.cores)
+	}
+	if err := a.fit(padded, max(16, roundUp(min(visible, most), 16)), r.held); err != nil {
 		return err
 	}
 	padded = max(rows, min(padded, a.queries))
@@ -488,6 +492,12 @@ func (a *attend) decode() error {
 	}
 	scratch = min(scratch, t.scratchGroup) // queries beyond that come in parts
 	blocks := ceilDiv(visible, a.keys)
+	for n := a.keys; t.spread && n > a.keys/2; n-- { // small pieces: even ones, if there are any
+		if visible%n == 0 {
+			blocks = visible / n
+			break
+		}
+	}
 	resident := max(1, min(2, t.resident(a.threads, a.regs, scratch)))
 	splits := a.splits(d.Batch*d.KVHeads, blocks, t.cores*resident)
 	keys := ceilDiv(visible, blocks)
@@ -535,6 +545,7 @@ func (a *attend) decode() error {
 			end = append(end, store(0, c.slot("stats", c.resultRef(1)), sRow, sCol, sRows, sCols))
 		}
 		c.part(grid, once(load(0, q, qRow, qCol, qRows, qCols)), loop(count, r.stages, r.ways, body...), once(end...))
+		c.keep()
 		c.finish()
 		return nil
 	}
@@ -549,6 +560,7 @@ func (a *attend) decode() error {
 	}
 	end = append(end, put(int64(partial), d.ValueDim, "partials"), put(int64(stats), 1, "stats"))
 	c.part(grid, once(load(0, q, qRow, qCol, qRows, qCols)), loop(count, r.stages, r.ways, body...), once(end...))
+	c.keep()
 	c.finish()
 	a.combine(partial, stats, splits)
 	return nil
@@ -568,8 +580,8 @@ func (a *attend) decodeWhole() bool {
 	stages := int64(rules.stages)
 	scratch := stages*(k.Bytes(visible*a.elements())+q.Bytes(rows*(d.HeadDim+d.ValueDim))) + 4*padded*(visible+d.ValueDim)
 	wide := c.in(0).cols == d.Heads*d.HeadDim && c.result(0).cols == d.Heads*d.ValueDim
-	if scratch > int64(float64(t.scratchGroup)*rules.share) || !wide {
-		return false
+	if scratch > int64(float64(t.scratchGroup)*rules.share) || !wide || t.spread && 2*d.Batch*d.KVHeads <= t.cores {
+		return false // or more cores would have nothing to do than there are heads
 	}
 	walked, others := d.Batch, d.KVHeads
 	heads := d.KVHeads > d.Batch
@@ -582,6 +594,9 @@ func (a *attend) decodeWhole() bool {
 	}
 	each := ceilDiv(walked, pieces)
 	pieces = ceilDiv(walked, each)
+	if a.r.maxSplits > 0 && 2*others*pieces <= t.cores {
+		return false // keys are cut among the cores that would be idle
+	}
 	// at is the place of a head's elements: rows from first on of each sequence of seq rows.
 	at := func(x *operand, first, seq, width int64) (row, col trace.Expr) {
 		row, col = trace.Expr{C: first}, trace.Expr{C: x.col}
@@ -670,29 +685,48 @@ func (a *attend) combine(partial, stats int, splits int64) {
 	for heads%2 == 0 && rows*(d.Heads/heads) < 2*c.t.cores && heads*d.ValueDim > 128 {
 		heads /= 2
 	}
-	cols := heads * d.ValueDim
-	threads := int(min(256, max(64, roundUp(cols/4, 32))))
+	held := int64(maxInFlight) // pieces whose results are under way
+	if c.t.spread {
+		if rows*d.Heads <= 2*c.t.cores {
+			heads = 1
+		}
+		held = min(trace.MaxStages, int64(float64(c.t.scratchGroup)*c.m.prof.block.share)/(4*heads*(d.ValueDim+1)))
+	}
+	// Where a core has one head, more cores share its columns.
+	pieces := int64(1)
+	for heads == 1 && len(c.o.Out) == 1 && c.t.spread && 2*pieces*rows*d.Heads <= c.t.cores && d.ValueDim%(2*pieces) == 0 && d.ValueDim > 4*pieces {
+		pieces *= 2
+	}
+	cols := heads * d.ValueDim / pieces
+	threads := 0
+	if a.r.threads > 0 {
+		threads = int(min(256, max(64, roundUp(cols/4, 32))))
+	}
+	sync := threads > 0
 	c.begin(a.r.name+"_combine", threads, s.registers, 0)
 	c.prog.Setup = a.r.combineSetup
 	p, st, o := c.slot("partials", partial), c.slot("stats", stats), c.slot("o", c.resultRef(0))
 	weigh := load(0, st, trace.Expr{Y: 1, K: rows}, trace.Expr{X: heads}, 1, heads)
-	add := load(0, p, trace.Expr{Y: 1, K: rows}, trace.Expr{X: cols}, 1, cols)
-	weigh.Sync, add.Sync = true, true
+	add := load(0, p, trace.Expr{Y: 1, K: rows}, trace.Expr{X: heads * d.ValueDim, Z: cols}, 1, cols)
+	if pieces > 1 {
+		weigh.Share = pieces
+	}
+	weigh.Sync, add.Sync = sync, sync
 	sums := special(vector([]trace.Instr{weigh, add}, 0, 2*cols+2*heads, dtype.FP32), 0, heads)
 	body := vector(nil, 0, cols, dtype.FP32)
-	row, col := trace.Expr{Y: 1}, trace.Expr{C: c.result(0).col, X: cols}
+	row, col := trace.Expr{Y: 1}, trace.Expr{C: c.result(0).col, X: heads * d.ValueDim, Z: cols}
 	if x := c.result(0); x.cols != width {
-		row, col = trace.Expr{Y: d.Heads, X: heads}, fixed(x.col)
-		body = append(body, store(0, o, row, col, heads, x.cols))
+		row, col = trace.Expr{Y: d.Heads, X: heads}, trace.Expr{C: x.col, Z: cols}
+		body = append(body, store(0, o, row, col, heads, x.cols/pieces))
 	} else {
 		body = append(body, store(0, o, row, col, 1, cols))
 	}
-	body[len(body)-1].Sync = true
+	body[len(body)-1].Sync = sync
 	if len(c.o.Out) > 1 {
 		l := store(0, c.slot("lse", c.resultRef(1)), trace.Expr{Y: 1}, trace.Expr{C: c.result(1).col, X: heads}, 1, heads)
-		l.Sync = true
+		l.Sync = sync
 		body = append(body, l)
 	}
-	c.part([4]int64{d.Heads / heads, rows, 1, 1}, loop(fixed(splits), int(min(splits, maxInFlight)), 1, sums...), once(body...))
+	c.part([4]int64{d.Heads / heads, rows, pieces, 1}, loop(fixed(splits), int(max(1, min(splits, held))), 1, sums...), once(body...))
 	c.finish()
 }

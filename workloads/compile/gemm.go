@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"math/bits"
 	"slices"
 
+	"maru/arch"
 	"maru/arch/dtype"
 	"maru/sim/machine"
 	"maru/workloads/graph"
@@ -760,8 +762,12 @@ func (w *gemmWriter) blockScale() int64 {
 }
 
 func (w *gemmWriter) slots() {
-	w.a = w.c.slot("a", w.g.a.ref)
-	w.b = w.c.slot("b", w.g.b.ref)
+	names := [...]string{"a", "b", "c"}
+	if w.c.t.elements() {
+		names = arch.OperandNames()
+	}
+	w.a = w.c.slot(names[0], w.g.a.ref)
+	w.b = w.c.slot(names[1], w.g.b.ref)
 	w.scales = -1
 	if n := w.blockScale(); n > 0 {
 		w.scales = w.c.slot("scales", w.c.constant(".scales", w.g.b.op.rows, ceilDiv(w.g.b.op.cols, n), dtype.FP8))
@@ -778,7 +784,7 @@ func (w *gemmWriter) slots() {
 			return
 		}
 	}
-	w.cc = w.c.slot("c", w.g.c.ref)
+	w.cc = w.c.slot(names[2], w.g.c.ref)
 	for _, e := range w.g.extras {
 		w.extras = append(w.extras, w.c.slot("x", e.ref))
 	}
@@ -808,7 +814,7 @@ func segments(n, size int64, inner bool) []segment {
 
 func (w *gemmWriter) parts() {
 	g, x := w.g, w.x
-	inner := g.runs[0].count > 1 || len(g.runs) > 1
+	inner := g.runs[0].count > 1 || len(g.runs) > 1 || w.c.t.elements()
 	rowTile, colTile := x.rowTile(), x.colTile()
 	for i := range g.runs {
 		r := &g.runs[i]
@@ -949,6 +955,9 @@ func (w *gemmWriter) part(r *run, sm, sn segment, split, base int64) {
 	}
 	switch p := g.picture; {
 	case p == nil:
+	case c.windows(g):
+		col := trace.Expr{K: kAt.K / p.taps, Z: la.Col.Z}
+		la = w.windowLoad(at(r.a, r.aStep, sm, true), sm.size, col, depth/p.taps)
 	case p.down:
 		lb = w.image(w.b, &g.b, r, at, sn, false, kAt, depth)
 	default:
@@ -974,7 +983,11 @@ func (w *gemmWriter) part(r *run, sm, sn segment, split, base int64) {
 		body = vector(body, 0, c.t.productOps(x.rows, x.cols, x.depth), g.dt)
 		body = append(body, trace.Instr{Kind: trace.Scratch, Count: int64(bytes)})
 	} else {
-		body = append(body, trace.Instr{Kind: trace.MatMul, M: x.rows, N: x.cols, K: x.depth * max(1, x.slow), DType: g.dt, Pair: x.pair})
+		in := trace.Instr{Kind: trace.MatMul, M: x.rows, N: x.cols, K: x.depth * max(1, x.slow), DType: g.dt, Pair: x.pair}
+		if in.Pass = c.pass(g, sm.size, sn.size, depth, iters); in.Pass != nil {
+			in.M, in.N = sm.size, sn.size
+		}
+		body = append(body, in)
 	}
 	if n := c.threadReads(g, x, w.path, la.Rows*la.Cols, lb.Rows*lb.Cols); n > 0 {
 		body = append(body, trace.Instr{Kind: trace.Scratch, Count: n})
@@ -1205,6 +1218,7 @@ type reduction struct {
 	threads, registers int
 	setup              int64
 	per                int64 // elements of the result that a tile program has at most
+	held               int64 // of each of so many partial sums it has room; 0: maxInFlight
 }
 
 // addUp adds the partial sums of a split product, applies the epilogue and
@@ -1229,7 +1243,7 @@ func (c *coder) addUp(g *gemm, x *gemmTile, partials int, partRows int64, by red
 	from.K = partRows
 	l := load(0, p, from, col, down, cols)
 	l.Sync = threads
-	sums := loop(fixed(x.split), int(min(x.split, maxInFlight)), 1, vector([]trace.Instr{l}, 0, down*cols, dtype.FP32)...)
+	sums := loop(fixed(x.split), int(min(x.split, cmp.Or(by.held, int64(maxInFlight)), trace.MaxStages)), 1, vector([]trace.Instr{l}, 0, down*cols, dtype.FP32)...)
 	var loads, rest []trace.Instr
 	at, to := row, col
 	at.C, to.C = r.c+base, g.c.op.col

@@ -6,20 +6,25 @@ import (
 	"maru/workloads/graph"
 )
 
-// precision checks that the chip computes in the formats that are asked for,
-// and converts what enters a product in a wider one: by the kernel that makes
-// the tensor where the profile can, otherwise by an operator of its own. A
-// tensor is converted once, whoever reads it.
-func precision(m *module) error {
-	g := m.g
-	for i := range g.Ops {
-		switch o := &g.Ops[i]; o.Kind {
+// formats checks that the chip computes in the formats that are asked for.
+func formats(m *module) error {
+	for i := range m.g.Ops {
+		switch o := &m.g.Ops[i]; o.Kind {
 		case graph.MatMul, graph.Attention, graph.Conv:
 			if _, err := m.target.path(o.DType); err != nil {
 				return m.target.formatError(o.DType)
 			}
 		}
 	}
+	return nil
+}
+
+// precision converts what enters a product in a wider format than the
+// product's: by the kernel that makes the tensor where the profile can,
+// otherwise by an operator of its own. A tensor is converted once, whoever reads
+// it.
+func precision(m *module) error {
+	g := m.g
 	var wanted []conversion
 	index := map[graph.TensorID]int{}
 	for i := range g.Ops {

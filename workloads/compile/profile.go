@@ -219,7 +219,6 @@ type blockRules struct {
 	stages            int
 	share             float64 // of the scratchpad that a program may fill
 	chunk             int64   // bytes of the widest operand in one iteration of an elementwise program
-	waves             int64   // blocks that a core may compute one after the other, of products spread over cores
 }
 
 var profiles = []*profile{
@@ -251,7 +250,12 @@ var profiles = []*profile{
 	&trtllm,
 	&vllm,
 	&xla,
+	&furiosa,
+	&rebellions,
+	&neuron,
+	&gaudi,
 	&mesh,
+	&poplar,
 }
 
 // Profiles lists the names of the library profiles.

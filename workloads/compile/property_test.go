@@ -36,7 +36,7 @@ func size3(t *rapid.T, name string, most int) int {
 // are stored once, operands are loaded, capacities are kept (verifyTiles) and
 // the trace is valid (verifyTrace).
 func TestConservation(t *testing.T) {
-	names := []string{"async", "mesh", "queues", "sync"}
+	names := []string{"async", "mesh", "queues", "sync", "tiles"}
 	rapid.Check(t, func(rt *rapid.T) {
 		name := rapid.SampledFrom(names).Draw(rt, "chip")
 		chip := chips()[name]
@@ -74,7 +74,7 @@ func TestConservation(t *testing.T) {
 }
 
 func TestConservationOfAttention(t *testing.T) {
-	names := []string{"async", "mesh", "queues", "sync"}
+	names := []string{"async", "mesh", "queues", "sync", "tiles"}
 	rapid.Check(t, func(rt *rapid.T) {
 		name := rapid.SampledFrom(names).Draw(rt, "chip")
 		kv := rapid.IntRange(1, 3).Draw(rt, "kv_heads")

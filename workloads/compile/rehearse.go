@@ -118,7 +118,7 @@ func (c *coder) rehearse(g *gemm, path matrixPath, x gemmTile) (int64, error) {
 		}
 		tr.Launches = append(tr.Launches, l)
 	}
-	res, err := machine.Replay(c.t.chip, tr, machine.Options{NoCap: true})
+	res, err := machine.Replay(c.t.chip, tr, machine.Options{NoCap: true, Totals: true, Memory: m.shared.memory()})
 	if err != nil {
 		return 0, err
 	}

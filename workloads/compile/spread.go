@@ -36,7 +36,10 @@ func (c *coder) spread(g *gemm, path matrixPath) error {
 	c.finish()
 	if x.split > 1 {
 		n := g.runs[0].m * g.runs[0].n
-		c.addUp(g, &x, w.partials, w.partRows(), reduction{per: max(1, ceilDiv(n, c.t.cores))})
+		c.addUp(g, &x, w.partials, w.partRows(), reduction{
+			per:  max(1, ceilDiv(n, c.t.cores)),
+			held: max(1, int64(float64(c.t.scratchGroup)*c.m.prof.block.share)/(4*max(1, ceilDiv(n, c.t.cores)))),
+		})
 	}
 	return nil
 }
@@ -58,6 +61,28 @@ func (c *coder) localize(w *gemmWriter) {
 					} else if ref := c.args[in.Slot]; ref < len(c.operands) && c.operands[ref].role == graph.Weight && c.at(in.Slot) == trace.Chip && alone(in, p) {
 						in.Local, in.Share = true, 0
 					}
+				}
+			}
+		}
+	}
+}
+
+// keep marks the keys and values that one tile program alone reads: they lie
+// in its core, if it is one of those that hold the memory on the chip.
+func (c *coder) keep() {
+	if !c.t.spread {
+		return
+	}
+	for i := range c.prog.Parts {
+		p := &c.prog.Parts[i]
+		for j := range p.Code {
+			for k := range p.Code[j].Body {
+				in := &p.Code[j].Body[k]
+				if in.Kind != trace.Load || c.at(in.Slot) != trace.Chip {
+					continue
+				}
+				if ref := c.args[in.Slot]; ref < len(c.operands) && c.operands[ref].role == graph.KV {
+					in.Local = alone(in, p)
 				}
 			}
 		}
@@ -94,18 +119,18 @@ func (c *coder) spreadTile(g *gemm, path matrixPath) (gemmTile, error) {
 	}
 	limit := int64(float64(t.scratchGroup) * rules.share)
 	piece := func(n, cuts, unit int64) int64 { return min(n, roundUp(ceilDiv(n, cuts), unit)) }
-	single := e.single() && g.picture == nil && !g.glu
+	single := e.single() && !g.glu
 	best, least := gemmTile{cost: math.Inf(1)}, int64(math.MaxInt64)
 	most := max(1, t.cores/max(1, min(count, t.cores)))
 	var lastRows, lastCols int64
-	for _, downs := range spreadCuts(max(1, min(most*rules.rounds(), ceilDiv(r.m, um)))) {
+	for _, downs := range spreadCuts(ceilDiv(r.m, um)) {
 		rows := piece(r.m, downs, um)
 		if rows == lastRows {
 			continue
 		}
 		lastRows, lastCols = rows, 0
 		down := ceilDiv(r.m, rows)
-		for _, acrosses := range spreadCuts(max(1, min(most*rules.rounds()/down, ceilDiv(r.n, un)))) {
+		for _, acrosses := range spreadCuts(ceilDiv(r.n, un)) {
 			cols := piece(r.n, acrosses, un)
 			if g.glu {
 				cols = roundUp(cols, 2)
@@ -129,6 +154,7 @@ func (c *coder) spreadTile(g *gemm, path matrixPath) (gemmTile, error) {
 				x := gemmTile{rows: rows, cols: cols, split: ceilDiv(r.k, deep), band: 1, stages: rules.stages, ways: 1}
 				x.cluster = [2]int64{across, down}
 				e.spread(&x, deep, uk, down, across, count, limit, &least)
+				x.stages = t.underWay(&x, rules.stages, e.g.dt)
 				if x.cost < best.cost {
 					best = x
 				}
@@ -141,8 +167,19 @@ func (c *coder) spreadTile(g *gemm, path matrixPath) (gemmTile, error) {
 	return best, nil
 }
 
-// rounds is how many blocks a core may compute one after the other.
-func (r *blockRules) rounds() int64 { return max(1, r.waves) }
+// underWay is the iterations of a block whose operands are on their way at a
+// time: those that buffers hold, and in a mesh, those that its routers hold as
+// the data passes through them.
+func (t *target) underWay(x *gemmTile, stages int, dt dtype.Type) int {
+	if !t.mesh {
+		return stages
+	}
+	one := max(1, t.arrayClocks(x.rows, x.cols, x.depth, dt))
+	return stages + min(maxUnderWay, int(t.l2Latency/one))
+}
+
+// maxUnderWay bounds the iterations under way in a mesh.
+const maxUnderWay = 1000
 
 // spread finds the depth of an iteration that fits a core, and what a cut costs,
 // in clocks: the rounds of the busiest core, each of which fetches its operands
@@ -155,7 +192,7 @@ func (e *estimate) spread(x *gemmTile, deep, unit, down, across, count, limit in
 	out := float64(float64(x.rows*x.cols) * e.outCols * (e.widthC + e.widthExtras))
 	stages := float64(x.stages)
 	for x.depth = deep; ; x.depth = roundUp(ceilDiv(x.depth, 2), unit) {
-		buffers := float64(float64(x.rows*x.depth) * e.widthA)
+		buffers := float64(float64(e.taken(x.rows, x.depth)) * e.widthA)
 		if !local {
 			buffers += float64(float64(x.cols*x.depth) * e.widthB)
 		}
@@ -171,12 +208,12 @@ func (e *estimate) spread(x *gemmTile, deep, unit, down, across, count, limit in
 	iters := ceilDiv(deep, x.depth)
 	programs := down * across * x.split * count
 	active := float64(min(t.cores, programs))
-	a := moved{}.of(e.g.a.op, float64(float64(x.rows*deep)*e.widthA))
+	a := moved{}.of(e.g.a.op, float64(float64(iters*e.taken(x.rows, x.depth))*e.widthA), float64(across))
 	var b moved
 	if !local {
-		b = b.of(e.g.b.op, float64(float64(x.cols*deep)*e.widthB))
+		b = b.of(e.g.b.op, float64(float64(x.cols*deep)*e.widthB), float64(down))
 	}
-	clocks := float64(iters) * t.arrayClocks(x.rows, x.cols, x.depth, e.g.dt)
+	clocks := float64(float64(iters) * t.arrayClocks(x.rows, x.cols, x.depth, e.g.dt))
 	fill := float64(machine.FillDrain(t.systolic))
 	lat := t.l2Latency
 	if e.g.a.op.home == trace.Main || e.g.b.op.home == trace.Main && !local {
@@ -184,25 +221,31 @@ func (e *estimate) spread(x *gemmTile, deep, unit, down, across, count, limit in
 	}
 	elements := float64(x.rows * x.cols)
 	arith := elements*e.vectorOps/t.vectorRate(dtype.FP32) + elements*e.specials/t.special
-	moving := a.shared(t, active, float64(across)) + b.shared(t, active, float64(down))
+	moving := a.clocks(t, active) + b.clocks(t, active)
 	one := t.start + fill + lat + max(clocks, moving) + min(clocks, moving)/float64(iters)
+	if t.sync > 0 { // a superstep for each iteration, in which nothing overlaps
+		one = float64(float64(iters)*(t.sync+lat+t.start+fill)) + clocks + moving
+	}
 	if x.split == 1 {
 		one += arith
 	}
 	x.cost = float64(ceilDiv(programs, t.cores)) * one
 	if x.split > 1 {
 		per := float64(ceilDiv(e.m*e.n, t.cores))
-		parts := moved{chip: float64(per * 4 * float64(x.split))}
+		sums := float64(per * 4 * float64(x.split))
+		parts := moved{chip: sums, all: sums}
 		adds := per * (float64(x.split) + e.vectorOps) / t.vectorRate(dtype.FP32)
-		x.cost += t.launch + t.start + t.l2Latency + parts.clocks(t, float64(min(t.cores, e.m*e.n))) + adds
+		x.cost += t.launch + t.start + t.sync + t.l2Latency + parts.clocks(t, float64(min(t.cores, e.m*e.n))) + adds
 	}
 }
 
-// shared is how long bytes take that each of so many active cores receives,
-// where several of them receive the same in one fetch.
-func (m moved) shared(t *target, active, sharers float64) float64 {
-	all := m.main + m.chip
-	return max(m.main*active/sharers/t.dramRate, all*active/sharers/t.l2Rate, all/t.port)
+// taken is the elements of A that an iteration takes: of a picture, no more
+// than the pixels have from which its rows are gathered.
+func (e *estimate) taken(rows, depth int64) int64 {
+	if p := e.g.picture; p != nil && !p.down {
+		return min(rows*depth, ceilDiv(rows*p.pixels, p.per)*p.channels)
+	}
+	return rows * depth
 }
 
 // alone reports whether every tile program of a part takes a region of its own:

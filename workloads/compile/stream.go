@@ -23,6 +23,7 @@ const (
 	tail               // appended rows at the end of every sequence of a cache
 	sum                // added to: a row, or a slice of it, by every tile program
 	cycle              // as many rows as a stretch of units, read again for each stretch (learned positions)
+	across             // the rows of its units, all of each, whatever the slice
 	sample             // one row for each stretch of units; added to, if it is stored
 )
 
@@ -45,6 +46,7 @@ type streamed struct {
 	barriers int
 	batch    int64      // sequences, for appended rows
 	vector   int64      // operations besides those of the operators
+	cut      int64      // slices of a unit, where they depend on each other; 0: as it suits
 	stretch  int64      // units of a sequence, where tile programs keep within one; 0: anything
 	ops      []trace.Op // what the kernel stands for, of an operator that takes several; nil: the operator
 }
@@ -94,7 +96,64 @@ func (c *coder) pointwise() error {
 		lanes := 32 * max(1, c.t.chip.Cores.Schedulers.Value)
 		s.vector = o.Rows * o.Cols * slots * int64(c.t.vectorRate(w.arith())) / lanes
 	}
+	if c.lookUp() {
+		return nil
+	}
 	c.accesses(s)
+	if o.Kind == graph.Gather && o.Fn == "bag" && c.t.gatherer != nil {
+		at := len(c.m.programs)
+		whole := c.t
+		c.t = whole.gatherer
+		err := c.stream(s)
+		c.t = whole
+		for i := at; i < len(c.m.programs); i++ {
+			c.m.programs[i].Embedding = true
+		}
+		return err
+	}
+	if c.t.spread && s.wholeRow && (o.Kind == graph.Norm || o.Kind == graph.Softmax) {
+		if n := s.rowSlices(o.Cols, c.t.cores); n > 1 {
+			return c.cutRows(s, n)
+		}
+	}
+	return c.stream(s)
+}
+
+// rowSlices is in how many slices rows are cut so that most of the cores have
+// one; 1 where there are rows enough, or where a slice would be shorter than what
+// it takes to add its sums up.
+func (s *streamed) rowSlices(cols, cores int64) int64 {
+	const least = 16
+	if 2*s.units > cores {
+		return 1
+	}
+	return s.most(1, min(cores/s.units, cols/least))
+}
+
+// cutRows lowers an operator whose results need whole rows for cores that each
+// take a slice of one: a kernel adds up the sums of each slice, a second fetches
+// those of the row and goes on.
+func (c *coder) cutRows(s *streamed, slices int64) error {
+	o := c.o
+	x := operand{rows: s.units, cols: 2 * slices, width: 2 * slices, dt: dtype.FP32}
+	stats := access{ref: c.buffer(".stats", x.rows, x.cols, x.dt), op: &x, how: byRows, perUnit: 1, store: true}
+	all := c.work()
+	const first = 3 // operations of an element for its sums: square or maximum, and two additions
+	sums := trace.Op{Name: all[0].Name, Kind: all[0].Kind, VectorOps: min(all[0].VectorOps, first*o.Rows*o.Cols)}
+	all[0].VectorOps -= sums.VectorOps
+	one := &streamed{name: s.name + "_sums", units: s.units, batch: s.batch, cut: slices, ops: []trace.Op{sums}}
+	for _, a := range s.accesses {
+		if !a.store && a.how == byRows && a.op.cols == o.Cols {
+			one.accesses = append(one.accesses, a)
+		}
+	}
+	one.accesses = append(one.accesses, stats)
+	if err := c.stream(one); err != nil {
+		return err
+	}
+	s.ops, s.cut, s.wholeRow, s.barriers = all, slices, false, 0
+	stats.store, stats.how = false, across
+	s.accesses = append(s.accesses, stats)
 	return c.stream(s)
 }
 
@@ -262,6 +321,8 @@ func (s *streamed) unitBytes(a *access) int64 {
 		}
 		return a.op.dt.Bytes(ceilDiv(a.op.rows, s.units) * a.op.cols)
 	case gather, often:
+		return a.op.dt.Bytes(max(1, a.perUnit) * a.op.cols)
+	case across:
 		return a.op.dt.Bytes(max(1, a.perUnit) * a.op.cols)
 	case pick, tail, cycle:
 		return a.op.dt.Bytes(a.op.cols)
@@ -473,6 +534,8 @@ func (w *streamWriter) region(i int, start trace.Expr, n int64) trace.Instr {
 			in.Rows = a.perUnit * n
 		}
 		columns()
+	case across:
+		in.Row, in.Rows = scale(start, a.perUnit), a.perUnit*n
 	case byItems:
 		in.Col, in.Cols, in.Rows = start, n, 1
 	case cycle:

@@ -32,6 +32,8 @@ type target struct {
 	instrK      int64 // bytes
 	pair        bool  // neighbouring cores compute a tile together
 	systolic    *arch.Systolic
+	mappings    map[layer]*mapping // found, to arrays of elements
+	gatherer    *target            // the embedding units in place of the cores; nil without
 	serial      bool
 	special     float64
 	start       float64 // clocks before the first load of a tile program
@@ -46,11 +48,14 @@ type target struct {
 	dramLoaded  float64
 	capacity    int64      // bytes of main memory, or of the chip where there is none
 	home        trace.Home // of what lies nowhere else
+	mesh        bool       // over which data passes from core to core
+	sync        float64    // clocks in which cores wait for each other between supersteps; 0 where there are none
 	spread      bool       // each core holds a part of the memory on the chip
 	shared      int64      // bytes of on-chip memory that the compiler manages
 	ahead       int64      // of these, kept for weights that are copied ahead of main memory
 	staged      int64      // of the memory of the chip, kept for weights streamed ahead of external memory
 	dmaFixed    float64    // clocks
+	multicast   bool       // one copy can be delivered to several cores
 	launch      float64    // clocks between kernels
 }
 
@@ -134,9 +139,16 @@ func newTarget(c *arch.Chip, launch string) *target {
 		t.l2 = true
 		t.shared = int64(s.Capacity.Value)
 		t.spread = s.Local
-		t.l2Rate = float64(s.Bandwidth.Value)
+		t.l2Rate = float64(s.Network())
+		if step := c.Superstep; step != nil {
+			t.sync = clocks(int64(step.Sync.Value))
+		}
 		t.port = float64(s.Port.Value)
 		t.l2Latency = clocks(int64(s.Latency.Value))
+		if m := s.Mesh; m != nil {
+			t.mesh = true
+			t.l2Latency += float64(m.Distance() * float64(m.Hop.Value))
+		}
 		if t.home == trace.Chip {
 			t.dramRate, t.dramLatency, t.dramLoaded = t.l2Rate, t.l2Latency, t.l2Latency
 		}
@@ -155,6 +167,10 @@ func newTarget(c *arch.Chip, launch string) *target {
 	if d := c.Cores.DMA; d != nil {
 		t.dmaFixed = clocks(int64(d.Fixed.Value))
 		t.ahead = int64(d.Ahead.Value)
+		t.multicast = d.Multi
+	}
+	if g := c.Gatherer(); g != nil {
+		t.gatherer = newTarget(g, launch)
 	}
 	return t
 }

@@ -259,11 +259,14 @@ func (m *module) lower(o *graph.Op, s *searches) (*lowered, error) {
 // verifyTiles holds programs to the capacities of a core.
 func verifyTiles(m *module) error {
 	for i := range m.programs {
-		p := &m.programs[i]
-		if p.Scratch > m.target.scratchGroup {
-			return fmt.Errorf("program %s takes %d bytes of scratchpad, a tile program may have %d", p.Name, p.Scratch, m.target.scratchGroup)
+		p, t := &m.programs[i], m.target
+		if p.Embedding {
+			t = t.gatherer
 		}
-		if m.target.resident(p.Threads, p.Registers, p.Scratch) < 1 {
+		if p.Scratch > t.scratchGroup {
+			return fmt.Errorf("program %s takes %d bytes of scratchpad, a tile program may have %d", p.Name, p.Scratch, t.scratchGroup)
+		}
+		if t.resident(p.Threads, p.Registers, p.Scratch) < 1 {
 			return fmt.Errorf("program %s does not fit a core: %d threads, %d registers, %d bytes", p.Name, p.Threads, p.Registers, p.Scratch)
 		}
 	}

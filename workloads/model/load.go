@@ -37,13 +37,21 @@ func (e *UnknownError) Error() string {
 // .json file), or a folder that holds a config.json. The error is an
 // *UnknownError, one of reading the file, or a config.Errors with positions.
 func Load(nameOrPath string) (*Model, error) {
+	m, _, err := LoadSet(nameOrPath, nil)
+	return m, err
+}
+
+// LoadSet is Load with changes to the description ("PATH=VALUE", see
+// config.Doc.Set), which a config.json does not take. The document is the
+// changed description, and nil for a config.json.
+func LoadSet(nameOrPath string, sets []string) (*Model, *config.Doc, error) {
 	if file, data, err := configs.Read(kind, nameOrPath); err == nil {
-		m, err := Parse(file, data)
+		m, doc, err := parse(file, data, sets)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		m.Name = nameOrPath
-		return m, nil
+		return m, doc, nil
 	}
 	path := nameOrPath
 	info, err := os.Stat(path)
@@ -53,22 +61,26 @@ func Load(nameOrPath string) (*Model, error) {
 	}
 	switch {
 	case err == nil && !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s: not a regular file", path)
+		return nil, nil, fmt.Errorf("%s: not a regular file", path)
 	case err != nil && !looksLikePath(nameOrPath):
-		return nil, &UnknownError{Name: nameOrPath, Hint: config.Suggest(nameOrPath, Names())}
+		return nil, nil, &UnknownError{Name: nameOrPath, Hint: config.Suggest(nameOrPath, Names())}
 	case err != nil:
-		return nil, err
+		return nil, nil, err
 	case info.Size() > maxFile:
-		return nil, fmt.Errorf("%s: larger than %d bytes; allowed is the description of a model", path, maxFile)
+		return nil, nil, fmt.Errorf("%s: larger than %d bytes; allowed is the description of a model", path, maxFile)
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if filepath.Ext(path) == ".json" {
-		return ParseHuggingFace(path, data)
+		if len(sets) > 0 {
+			return nil, nil, fmt.Errorf("%s: the description has none of the keys that are to be changed; allowed: a model in a .yaml file", path)
+		}
+		m, err := ParseHuggingFace(path, data)
+		return m, nil, err
 	}
-	return Parse(path, data)
+	return parse(path, data, sets)
 }
 
 // maxFile bounds the size of a description, in bytes.
@@ -81,22 +93,31 @@ func looksLikePath(s string) bool {
 // Parse reads a description in YAML; file is its name for messages. The error is
 // a config.Errors.
 func Parse(file string, data []byte) (*Model, error) {
+	m, _, err := parse(file, data, nil)
+	return m, err
+}
+
+// parse reads a description and changes it.
+func parse(file string, data []byte, sets []string) (*Model, *config.Doc, error) {
 	doc, err := config.Load(config.Source{Name: file, Data: data}, nil)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	if err := doc.Apply(sets, "decoder.layers=40"); err != nil {
+		return nil, nil, err
 	}
 	m := &Model{Name: baseName(file), File: file}
 	if err := doc.Decode(m); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var errs config.Errors
 	m.check(func(key, problem, allowed string) {
 		errs = append(errs, doc.Error(key, problem, allowed, ""))
 	})
 	if err := errs.Err(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return m, nil
+	return m, doc, nil
 }
 
 // baseName is the name of a model that is read from a file: that of the file, or

@@ -62,6 +62,7 @@ func TestParams(t *testing.T) {
 	}{
 		{"llama-3.1-8b", 8_030_261_248, 0, "huggingface.co/meta-llama/Llama-3.1-8B: 8.03B"},
 		{"llama-3.1-70b", 70_553_706_496, 0, "huggingface.co/meta-llama/Llama-3.1-70B: 70.6B"},
+		{"llama-3.3-70b", 70_553_706_496, 0, "huggingface.co/meta-llama/Llama-3.3-70B-Instruct: 70.6B"},
 		{"llama-3.1-405b", 405_853_388_800, 0, "huggingface.co/meta-llama/Llama-3.1-405B: 406B"},
 		{"llama-2-7b", 6_738_415_616, 0, "huggingface.co/meta-llama/Llama-2-7b-hf: 6.74B"},
 		{"llama-2-13b", 13_015_864_320, 0, "huggingface.co/meta-llama/Llama-2-13b-hf: 13B"},

@@ -82,7 +82,7 @@ func genProgram(rt *rapid.T) Program {
 		Scratch:   rapid.Int64Range(0, MaxSize).Draw(rt, "scratch"),
 		Setup:     rapid.Int64Range(0, MaxCount).Draw(rt, "setup"),
 
-		Persistent: rapid.Bool().Draw(rt, "persistent"),
+		Persistent: rapid.Bool().Draw(rt, "persistent"), Embedding: rapid.Bool().Draw(rt, "embedding"),
 	}
 	for i := range rapid.IntRange(0, 4).Draw(rt, "slots") {
 		p.Slots = append(p.Slots, fmt.Sprintf("%s%d", rapid.StringMatching(`[a-zA-Z_][a-z.-]{0,3}`).Draw(rt, "slot"), i))
@@ -162,6 +162,15 @@ func genInstr(rt *rapid.T, p *Program, part *Part, loop bool, trips int64) Instr
 	case MatMul:
 		in.M, in.N, in.K = count(1)%64+1, count(1)%64+1, count(1)%64+1
 		in.Count, in.FromReg, in.Pair, in.DType = count(0), flag("fromreg"), flag("pair"), genFormat(rt)
+		if flag("pass") {
+			three := func() (n [3]int64) {
+				for i := range n {
+					n[i] = count(0)
+				}
+				return n
+			}
+			in.Pass = &Pass{count(1), three(), three(), three()}
+		}
 	case Vector:
 		in.Count, in.DType = count(1), genFormat(rt)
 	case Special, Scratch:

@@ -28,7 +28,7 @@ var forms = map[string]string{
 	"run":     "run [model=NAME] [phase=NAME] [batch=N] [seq=N] dtype=FORMAT [layers=N] [tokens=N] [unit=UNIT] [params=N] [chip=NAME] [cache=CACHE] [launch=HOW] [data=DATA] [profile=NAME]",
 	"memory":  "memory [weights=BYTES] [activations=BYTES] [kv=BYTES] [gradients=BYTES] [state=BYTES] [external=BYTES]",
 	"tensor":  "tensor INDEX NAME ROWSxCOLS FORMAT ROLE [layer=N] [home=HOME]",
-	"program": "program INDEX NAME [threads=N] [registers=N] [scratch=BYTES] [setup=CLOCKS] [slots=A,B,...] [persistent]",
+	"program": "program INDEX NAME [threads=N] [registers=N] [scratch=BYTES] [setup=CLOCKS] [slots=A,B,...] [persistent] [embedding]",
 	"launch":  "launch PROGRAM [layer=N] [SLOT=TENSOR ...] [free=TENSOR,...] [at=CLOCKS]",
 	"op":      "op INDEX NAME [kind=NAME] [flops=N] [vector=N] [special=N] [read=BYTES] [write=BYTES]",
 	"part":    "part grid=X[,Y[,Z[,W]]] [swizzle=N] [reverse] [at=CLOCKS] [pitch=CLOCKS]",
@@ -36,7 +36,7 @@ var forms = map[string]string{
 	"do":      "do [at=CLOCKS]",
 	"load":    "load SLOT ROWSxCOLS [row=EXPR] [col=EXPR] [share=N] [sync] [random] [local] [pair] [op=N] [at=CLOCKS]",
 	"store":   "store SLOT ROWSxCOLS [row=EXPR] [col=EXPR] [sync] [random] [atomic] [local] [op=N] [at=CLOCKS]",
-	"matmul":  "matmul MxNxK FORMAT [count=N] [fromreg] [pair] [op=N] [at=CLOCKS]",
+	"matmul":  "matmul MxNxK FORMAT [count=N] [steps=N] [registers=I,W,S] [network=I,W,S] [scratch=I,W,S] [fromreg] [pair] [op=N] [at=CLOCKS]",
 	"vector":  "vector COUNT FORMAT [op=N] [at=CLOCKS]",
 	"special": "special COUNT [op=N] [at=CLOCKS]",
 	"scratch": "scratch BYTES [op=N] [at=CLOCKS]",
@@ -56,7 +56,7 @@ var (
 	doKeys      = []string{"at"}
 	loadKeys    = []string{"op", "row", "col", "share", "at"}
 	storeKeys   = []string{"op", "row", "col", "at"}
-	matmulKeys  = []string{"op", "count", "at"}
+	matmulKeys  = []string{"op", "count", "steps", "registers", "network", "scratch", "at"}
 	instrKeys   = []string{"op", "at"}
 )
 
@@ -457,6 +457,10 @@ func (p *parser) programLine() error {
 					prog.Persistent = true
 					continue
 				}
+				if string(tok.val) == "embedding" && !prog.Embedding {
+					prog.Embedding = true
+					continue
+				}
 			}
 			n++
 			continue
@@ -678,6 +682,14 @@ func (p *parser) instr(kind InstrKind) {
 			in.Share = p.number(tok)
 		case "count":
 			in.Count = p.number(tok)
+		case "steps":
+			in.pass().Steps = p.number(tok)
+		case "registers":
+			in.pass().Registers = p.triple(tok)
+		case "network":
+			in.pass().Network = p.triple(tok)
+		case "scratch":
+			in.pass().Scratch = p.triple(tok)
 		case "at":
 			in.At = p.number(tok)
 		}
@@ -689,6 +701,33 @@ func (p *parser) instr(kind InstrKind) {
 	part := &prog.Parts[len(prog.Parts)-1]
 	step := &part.Code[len(part.Code)-1]
 	step.Body = append(step.Body, in)
+}
+
+// pass is the instruction's mapping, a new one if it has none yet.
+func (in *Instr) pass() *Pass {
+	if in.Pass == nil {
+		in.Pass = new(Pass)
+	}
+	return in.Pass
+}
+
+// triple reads a number for each operand.
+func (p *parser) triple(tok *token) (n [3]int64) {
+	parts := bytes.Split(tok.val, []byte(","))
+	if len(parts) != len(n) {
+		p.fail(tok.valAt, fmt.Sprintf("%d numbers", len(parts)), "the form is I,W,S: inputs, weights, sums", "")
+		return n
+	}
+	at := tok.valAt
+	for i, part := range parts {
+		v, problem := number(part)
+		if problem != "" {
+			p.fail(at, quote(part)+" "+problem, "the form is I,W,S: inputs, weights, sums", "")
+		}
+		n[i] = v
+		at += len(part) + 1
+	}
+	return n
 }
 
 // operand reads the n-th value of an instruction.

@@ -96,9 +96,12 @@ type Program struct {
 	// next tile's operands and others store the last one's results while a tile is
 	// computed, so that only the first tile of a core waits for its start and loads.
 	Persistent bool
-	Slots      []string
-	Ops        []Op
-	Parts      []Part // dispatched one after the other, without a barrier
+	// Embedding programs run on the chip's embedding units, where there are any,
+	// while launches that do not need their results go on on the cores.
+	Embedding bool
+	Slots     []string
+	Ops       []Op
+	Parts     []Part // dispatched one after the other, without a barrier
 }
 
 // Op is the work that one operator stands for in one launch. Its name holds
@@ -236,11 +239,24 @@ type Instr struct {
 	DType   dtype.Type // MatMul and Vector: format of the arithmetic
 	FromReg bool       // MatMul: operand A comes from registers
 
+	// MatMul on an array whose elements have registers: how it is mapped there;
+	// nil for the dataflow's closed form.
+	Pass *Pass
+
 	At int64 // on the same machines: the clock of issue, counted from the start of its iteration
 
 	// Count is operations for Vector and Special, bytes for Scratch, and the
 	// number of M x N x K products for MatMul (0 reads as 1).
 	Count int64
+}
+
+// Pass is how one product is mapped to the elements of an array. Words are
+// counted by operand: inputs, weights, sums.
+type Pass struct {
+	Steps     int64    // multiply-adds that the busiest element does, one after the other
+	Registers [3]int64 // words read from and written to registers of elements
+	Network   [3]int64 // words that arrive at elements, from the scratchpad or a neighbour, and sums that leave
+	Scratch   [3]int64 // words that are read from the scratchpad for the array, and sums written there
 }
 
 // Launch runs a program.

@@ -503,6 +503,7 @@ func (in *Instr) stray() (fields []string) {
 		{"dtype", in.DType != 0, u.format},
 		{"fromreg", in.FromReg, u.products},
 		{"count", in.Count != 0, u.count},
+		{"pass", in.Pass != nil, u.products},
 	} {
 		if f.set && !f.used {
 			fields = append(fields, f.name)
@@ -535,6 +536,19 @@ func (v *validator) instr(prog *Program, s *summary, p place, in *Instr, tiles, 
 		ok := v.within(p.nth(matmulShape), "m", in.M, 1, MaxMatMul)
 		ok = v.within(p.nth(matmulShape), "n", in.N, 1, MaxMatMul) && ok
 		ok = v.within(p.nth(matmulShape), "k", in.K, 1, MaxMatMul) && ok
+		if x := in.Pass; x != nil {
+			v.key(p, "steps", x.Steps, 1, MaxSize)
+			for _, list := range []struct {
+				key   string
+				words [3]int64
+			}{{"registers", x.Registers}, {"network", x.Network}, {"scratch", x.Scratch}} {
+				for _, n := range list.words {
+					if v.key(p, list.key, n, 0, MaxSize) {
+						s.work[instrMoved] = sum(s.work[instrMoved], product(product(n, max(in.Count, 1)), runs))
+					}
+				}
+			}
+		}
 		if v.key(p, "count", in.Count, 0, MaxSize) && ok {
 			flops := product(2*in.M*in.N*in.K, max(in.Count, 1))
 			s.work[instrFlops] = sum(s.work[instrFlops], product(flops, runs))

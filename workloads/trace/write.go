@@ -77,7 +77,7 @@ func (e *emitter) program(i int, p *Program) {
 			e.text(",").text(s)
 		}
 	}
-	e.flag("persistent", p.Persistent)
+	e.flag("persistent", p.Persistent).flag("embedding", p.Embedding)
 	e.line()
 	for i := range p.Ops {
 		op := &p.Ops[i]
@@ -132,7 +132,11 @@ func (e *emitter) instr(p *Program, in *Instr) {
 		e.nonzero("share", in.Share).flag("sync", in.Sync).flag("random", in.Random).flag("atomic", in.Atomic).flag("local", in.Local).flag("pair", in.Pair)
 	case MatMul:
 		e.text(" ").shape(in.M, in.N).text("x").int(in.K).text(" ").text(in.DType.String())
-		e.nonzero("count", in.Count).flag("fromreg", in.FromReg).flag("pair", in.Pair)
+		e.nonzero("count", in.Count)
+		if x := in.Pass; x != nil {
+			e.num("steps", x.Steps).triple("registers", x.Registers).triple("network", x.Network).triple("scratch", x.Scratch)
+		}
+		e.flag("fromreg", in.FromReg).flag("pair", in.Pair)
 	case Vector:
 		e.text(" ").int(in.Count).text(" ").text(in.DType.String())
 	case Special, Scratch:
@@ -204,6 +208,11 @@ func (e *emitter) nonzero(key string, n int64) *emitter {
 		return e
 	}
 	return e.num(key, n)
+}
+
+// triple writes a number for each operand.
+func (e *emitter) triple(key string, n [3]int64) *emitter {
+	return e.num(key, n[0]).text(",").int(n[1]).text(",").int(n[2])
 }
 
 func (e *emitter) unlessOne(key string, n int64) *emitter {

@@ -43,7 +43,7 @@ func egress(t *system.Tier, axes []system.Axis, adapters float64) float64 {
 			links += float64(min(2, a.Size-1))
 		}
 	case system.Dragonfly:
-		return float64(link(&t.Link)*float64(axes[0].Size-1)) + link(t.Global)
+		return float64(link(&t.Link)*float64(axes[0].Size-1)) + float64(link(t.Global))
 	}
 	return link(&t.Link) * links
 }

@@ -61,10 +61,10 @@ func (b *builder) figures(name string) *system.Protocol {
 }
 
 // protocol returns a protocol with the channels that the library gives to the request: as many as have enough to do.
-func (b *builder) protocol(name string) protocol {
+func (b *builder) protocol(a system.Algorithm, name string) protocol {
 	p := protocol{name: name, f: b.figures(name), channels: int(b.lib.Channels.Value)}
 	if least := int64(p.f.Least.Value); least > 0 && b.req.Kind != AllToAll && b.req.Kind != Send {
-		if p.f.Ranks {
+		if p.f.Ranks && a == system.RingAlgorithm {
 			least *= int64(b.n)
 		}
 		p.channels = int(max(1, min(int64(p.channels), b.req.Bytes/least)))
@@ -76,10 +76,10 @@ func (b *builder) protocol(name string) protocol {
 // protocols returns those that an algorithm may use.
 func (b *builder) protocols(a system.Algorithm) []protocol {
 	if b.req.Protocol != "" {
-		return []protocol{b.protocol(b.req.Protocol)}
+		return []protocol{b.protocol(a, b.req.Protocol)}
 	}
 	if a == system.InSwitch || a == system.OneShot {
-		return []protocol{b.protocol("simple")}
+		return []protocol{b.protocol(a, "simple")}
 	}
 	if b.req.Kind == AllToAll || b.req.Kind == Send {
 		message := b.req.Bytes
@@ -87,14 +87,14 @@ func (b *builder) protocols(a system.Algorithm) []protocol {
 			message /= int64(b.n)
 		}
 		if low := b.lib.Low; low != nil && (!low.Most.IsSet() || message <= int64(low.Most.Value)) {
-			return []protocol{b.protocol("ll")}
+			return []protocol{b.protocol(a, "ll")}
 		}
-		return []protocol{b.protocol("simple")}
+		return []protocol{b.protocol(a, "simple")}
 	}
 	var out []protocol
 	for _, name := range Protocols() {
 		if b.figures(name) != nil {
-			out = append(out, b.protocol(name))
+			out = append(out, b.protocol(a, name))
 		}
 	}
 	return out
@@ -337,8 +337,8 @@ func (b *builder) sends(data span, i, n int) int64 {
 	return bytes
 }
 
-// Pipelines cut data into slices: a channel's buffer has slots for steps of them, and a slice is long enough for its
-// channel (NCCL_STEPS and the shortest chunks of src/enqueue.cc).
+// Pipelines cut data into slices: a channel's buffer has slots for steps of them (NCCL_STEPS), and a slice is as long as
+// what makes a channel worth its while, 32 KiB where the protocol does not say.
 const (
 	steps      = 8
 	shortSlice = 32 << 10
@@ -346,7 +346,11 @@ const (
 
 // slices is the number of slices of data that goes through a pipeline of some depth.
 func (b *builder) slices(p protocol, bytes int64, depth int) int64 {
-	return max(1, min(int64(steps*depth), bytes/(shortSlice*int64(p.channels))))
+	short := int64(shortSlice)
+	if p.f.Least.IsSet() {
+		short = int64(p.f.Least.Value)
+	}
+	return max(1, min(int64(steps*depth), bytes/(short*int64(p.channels))))
 }
 
 // fill adds the time in which the first slice goes through a pipeline of some depth ahead of all others.

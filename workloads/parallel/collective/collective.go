@@ -166,7 +166,7 @@ func New(net *fabric.Net, req Request) (*Plan, error) {
 			req.Kind, lib.Name, len(b.ranks), net.Slice.System.Name, lib.Algorithms)
 	}
 	if best.Job.Phases == nil {
-		best.Job = b.job(best.Algorithm, b.protocol(best.Protocol))
+		best.Job = b.job(best.Algorithm, b.protocol(best.Algorithm, best.Protocol))
 	}
 	best.Request.Ranks = b.ranks
 	for _, c := range all {

@@ -18,7 +18,6 @@ var (
 	stepCost = map[system.Algorithm][3]float64{ // over NVLink
 		system.Tree:          {0.6, 1.25, 4},
 		system.RingAlgorithm: {0.6, 1.9, 3.4},
-		system.InSwitch:      {0, 0, 25}, // in its place, the latency of the system's file
 	}
 	networkCost = map[system.Algorithm][3]float64{ // between nodes
 		system.Tree:          {5, 8.5, 14},
@@ -39,8 +38,7 @@ const (
 	lineShare     = 0.92    // 120 bytes of 128, and some more
 	treeLimit     = 0.92    // of any tree
 	treeLowShare  = 1 / 3.8 // of LL in trees
-	treeLineShare = 7.0 / 9 // of LL128 in trees within a node
-	treeLineNodes = 120.0 / 128
+	treeLineShare = 120.0 / 128
 	plateau       = 1.4 // more latency of bulk rings between nodes
 )
 
@@ -49,7 +47,11 @@ const (
 func (b *builder) table(a system.Algorithm, name string) (event.Time, bool) {
 	t := b.lib.Table
 	p := map[string]int{"ll": 0, "ll128": 1, "simple": 2}[name]
-	if stepCost[a][p] == 0 || a != system.RingAlgorithm && b.req.Kind != AllReduce {
+	if a == system.Tree && len(b.nodes) == 1 {
+		return 0, false // a chain there and back, which no measured row took (assumed)
+	}
+	_, steps := stepCost[a]
+	if !steps && (a != system.InSwitch || name != "simple") || a != system.RingAlgorithm && b.req.Kind != AllReduce {
 		return 0, false
 	}
 	n, nodes := float64(b.n), float64(len(b.nodes))
@@ -97,11 +99,7 @@ func (b *builder) table(a system.Algorithm, name string) (event.Time, bool) {
 		case "ll":
 			bus = min(bus*treeLowShare, float64(t.Low.Value))
 		case "ll128":
-			share := treeLineShare
-			if nodes > 1 {
-				share = treeLineNodes
-			}
-			bus = min(bus*share, channels*float64(t.Line.Value))
+			bus = min(bus*treeLineShare, channels*float64(t.Line.Value))
 		}
 		bus /= 2
 		if i := bits.Len64(uint64(b.req.Bytes>>6)) - 1; i >= 0 && i < len(treeShare[p]) {

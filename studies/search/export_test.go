@@ -1,0 +1,4 @@
+package search
+
+// Hypervolume is what tests outside of the package measure fronts by.
+var Hypervolume = hypervolume
