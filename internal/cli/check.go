@@ -117,6 +117,15 @@ func (e *env) check(name string) (about string, warnings []*config.Error, err er
 			return "", nil, fmt.Errorf("%s: %w", shown, err)
 		}
 		return fmt.Sprintf("result of %d collectives on %s", len(res.Ops), res.System), nil, nil
+	case "parallel":
+		res, err := result.ReadParallel(bytes.NewReader(data))
+		if err == nil {
+			err = res.Validate()
+		}
+		if err != nil {
+			return "", nil, fmt.Errorf("%s: %w", shown, err)
+		}
+		return fmt.Sprintf("result of %s on %d chips of %s", res.Model, res.Chips, res.System), nil, nil
 	case "result":
 		res, err := result.Read(bytes.NewReader(data))
 		if err == nil {
@@ -159,7 +168,7 @@ func (e *env) check(name string) (about string, warnings []*config.Error, err er
 }
 
 // sniff says what a file holds, from its content: "trace", "result", "results",
-// "collective" (a result of them), "suite", "model", "system" or "chip". A file
+// "collective" (a result of them), "parallel" (a result of a model on many chips), "suite", "model", "system" or "chip". A file
 // that could be anything is taken for a chip.
 func sniff(name string, data []byte) string {
 	start := bytes.TrimLeft(data, "\ufeff \t\r\n")
@@ -171,6 +180,9 @@ func sniff(name string, data []byte) string {
 	case bytes.HasPrefix(start, []byte("maru-trace")) || filepath.Ext(name) == ".trace":
 		return "trace"
 	case bytes.HasPrefix(start, []byte("{")):
+		if result.IsParallel(data) {
+			return "parallel"
+		}
 		if result.IsCollective(data) {
 			return "collective"
 		}

@@ -89,6 +89,9 @@ func Pipeline(res *result.Parallel) *Figure {
 		}
 		c.rotated(point{margin + 7, (area.y0+area.y1)/2 - textWidth("stage", textSize)/2}, 1.5707963267948966, "stage", textSize, ink)
 		label := unit + " from the start of the iteration"
+		if chunks > 1 {
+			label += "; later chunks of a stage are paler"
+		}
 		if res.Cut {
 			label += "; the beginning of it"
 		}
