@@ -31,7 +31,7 @@ type System struct {
 
 // Training is what a framework does of which plans do not always speak. A plan's own words come first.
 type Training struct {
-	Profile   string                    `yaml:"profile,optional" doc:"Library profile that computes: a name of \"maru list profiles\"; that of the chip unless given."`
+	Profile   string                    `yaml:"profile,optional" doc:"Library profile that computes: one of those that --profile takes; that of the chip unless given."`
 	Attention string                    `yaml:"attention" enum:"flash,standard" doc:"Kernels of attention: one, or products with a softmax between."`
 	Dropout   bool                      `yaml:"dropout,optional" doc:"Models with learned positions drop activations and probabilities in training."`
 	Spread    config.Figure[unit.Ratio] `yaml:"spread,optional" bound:">=0,<=0.2" doc:"Standard deviation of the speed of equal chips, of which a job that works in step waits for the slowest. None unless given."`

@@ -25,7 +25,7 @@ pipeline and data parallelism, chunks of stages, sequences in a microbatch, and
 what the backward pass computes again. It prints the fastest ones, and those that
 differ from the fastest in one choice. What flags set stays as it is.`,
 		Example: `  maru plan search --system selene --chips 64 --model gpt-39.1b --batch 128
-  maru plan search --system superpod-h100 --chips 128 --model llama-3.1-70b --batch 256 --seq 4096 --zero 1 --json`,
+  maru plan search --system superpod-h100 --chips 64 --model llama-3.1-70b --batch 256 --json`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 || args[0] != "search" {
 				return errors.New("what to do with plans is missing; allowed: maru plan search")

@@ -40,7 +40,7 @@ Equal input gives equal results, byte for byte, on every machine.`,
   maru run --chip h100-sxm --model llama-3.1-8b --phase decode --batch 16 --seq 4096 --json
   maru run --chip h100-sxm --op gemm:m=8192,n=8192,k=8192 --dtype fp8
   maru run --system dgx-h100 --op allreduce:bytes=512MiB --chips 8
-  maru run --system selene --model gpt-145.6b --batch 2304 --tp 8 --pp 8 --dp 24 --recompute full
+  maru run --system selene --model gpt-145.6b --batch 2304 --tp 8 --pp 8 --dp 24
   maru run --chip my-chip.yaml --set memory.dram.bandwidth="4 TB/s" --model llama-3.1-8b
   maru run --chip all --model resnet-50 --out machines`,
 		Args: arguments(),

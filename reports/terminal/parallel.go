@@ -21,10 +21,10 @@ func Parallel(w io.Writer, r *result.Parallel, o Options) error {
 		what = "latency"
 	}
 	p.fact(what, "%s   %s tokens/s, batch %s x %s in %s", human.Time(r.LatencyPS), human.SI(r.TokensPerS, ""), human.Count(r.Batch), human.Count(r.Seq), r.DType)
-	p.fact("compute", "%.1f TFLOP/s for each chip, %s in all · MFU %s, with what is computed again %s", r.HardwareTflops,
+	p.fact("compute", "%.1f TFLOP/s for each chip, %s in all · MFU %s, HFU %s", r.HardwareTflops,
 		human.SI(r.AggregatePflops*1e15, "FLOP/s"), human.Percent(r.MFU), human.Percent(r.HFU))
 	p.fact("bubble", "%s of the time in which stages work", human.Percent(r.Bubble))
-	p.fact("folded", "%s", r.Fold.Text)
+	p.fact("folded", "%d replicas simulated as %d, %d kinds of stage", r.Fold.Replicas, r.Fold.Classes, r.Fold.StageKinds)
 	p.heading("Where the time goes  mean of the stages")
 	for _, part := range r.Parts {
 		if part.TimePS > 0 {
