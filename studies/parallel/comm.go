@@ -31,7 +31,6 @@ func (l layout) chip(t, c, d, s int) int {
 type traffic struct {
 	net    *fabric.Net
 	format string
-	bytes  map[string]int64 // sent by one rank, by kind, for the result
 }
 
 // concurrent is how long each of some jobs takes when all run at the same time, phase beside phase: where several load a
