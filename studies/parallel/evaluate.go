@@ -421,8 +421,49 @@ func (e *evaluation) times() error {
 			}
 		}
 	}
+	e.inner(keys, tokens*d.TopK*d.Hidden*wide, layerBytes, contextTime, contextBack, exchange, shardGather, shardScatter, func(comm, work event.Time) event.Time {
+		if par.Hides("dp") {
+			return beyond(comm, work)
+		}
+		return comm
+	}, forward, backward+recompute)
 	e.count(ofTensor, e.tensorBytes(act), pair[0][0]*event.Time(e.tensorCount()), 0)
 	return e.sums()
+}
+
+// inner counts the communication of context and expert parallelism and of sharded weights, as the first stage has it.
+func (e *evaluation) inner(keys, exchanged, layerBytes int64, contextTime, contextBack, exchange [][]event.Time, gather, scatter event.Time,
+	data func(comm, work event.Time) event.Time, forward, backward event.Time) {
+	n := slices.Max(e.layers) * e.par.Interleave * int64(e.micro)
+	passes := int64(1)
+	if e.train {
+		passes = 2
+	}
+	times := func(t event.Time) event.Time { return event.Time(n) * t }
+	attn := e.costs[model.Attention]
+	if contextTime != nil {
+		t, exposed := contextTime[0][0], beyond(contextTime[0][0], attn.core)
+		if e.train {
+			t += contextTime[0][0] + contextBack[0][0]
+			exposed += beyond(contextTime[0][0]+contextBack[0][0], attn.coreBack)
+		}
+		e.count(ofContext, n*(2*passes-1)*keys/e.par.Context*(e.par.Context-1), times(t), times(exposed))
+	}
+	if exchange != nil {
+		t := times(event.Time(2*passes) * exchange[0][0])
+		e.count(ofExpert, n*2*passes*exchanged/e.par.Expert*(e.par.Expert-1), t, t)
+	}
+	if gather > 0 {
+		replicas := e.par.Data * e.par.Context
+		t, exposed := gather, data(gather, forward)
+		bytes := layerBytes
+		if e.train {
+			t += gather + scatter
+			exposed += data(gather+scatter, backward)
+			bytes += layerBytes + e.layerParams()*e.gradBytes()
+		}
+		e.count(ofData, n*bytes/replicas*(replicas-1), times(t), times(exposed))
+	}
 }
 
 func (e *evaluation) gradBytes() int64 {
@@ -873,7 +914,7 @@ func (e *evaluation) account(r *result.Parallel, out *pipeline.Outcome, passes, 
 	}
 	e.comm[ofTensor].ExposedUS = micros(tensor / n)
 	e.comm[ofPipeline].ExposedUS = micros(send / n)
-	e.comm[ofData].ExposedUS = micros(beyond(over, passes) + gather)
+	e.comm[ofData].ExposedUS += micros(beyond(over, passes) + gather)
 	r.Comm = e.comm
 	f := &r.Fold
 	f.Ranks, f.Replicas, f.Classes, f.Parts, f.StageKinds = int(e.z.Chips), e.lay.d, out.Classes, e.parts.used, len(kinds)

@@ -149,7 +149,11 @@ func (s *Session) resolve(in Input) (plan.Plan, plan.Parallel, plan.Sizes, error
 	}
 	batch := in.Batch
 	if batch == 0 {
-		batch = max(1, par.Data) * max(1, par.Microbatch)
+		data := par.Data
+		if data == 0 {
+			data = chips / (max(1, par.Tensor) * max(1, par.Pipeline) * max(1, par.Context))
+		}
+		batch = max(1, data) * max(1, par.Microbatch)
 	}
 	z := plan.Sizes{Model: s.model.Name, Chips: chips, Layers: int64(d.Layers), Heads: d.Heads, KVHeads: d.KVHeads, Inter: d.Inter, Experts: d.Experts,
 		TopK: d.TopK, Batch: batch, Seq: p.Seq, Train: train}
