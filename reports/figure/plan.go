@@ -175,3 +175,59 @@ func PlanMemory(res *result.Parallel) *Figure {
 	}
 	return f
 }
+
+// Scaling draws what a chip achieves in each run of a list: over the number of chips, or in the order of the plans.
+func Scaling(res *result.Search) *Figure {
+	const width, height = 460.0, 260.0
+	f := &Figure{Name: "scaling", width: width, height: height + headRow}
+	f.Title = fitText(fmt.Sprintf("%s on %s", res.Model, res.System), titleSize, width-2*margin)
+	scaled := res.Kind == "plan scale"
+	title, sub := "plans, the fastest first", fmt.Sprintf("%d chips, batch %d", res.Chips, res.Batch)
+	if scaled {
+		title, sub = "chips", fmt.Sprintf("one plan on more replicas, batch from %d", res.Batch)
+	}
+	f.subtitle = fitText(sub, subtitleSize, width-2*margin)
+	const most = 40
+	list := res.Plans[:min(len(res.Plans), most)]
+	top := 1e-9
+	for _, c := range list {
+		top = max(top, c.ModelTflops)
+	}
+	area := box{margin + 48, margin + 44, width - margin - 10, height - 10}
+	x, y := axis{-0.3, float64(len(list)) - 0.7, area.x0, area.x1}, axis{0, 1.1 * top, area.y0, area.y1}
+	var ticks []tick
+	for i, c := range list {
+		switch {
+		case scaled:
+			ticks = append(ticks, tick{float64(i), strconv.Itoa(c.Chips)})
+		case i%5 == 0:
+			ticks = append(ticks, tick{float64(i), strconv.Itoa(i + 1)})
+		}
+	}
+	f.draw = func(c *canvas) {
+		c.heading(f)
+		rows := linearTicks(0, y.hi, 5)
+		for _, t := range rows {
+			c.line(gridLine, faint, point{area.x0, y.at(t.v)}, point{area.x1, y.at(t.v)})
+		}
+		var way []point
+		for i, p := range list {
+			at := point{x.at(float64(i)), y.at(p.ModelTflops)}
+			way = append(way, at)
+			c.rect(box{at.x - 2.5, at.y - 2.5, at.x + 2.5, at.y + 2.5}, blue)
+			if scaled {
+				c.text(point{at.x, at.y + 10}, human.Percent(p.MFU), smallSize, atCenter, atCenter, muted)
+			}
+		}
+		if len(way) > 1 && scaled {
+			c.line(1.2, blue, way...)
+		}
+		c.xAxis(area, x, ticks, title)
+		label := "TFLOP/s for each chip"
+		if scaled {
+			label += ", and MFU"
+		}
+		c.yAxis(area, y, rows, label)
+	}
+	return f
+}

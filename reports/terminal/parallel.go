@@ -87,7 +87,22 @@ func PlanText(p *result.Plan) string {
 // Search writes what a search for a plan found: the fastest plans, and the neighbours of the first.
 func Search(w io.Writer, r *result.Search, o Options) error {
 	p := &page{color: o.Color}
-	p.line("%s", p.paint(bold, fmt.Sprintf("%s on %s chips of %s, batch %s x %s", r.Model, human.Count(int64(r.Chips)), r.System, human.Count(r.Batch), human.Count(r.Seq))))
+	if r.Kind != "plan scale" {
+		p.line("%s", p.paint(bold, fmt.Sprintf("%s on %s chips of %s, batch %s x %s", r.Model, human.Count(int64(r.Chips)), r.System, human.Count(r.Batch), human.Count(r.Seq))))
+	} else {
+		p.line("%s", p.paint(bold, fmt.Sprintf("%s on %s, sequences of %s", r.Model, r.System, human.Count(r.Seq))))
+	}
+	if r.Kind == "plan scale" {
+		p.line("")
+		p.line("  %7s %7s %5s %11s %12s %12s %7s %7s", "chips", "batch", "dp", "iteration", "tokens/s", "of ideal", "MFU", "bubble")
+		for _, c := range r.Plans {
+			ideal := r.Plans[0].TokensPerS * float64(c.Chips) / float64(r.Plans[0].Chips)
+			p.line("  %7d %7d %5d %11s %12s %12s %7s %7s", c.Chips, c.Batch, c.Plan.DP, human.US(c.IterationS*1e6), human.SI(c.TokensPerS, ""),
+				human.Percent(c.TokensPerS/ideal), human.Percent(c.MFU), human.Percent(c.Bubble))
+		}
+		_, err := w.Write(p.Bytes())
+		return err
+	}
 	p.line("%d plans run, %d out of memory", len(r.Plans), r.OutOfMemory)
 	list := func(title string, plans []result.Candidate) {
 		p.heading(title)

@@ -191,7 +191,7 @@ func (r *Parallel) Validate() error {
 // Search is what a search for a plan found.
 type Search struct {
 	Version     int         `json:"version"`
-	Kind        string      `json:"kind"` // "plan search"
+	Kind        string      `json:"kind"` // "plan search", or "plan scale": one plan on several numbers of chips
 	Program     string      `json:"program"`
 	System      string      `json:"system"`
 	Model       string      `json:"model"`
@@ -206,12 +206,15 @@ type Search struct {
 
 // Candidate is a plan that was tried.
 type Candidate struct {
+	Chips       int     `json:"chips"`
+	Batch       int64   `json:"batch"`
 	Plan        Plan    `json:"plan"`
 	IterationS  float64 `json:"iteration_s"`
 	Tflops      float64 `json:"tflops_per_gpu"`
 	ModelTflops float64 `json:"model_tflops_per_chip"`
 	MFU         float64 `json:"mfu"`
 	Bubble      float64 `json:"bubble_fraction"`
+	TokensPerS  float64 `json:"tokens_per_s"`
 	MemoryBytes int64   `json:"memory_bytes"` // of the fullest chip
 }
 

@@ -20,7 +20,7 @@ var (
 // Search tries every legal plan of tensor, pipeline and data parallelism with interleaving, microbatch and recomputation,
 // and returns them, the fastest first, with those that differ from the fastest in one choice. What the input's plan sets
 // stays; recomputation is as little as fits unless set. The error says that nothing fits, or what is wrong with the input.
-func Search(in Input, progress func(done, total int)) (*result.Search, error) {
+func Search(in Input) (*result.Search, error) {
 	s, err := New(in)
 	if err != nil {
 		return nil, err
@@ -75,7 +75,7 @@ func Search(in Input, progress func(done, total int)) (*result.Search, error) {
 	out := &result.Search{Version: result.Version, Kind: "plan search", Program: "maru " + run.Version, System: s.sys.Name, Model: s.model.Name, Chips: int(chips), Batch: in.Batch}
 	var full *MemoryError
 	var problem error
-	for i, try := range plans {
+	for _, try := range plans {
 		one := in
 		one.Plan = try
 		r, err := s.Run(one)
@@ -88,11 +88,7 @@ func Search(in Input, progress func(done, total int)) (*result.Search, error) {
 			problem = cmp.Or(problem, err)
 		default:
 			out.Seq = r.Seq
-			out.Plans = append(out.Plans, result.Candidate{Plan: r.Plan, IterationS: r.IterationS, Tflops: r.Tflops, ModelTflops: r.ModelTflops, MFU: r.MFU, Bubble: r.Bubble,
-				MemoryBytes: slices.MaxFunc(r.Stages, func(a, b result.PlanStage) int { return cmp.Compare(a.Memory.Total, b.Memory.Total) }).Memory.Total})
-		}
-		if progress != nil {
-			progress(i+1, len(plans))
+			out.Plans = append(out.Plans, candidate(r))
 		}
 	}
 	if len(out.Plans) == 0 {
@@ -136,4 +132,14 @@ func differs(a, b *result.Plan) bool {
 		}
 	}
 	return n == 1
+}
+
+// candidate is what a list of plans has of a run.
+func candidate(r *result.Parallel) result.Candidate {
+	c := result.Candidate{Chips: r.Chips, Batch: r.Batch, Plan: r.Plan, IterationS: r.IterationS, Tflops: r.Tflops, ModelTflops: r.ModelTflops, MFU: r.MFU, Bubble: r.Bubble,
+		TokensPerS: r.TokensPerS}
+	for i := range r.Stages {
+		c.MemoryBytes = max(c.MemoryBytes, r.Stages[i].Memory.Total)
+	}
+	return c
 }
