@@ -240,7 +240,7 @@ func TestDocuments(t *testing.T) {
 		t.Skip("runs some dozen commands")
 	}
 	models, _ := modelPages(t)
-	for _, name := range append([]string{"README.md", "docs/chips.md", "docs/calibrate.md", "docs/compare.md", "docs/plots.md", "docs/retarget.md", "docs/sweep.md", "docs/plans.md", "docs/studies.md", "docs/systems.md"}, models...) {
+	for _, name := range append([]string{"README.md", "docs/chips.md", "docs/calibrate.md", "docs/compare.md", "docs/machines.md", "docs/plans.md", "docs/plots.md", "docs/retarget.md", "docs/sweep.md", "docs/studies.md", "docs/systems.md"}, models...) {
 		t.Run(name, func(t *testing.T) { document(t, name) })
 	}
 }

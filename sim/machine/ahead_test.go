@@ -92,7 +92,13 @@ func TestHomes(t *testing.T) {
 		if got := level(t, res, "dram").ReadBytes; got != c.dram {
 			t.Errorf("%s: %d bytes of main memory, want %d", c.home, got, c.dram)
 		}
-		if got := level(t, res, "external").ReadBytes; got != c.external {
+		if c.external == 0 {
+			for _, l := range res.Levels {
+				if l.Name == "external" {
+					t.Errorf("%s: external memory in the result, which nothing came from", c.home)
+				}
+			}
+		} else if got := level(t, res, "external").ReadBytes; got != c.external {
 			t.Errorf("%s: %d bytes of external memory, want %d", c.home, got, c.external)
 		}
 	}

@@ -176,7 +176,7 @@ func (c *cache) remember(m *Memory, tr *trace.Trace) {
 	for i := range c.layouts {
 		l := &c.layouts[i]
 		p = p.then(l.family).then(uint64(uint32(l.layer))<<32 | uint64(uint32(l.kin))).then(uint64(l.rows)).then(uint64(l.rowBytes)).then(uint64(l.elemBits))
-		p = p.then(uint64(l.br)).then(uint64(l.bw))
+		p = p.then(uint64(l.br)).then(uint64(l.bw)).then(uint64(l.home)<<2 | flag(l.weight)<<1 | flag(l.kept))
 	}
 	p = p.then(uint64(len(tr.Launches)))
 	for i := range tr.Launches {
@@ -250,7 +250,8 @@ func (k *kernel) begin() {
 		k.hashes[k.prog] = h
 	}
 	k.launched = &launched{k.prog, k.args}
-	k.cache.past = k.cache.past.then(deedLaunch).then(h.a).then(h.b).then(math.Float64bits(k.m.run)).then(uint64(k.m.near)).list(k.args)
+	k.cache.past = k.cache.past.then(deedLaunch).then(h.a).then(h.b).then(math.Float64bits(k.m.run)).then(uint64(k.m.near)).list(k.args).
+		then(math.Float64bits(k.m.away)).then(math.Float64bits(k.m.perDie)).then(flag(k.m.spread))
 }
 
 // remembered is what a class of tile programs moved in an equal past; see moves
@@ -288,7 +289,7 @@ func (k *kernel) remembered(c *class, mean []traffic, sweep bool) (memorized, bo
 
 // hash puts a traffic at the end of a past.
 func (t *traffic) hash(p past) past {
-	for _, x := range [...]float64{t.load, t.fetch, t.miss, t.late, t.store, t.writeback, t.dram, t.spill, t.local, t.external} {
+	for _, x := range [...]float64{t.load, t.fetch, t.miss, t.late, t.store, t.writeback, t.dram, t.spill, t.local, t.external, t.cross, t.far} {
 		p = p.then(math.Float64bits(x))
 	}
 	return p

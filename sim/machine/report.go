@@ -244,7 +244,7 @@ func (r *replay) engines() []engine {
 	if r.chip.HasDRAM() {
 		out = append(out, onDRAM)
 	}
-	if r.chip.Memory.External != nil {
+	if r.streams() {
 		out = append(out, onExternal)
 	}
 	return out
@@ -321,7 +321,7 @@ func (r *replay) levels(res *result.Result, all *spent, t float64) {
 	if c.HasDRAM() {
 		add("dram", all.mem.miss, all.mem.writeback, float64(c.Memory.DRAM.Bandwidth.Value), 0)
 	}
-	if e := c.Memory.External; e != nil {
+	if e := c.Memory.External; r.streams() {
 		add("external", all.mem.external, 0, float64(e.Bandwidth.Value), 0)
 	}
 }
@@ -367,3 +367,6 @@ func (r *replay) energyName(i int) string {
 	}
 	return energyNames[i]
 }
+
+// streams tells whether weights come from external memory.
+func (r *replay) streams() bool { return len(r.needs.external) > 0 && r.needs.external[0] > 0 }
