@@ -12,7 +12,7 @@ import (
 func Scale(in Input, chips []int, weak bool) (*result.Search, error) {
 	switch {
 	case len(chips) == 0:
-		return nil, errors.New("no numbers of chips; allowed: --scale N,N,...")
+		return nil, errors.New("no numbers of chips; allowed: --scale N,N and more")
 	case in.Batch == 0:
 		return nil, errors.New("no batch given; allowed: --batch N, the sequences of all replicas")
 	}
