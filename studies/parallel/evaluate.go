@@ -761,7 +761,7 @@ func (e *evaluation) flops() (useful, done float64) {
 	if !e.train {
 		return useful, useful
 	}
-	useful *= 3
+	useful = float64(3 * useful)
 	done = useful
 	switch {
 	case e.par.Recompute == "full":
@@ -789,9 +789,9 @@ func forwardFlops(d *model.Decoder, tokens, keys float64) (layers, core, head fl
 	if d.Experts > 0 {
 		ffn *= float64(d.TopK + d.SharedExperts)
 	}
-	core = float64(4*keys*q) * float64(tokens*float64(d.Layers))
+	core = float64(float64(4*keys*q) * float64(tokens*float64(d.Layers)))
 	layers = float64(float64(2*float64(d.Hidden)*(float64(2*q)+float64(2*kv)+ffn))*float64(tokens*float64(d.Layers))) + core
-	return layers, core, 2 * float64(d.Hidden) * float64(d.Vocab) * tokens
+	return layers, core, float64(2 * float64(d.Hidden) * float64(d.Vocab) * tokens)
 }
 
 // result puts the outcome together.
