@@ -108,7 +108,7 @@ func (c *Chip) scale(by float64) {
 // scaled multiplies a figure and its range. Whole numbers are rounded.
 func scaled[T ~int64 | ~float64](f *config.Figure[T], by float64) {
 	for _, v := range [...]*T{&f.Value, &f.Low, &f.High} {
-		x := float64(*v) * by
+		x := float64(float64(*v) * by)
 		if T(1)/2 == 0 { // a whole number
 			x += 0.5
 		}

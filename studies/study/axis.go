@@ -182,7 +182,7 @@ func power(x float64, n int) float64 {
 func root(x float64, n int) float64 {
 	low, high := min(x, 1), max(x, 1)
 	for {
-		mid := low + (high-low)/2
+		mid := low + float64((high-low)/2)
 		if mid <= low || mid >= high {
 			return low
 		}
