@@ -63,25 +63,9 @@ func (c *Chip) ofDie() *Chip {
 	if c.Dies == nil {
 		return c
 	}
-	n := *c
-	if c.Memory.L2 != nil {
-		l2 := *c.Memory.L2
-		n.Memory.L2 = &l2
-	}
-	if c.Memory.Shared != nil {
-		shared := *c.Memory.Shared
-		n.Memory.Shared = &shared
-	}
-	if c.Cores.DMA != nil {
-		dma := *c.Cores.DMA
-		n.Cores.DMA = &dma
-	}
-	if c.Power != nil {
-		power := *c.Power
-		n.Power = &power
-	}
+	n := c.Copy()
 	n.scale(1 / float64(c.Dies.Count.Value))
-	return &n
+	return n
 }
 
 func (c *Chip) scale(by float64) {
@@ -114,4 +98,43 @@ func scaled[T ~int64 | ~float64](f *config.Figure[T], by float64) {
 		}
 		*v = T(x)
 	}
+}
+
+// Copy returns a copy of the chip whose sections can be changed; its maps are
+// shared.
+func (c *Chip) Copy() *Chip {
+	n := *c
+	if c.Memory.L2 != nil {
+		l2 := *c.Memory.L2
+		n.Memory.L2 = &l2
+	}
+	if c.Memory.Shared != nil {
+		shared := *c.Memory.Shared
+		n.Memory.Shared = &shared
+	}
+	if c.Memory.External != nil {
+		external := *c.Memory.External
+		n.Memory.External = &external
+	}
+	if c.Superstep != nil {
+		superstep := *c.Superstep
+		n.Superstep = &superstep
+	}
+	if c.Cores.DMA != nil {
+		dma := *c.Cores.DMA
+		n.Cores.DMA = &dma
+	}
+	if c.Dies != nil {
+		dies := *c.Dies
+		n.Dies = &dies
+	}
+	if c.Embedding != nil {
+		units := *c.Embedding
+		n.Embedding = &units
+	}
+	if c.Power != nil {
+		power := *c.Power
+		n.Power = &power
+	}
+	return &n
 }

@@ -29,6 +29,11 @@ type needs struct {
 
 // need adds up what the launches of the trace will copy.
 func (r *replay) need() {
+	r.needs = needs{}
+	room := r.room()
+	if r.chip.Memory.External == nil && room.main == 0 {
+		return
+	}
 	n := len(r.tr.Launches)
 	r.needs = needs{make([]float64, n), make([]float64, n+1), make([]float64, n+1)}
 	for i := n - 1; i >= 0; i-- {
@@ -41,7 +46,7 @@ func (r *replay) need() {
 			switch {
 			case lay.home == trace.External:
 				external += size
-			case lay.home == trace.Main && lay.weight && inOrder(prog, slot):
+			case room.main > 0 && lay.home == trace.Main && lay.weight && inOrder(prog, slot):
 				r.needs.main[i] += size
 			}
 		}
@@ -66,9 +71,15 @@ func inOrder(p *trace.Program, slot int) bool {
 	return true
 }
 
+// copies tells whether anything is copied besides what launches load.
+func (r *replay) copies() bool { return r.needs.main != nil }
+
 // early is the share of a launch's weights in main memory that is on the chip
 // when it starts.
 func (r *replay) early(index int) float64 {
+	if !r.copies() {
+		return 0
+	}
 	if need := r.needs.main[index]; need > 0 {
 		return min(1, r.ahead.main/need)
 	}
@@ -78,6 +89,9 @@ func (r *replay) early(index int) float64 {
 // sooner is the share of what a launch needs of external memory that is on the
 // chip when it starts.
 func (r *replay) sooner(index int) float64 {
+	if !r.copies() {
+		return 0
+	}
 	if need := r.needs.external[index] - r.needs.external[index+1]; need > 0 {
 		return min(1, r.ahead.external/need)
 	}

@@ -627,8 +627,10 @@ func (r *replay) launch(index int, l *trace.Launch) (*measured, error) {
 		r.cache.copyFrom(rec.after)
 	}
 	r.writes = int64(r.kernel.writes.bytes)
-	r.copied(r.model(hz), index, d)
-	d.energy = spend(r.chip, &d.cost, float64(d.dur), hz, r.tr.Header.Data == "zero")
+	if r.copies() {
+		r.copied(r.model(hz), index, d)
+		d.energy = spend(r.chip, &d.cost, float64(d.dur), hz, r.tr.Header.Data == "zero")
+	}
 	r.events.Kernels++
 	if hint {
 		r.opt.Clocks[index] = hz

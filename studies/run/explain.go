@@ -110,7 +110,7 @@ func Explain(c *Compiled, step float64, opt Options) (*Explanation, error) {
 		if i%2 == 1 {
 			by = 1 - step
 		}
-		chip := copyChip(c.Chip)
+		chip := c.Chip.Copy()
 		list[i/ways].scale(chip, by)
 		again := machine.Options{Exact: opt.Exact, NoCap: opt.NoCap}
 		var tr *trace.Trace

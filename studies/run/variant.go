@@ -118,44 +118,6 @@ var resources = []resource{
 	}},
 }
 
-// copyChip is a copy whose sections can be changed; its maps are shared.
-func copyChip(c *arch.Chip) *arch.Chip {
-	n := *c
-	if c.Memory.L2 != nil {
-		l2 := *c.Memory.L2
-		n.Memory.L2 = &l2
-	}
-	if c.Memory.Shared != nil {
-		shared := *c.Memory.Shared
-		n.Memory.Shared = &shared
-	}
-	if c.Memory.External != nil {
-		external := *c.Memory.External
-		n.Memory.External = &external
-	}
-	if c.Superstep != nil {
-		superstep := *c.Superstep
-		n.Superstep = &superstep
-	}
-	if c.Cores.DMA != nil {
-		dma := *c.Cores.DMA
-		n.Cores.DMA = &dma
-	}
-	if c.Dies != nil {
-		dies := *c.Dies
-		n.Dies = &dies
-	}
-	if c.Embedding != nil {
-		units := *c.Embedding
-		n.Embedding = &units
-	}
-	if c.Power != nil {
-		power := *c.Power
-		n.Power = &power
-	}
-	return &n
-}
-
 // negligible is the critical-path share below which a resource is not tried.
 const negligible = 0.03
 
@@ -189,7 +151,7 @@ func variants(res *result.Result, clocks []float64, records *machine.Records, ch
 		if opt.Plain || share[r.name] < negligible {
 			continue
 		}
-		c := copyChip(chip)
+		c := chip.Copy()
 		r.scale(c, more)
 		chips = append(chips, c)
 		gains = append(gains, result.Gain{Resource: r.name, Path: r.path})

@@ -71,21 +71,8 @@ func (t *target) arrayClocks(m, n, k int64, dt dtype.Type) float64 {
 		clocks, _ := t.unitCost(asyncPath, m, n, k, dt)
 		return clocks
 	}
-	r, c, count := s.Rows.Value, s.Cols.Value, s.Count.Value
-	var folds, stream, fill int64
-	switch s.Dataflow {
-	case arch.WeightStationary:
-		folds, stream, fill = ceilDiv(k, r)*ceilDiv(n, c), m, 2*r+c-2
-	case arch.InputStationary:
-		folds, stream, fill = ceilDiv(k, r)*ceilDiv(m, c), n, 2*r+c-2
-	case arch.OutputStationary:
-		folds, stream, fill = ceilDiv(m, r)*ceilDiv(n, c), k, r+c-2
-	}
-	scale := float64(2*r*c*count) / float64(t.chip.Cores.Matrix.Rate[dt].Value)
-	if t.serial {
-		return scale * float64(ceilDiv(folds, count)*(stream+fill))
-	}
-	return scale * float64(ceilDiv(folds, count)*max(stream, ceilDiv(r, max(1, s.Load.Value))))
+	native := float64(2 * s.Rows.Value * s.Cols.Value * s.Count.Value)
+	return native / float64(t.chip.Cores.Matrix.Rate[dt].Value) * float64(machine.SystolicCycles(s, m, n, k))
 }
 
 // productClocks is the time of one product on the arrays of a core, or on the
