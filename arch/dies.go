@@ -30,13 +30,13 @@ var layoutNames = []string{"local", "interleaved"}
 
 // UnmarshalText reads a layout by name.
 func (l *Layout) UnmarshalText(text []byte) error {
-	v, err := parseEnum("layout", layoutNames, text)
+	v, err := config.ParseName("layout", layoutNames, text)
 	*l = Layout(v)
 	return err
 }
 
 // String returns the name: "local".
-func (l Layout) String() string { return enumName(layoutNames, uint8(l)) }
+func (l Layout) String() string { return config.NameOf(layoutNames, uint8(l)) }
 
 // Enum lists the names.
 func (Layout) Enum() []string { return layoutNames }

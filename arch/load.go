@@ -174,7 +174,7 @@ func open(name, dir string, file bool) (config.Source, string, error) {
 // unknown returns the error about a name that no embedded chip has, with those that are close: that contain the word or
 // are contained in it, and the one with the fewest other letters.
 func unknown(name string) error {
-	e := &nameError{what: "chip", text: name, names: append(Names(), "a path to a .yaml file")}
+	e := &config.NameError{What: "chip", Text: name, Names: append(Names(), "a path to a .yaml file")}
 	var near []string
 	word := plain(name)
 	best := config.Suggest(name, Names())
@@ -184,7 +184,7 @@ func unknown(name string) error {
 			near = append(near, n)
 		}
 	}
-	e.hint = strings.Join(near, " or ")
+	e.Hint = strings.Join(near, " or ")
 	return e
 }
 

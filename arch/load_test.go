@@ -160,13 +160,13 @@ func TestUnknown(t *testing.T) {
 		{"", ""},
 	} {
 		_, _, err := Load(test.name, nil)
-		var e *nameError
+		var e *config.NameError
 		if !errors.As(err, &e) {
 			t.Errorf("%s: %v", test.name, err)
 			continue
 		}
-		if e.hint != test.hint {
-			t.Errorf("%s: hint %q, want %q", test.name, e.hint, test.hint)
+		if e.Hint != test.hint {
+			t.Errorf("%s: hint %q, want %q", test.name, e.Hint, test.hint)
 		}
 		if test.hint != "" && !strings.Contains(e.Error(), "did you mean "+test.hint) {
 			t.Errorf("%s: %v", test.name, e)

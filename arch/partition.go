@@ -48,7 +48,7 @@ func (c *Chip) Partition(text string) (*Partition, error) {
 	case len(names) == 0:
 		return nil, fmt.Errorf("%s cannot be divided: its file has no partitions", c.Name)
 	}
-	return nil, &nameError{what: "partition", text: text, names: append(names, "their number of instances"), hint: config.Suggest(text, names)}
+	return nil, &config.NameError{What: "partition", Text: text, Names: append(names, "their number of instances"), Hint: config.Suggest(text, names)}
 }
 
 // Instance is one instance of a chip: the description of what a program on it

@@ -45,7 +45,7 @@ func (k *checker) silicon() {
 	for i, d := range s.Dies {
 		at := fmt.Sprintf("silicon.dies[%d]", i)
 		if nodes := Nodes(); k.has(at+".node") && !slices.Contains(nodes, d.Node) {
-			e := &nameError{what: "process node", text: d.Node, names: nodes, hint: config.Suggest(d.Node, nodes)}
+			e := &config.NameError{What: "process node", Text: d.Node, Names: nodes, Hint: config.Suggest(d.Node, nodes)}
 			problem, allowed, hint := e.Parts()
 			k.out = append(k.out, k.doc.Error(at+".node", problem, allowed, hint))
 		}

@@ -1,12 +1,6 @@
 package system
 
-import (
-	"fmt"
-	"slices"
-	"strings"
-
-	"maru/internal/config"
-)
+import "maru/internal/config"
 
 // Topology is how the members of a tier are joined.
 type Topology uint8
@@ -59,93 +53,54 @@ var (
 	algorithmNames = []string{"ring", "tree", "hierarchical", "torus", "halving", "direct", "in-switch", "one-shot"}
 )
 
-// nameError says that a text is not one of the names that are allowed.
-type nameError struct {
-	what, text string
-	names      []string
-}
-
-// Error returns the problem, what is allowed and what was probably meant.
-func (e *nameError) Error() string {
-	problem, allowed, hint := e.Parts()
-	s := problem + "; " + allowed
-	if hint != "" {
-		s += "; did you mean " + hint
-	}
-	return s
-}
-
-// Parts returns the parts of the message for a file's error.
-func (e *nameError) Parts() (problem, allowed, hint string) {
-	text := e.text
-	if len(text) > 60 {
-		text = strings.ToValidUTF8(text[:60], "") + "..."
-	}
-	return fmt.Sprintf("unknown %s %q", e.what, text), "allowed: " + strings.Join(e.names, ", "), config.Suggest(text, e.names)
-}
-
-func parse(what string, names []string, text []byte) (uint8, error) {
-	if i := slices.Index(names, string(text)); i >= 0 {
-		return uint8(i), nil
-	}
-	return 0, &nameError{what, string(text), names}
-}
-
-func name(names []string, i uint8) string {
-	if int(i) >= len(names) {
-		return fmt.Sprint(i)
-	}
-	return names[i]
-}
-
 // UnmarshalText reads a topology by name.
 func (t *Topology) UnmarshalText(text []byte) error {
-	v, err := parse("topology", topologyNames, text)
+	v, err := config.ParseName("topology", topologyNames, text)
 	*t = Topology(v)
 	return err
 }
 
 // String returns the name: "fat-tree".
-func (t Topology) String() string { return name(topologyNames, uint8(t)) }
+func (t Topology) String() string { return config.NameOf(topologyNames, uint8(t)) }
 
 // Enum lists the names.
 func (Topology) Enum() []string { return topologyNames }
 
 // UnmarshalText reads a rule by name.
 func (w *Wrap) UnmarshalText(text []byte) error {
-	v, err := parse("wrap rule", wrapNames, text)
+	v, err := config.ParseName("wrap rule", wrapNames, text)
 	*w = Wrap(v)
 	return err
 }
 
 // String returns the name: "whole".
-func (w Wrap) String() string { return name(wrapNames, uint8(w)) }
+func (w Wrap) String() string { return config.NameOf(wrapNames, uint8(w)) }
 
 // Enum lists the names.
 func (Wrap) Enum() []string { return wrapNames }
 
 // UnmarshalText reads a choice by name.
 func (c *Choice) UnmarshalText(text []byte) error {
-	v, err := parse("choice", choiceNames, text)
+	v, err := config.ParseName("choice", choiceNames, text)
 	*c = Choice(v)
 	return err
 }
 
 // String returns the name: "table".
-func (c Choice) String() string { return name(choiceNames, uint8(c)) }
+func (c Choice) String() string { return config.NameOf(choiceNames, uint8(c)) }
 
 // Enum lists the names.
 func (Choice) Enum() []string { return choiceNames }
 
 // UnmarshalText reads an algorithm by name.
 func (a *Algorithm) UnmarshalText(text []byte) error {
-	v, err := parse("algorithm", algorithmNames, text)
+	v, err := config.ParseName("algorithm", algorithmNames, text)
 	*a = Algorithm(v)
 	return err
 }
 
 // String returns the name: "ring".
-func (a Algorithm) String() string { return name(algorithmNames, uint8(a)) }
+func (a Algorithm) String() string { return config.NameOf(algorithmNames, uint8(a)) }
 
 // Enum lists the names.
 func (Algorithm) Enum() []string { return algorithmNames }

@@ -196,7 +196,7 @@ func open(name, dir string) (config.Source, string, error) {
 		return config.Source{Name: file, Data: data}, dir, err
 	}
 	if !isFile(name) {
-		return config.Source{}, dir, &nameError{"system", name, append(Names(), "a path to a .yaml file")}
+		return config.Source{}, dir, &config.NameError{What: "system", Text: name, Names: append(Names(), "a path to a .yaml file"), Hint: config.Suggest(name, Names())}
 	}
 	if !filepath.IsAbs(name) {
 		name = filepath.Join(dir, name)
