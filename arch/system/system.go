@@ -37,6 +37,8 @@ type Training struct {
 	Spread    config.Figure[unit.Ratio] `yaml:"spread,optional" bound:">=0,<=0.2" doc:"Standard deviation of the speed of equal chips, of which a job that works in step waits for the slowest. None unless given."`
 	Grads     string                    `yaml:"grads" enum:"fp16,fp32" doc:"Format in which gradients are kept and summed."`
 	Apart     bool                      `yaml:"accumulate_apart,optional" doc:"A kernel of its own adds the gradients of each microbatch, and not the product that gives them."`
+	Loss      string                    `yaml:"loss,optional" enum:"one,joined,steps" doc:"Kernels of the loss: one forward and one backward, those that a tracing compiler makes of its steps, or one for each step. One unless given."`
+	Taken     config.Figure[int64]      `yaml:"comm_cores,optional" bound:"0..1024" doc:"Cores that communication takes from computing beside it. None unless given."`
 	Overlap   []string                  `yaml:"overlap" enum:"none,dp,pp,tp" doc:"Communication that computing hides: dp (sums of gradients), pp (transfers between stages), tp (of tensor parallelism), none."`
 	Source    string                    `yaml:"source" doc:"Where this is known from."`
 }

@@ -24,16 +24,19 @@ type cost struct {
 
 // parts simulates parts of a model on one chip, each once.
 type parts struct {
-	chip    *arch.Chip
-	model   *model.Model
-	plan    plan.Plan
-	split   model.Split
-	par     *plan.Parallel
-	dropout bool
-	slower  float64 // time of the slowest chip over that of a typical one
-	cache   *Cache
-	key     string // what besides the part decides its cost
-	used    int    // parts that were asked for
+	chip      *arch.Chip
+	model     *model.Model
+	plan      plan.Plan
+	split     model.Split
+	par       *plan.Parallel
+	dropout   bool
+	framework bool       // one is known: eager.Lower says what it does
+	loss      string     // as in eager.Losses
+	sums      dtype.Type // in which products keep gradients of weights; 0: they are added by other means
+	slower    float64    // time of the slowest chip over that of a typical one
+	cache     *Cache
+	key       string // what besides the part decides its cost
+	used      int    // parts that were asked for
 }
 
 // Cache keeps what parts cost on one chip, for runs that have parts in common. It may be shared by goroutines.
@@ -86,8 +89,12 @@ func (p *parts) costOf(part model.Part) (*cost, error) {
 			return nil, err
 		}
 		standard := p.par.Attention == "standard"
-		if p.plan.Phase == plan.Train && (standard || p.par.Unfused || p.dropout) {
-			g = eager.Lower(g, eager.Options{Dropout: p.dropout, Masks: true, Joined: !p.par.Unfused, Softmax: !p.par.Unfused, Flash: !standard, Apart: p.par.Unfused})
+		if p.plan.Phase == plan.Train && p.framework {
+			o := eager.Options{Dropout: p.dropout, Masks: true, Joined: !p.par.Unfused, Softmax: !p.par.Unfused, Flash: !standard, Apart: p.par.Unfused, Loss: p.loss, Sums: p.sums}
+			if p.plan.DType.Bits() <= 8 {
+				o.Small = p.plan.DType
+			}
+			g = eager.Lower(g, o)
 		}
 		return g, nil
 	})
@@ -143,6 +150,20 @@ func (p *parts) stream(name string, n int64, make func(n int64) *graph.Graph) (e
 // step is the time of an optimizer step on n parameters.
 func (p *parts) step(n int64) (event.Time, error) {
 	return p.stream("optimizer", n, func(n int64) *graph.Graph { return model.Step(n, p.wide()) })
+}
+
+// cast is the time in which n weights are converted to 8 bits and turned around.
+func (p *parts) cast(n int64) (event.Time, error) {
+	return p.stream("cast", n, func(n int64) *graph.Graph {
+		g := &graph.Graph{Name: "cast", Unit: "op", Tokens: 1}
+		const cols = 1024
+		out := func(name string) graph.TensorID {
+			return g.AddTensor(name, p.plan.DType, graph.Output, -1, n/cols, cols)
+		}
+		g.AddOp(graph.Op{Name: "cast", Kind: graph.Quantize, Fn: "static", Layer: -1, DType: p.wide(), Origin: "optimizer", Rows: n / cols, Cols: cols,
+			In: []graph.TensorID{g.AddTensor("weight", p.wide(), graph.Input, -1, n/cols, cols)}, Out: []graph.TensorID{out("small"), out("turned")}})
+		return g
+	})
 }
 
 // accumulate is the time of a kernel that adds n gradients to those of other microbatches.

@@ -677,6 +677,17 @@ func (e *evaluation) simulate() (*result.Parallel, error) {
 		if step, err = e.parts.step(n); err != nil {
 			return nil, err
 		}
+		if e.p.DType.Bits() <= 8 && e.parts.framework {
+			var layers int64
+			for c := range int(e.par.Interleave) {
+				layers += e.layers[c*e.lay.p]
+			}
+			cast, err := e.parts.cast(layers * e.layerParams())
+			if err != nil {
+				return nil, err
+			}
+			step += cast
+		}
 		if (e.par.Zero == 1 || e.par.Zero == 2) && replicas > 1 {
 			bytes := slices.Max(e.state) * 2
 			if gather, err = e.longest(collective.AllGather, bytes, e.dataGroups(slices.Index(e.state, slices.Max(e.state)), 1)); err != nil {

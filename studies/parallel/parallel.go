@@ -213,8 +213,20 @@ func (s *Session) parts(p plan.Plan, par *plan.Parallel, chips int64, train bool
 	dropout := train && s.sys.Training != nil && s.sys.Training.Dropout && s.model.Decoder.Positions == "learned"
 	split := model.Split{Tensor: par.Tensor, Context: par.Context, Expert: par.Expert, Sequence: par.Sequence}
 	p.Fuse = !par.Unfused
-	key := fmt.Sprintf("%s %+v %+v %+v %v %v %v", s.chipDoc.YAML(), *s.model.Decoder, p, split, par.Attention, par.Unfused, dropout)
-	return &parts{chip: s.chip, model: s.model, plan: p, split: split, par: par, dropout: dropout, slower: slower, cache: s.cache, key: key}
+	out := &parts{chip: s.chip, model: s.model, plan: p, split: split, par: par, dropout: dropout, slower: slower, cache: s.cache}
+	if t := s.sys.Training; t != nil && train {
+		out.framework, out.loss = true, t.Loss
+		if !t.Apart && par.Zero < 3 {
+			out.sums = out.wide()
+			if par.Grads == "fp32" {
+				out.sums = dtype.FP32
+			}
+		}
+	} else {
+		out.framework = par.Attention == "standard" || par.Unfused
+	}
+	out.key = fmt.Sprintf("%s %+v %+v %+v %v %v %v %v %v %v", s.chipDoc.YAML(), *s.model.Decoder, p, split, par.Attention, par.Unfused, dropout, out.framework, out.loss, out.sums)
+	return out
 }
 
 // hash names the input.

@@ -148,7 +148,9 @@ func (a *attend) multiply(body []trace.Instr, m, n, k int64, fromReg bool) []tra
 		body = vector(body, 0, a.c.t.productOps(m, n, k), a.dt)
 		return append(body, trace.Instr{Kind: trace.Scratch, Count: int64(bytes)})
 	}
-	return append(body, trace.Instr{Kind: trace.MatMul, M: m, N: n, K: k, DType: a.dt, FromReg: fromReg && a.r.threads > 0})
+	in := trace.Instr{Kind: trace.MatMul, M: m, N: n, K: k, DType: a.dt, Sync: a.r.legacy && a.path == asyncPath}
+	in.FromReg = fromReg && a.r.threads > 0 && !in.Sync
+	return append(body, in)
 }
 
 // arithmetic is what one iteration computes for bq queries and bk keys.
@@ -380,10 +382,23 @@ func (a *attend) backwardPart(seg segment, delta, sums int) {
 		sr, sc, sw := a.head(c.in(5), d.SeqQ, 1, a.group, from)
 		in = append(in, load(0, c.slot("stats", c.inRef(5)), sr, sc, each, sw))
 	}
+	// All groups of threads take the same block, in step: the gradient of Q needs the scores of all of them.
+	r := &a.r.gradient
 	in = a.multiply(in, bq, bk, d.HeadDim, false)
 	in = a.multiply(in, bq, bk, d.ValueDim, false)
-	in = vector(in, 0, 5*bq*bk, dtype.FP32)
+	const slot = 2
+	in = vector(in, 0, slot*r.slots*bq*bk, dtype.FP32)
 	in = special(in, 0, bq*bk)
+	moved := r.scores * a.dt.Bytes(bq*bk)
+	if r.staged {
+		moved += 2 * dtype.FP32.Bytes(bq*d.HeadDim)
+	}
+	if moved > 0 {
+		in = append(in, trace.Instr{Kind: trace.Scratch, Count: moved})
+	}
+	for range r.waits {
+		in = append(in, barrier(0))
+	}
 	in = a.multiply(in, bk, d.ValueDim, bq, true)
 	in = a.multiply(in, bk, d.HeadDim, bq, true)
 	in = append(a.multiply(in, bq, d.HeadDim, bk, false), sumsStore)
@@ -396,7 +411,7 @@ func (a *attend) backwardPart(seg segment, delta, sums int) {
 	}
 	c.part([4]int64{a.group, seg.tiles, d.KVHeads, d.Batch},
 		once(load(0, c.slot("k", c.inRef(1)), kr, kc, keys, kw), load(0, c.slot("v", c.inRef(2)), vr, vc, keys, vw)),
-		loop(count, a.r.stages, a.r.ways, in...), once(end...))
+		loop(count, a.r.stages, 1, in...), once(end...))
 }
 
 func (a *attend) streamThreads() int {

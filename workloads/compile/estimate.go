@@ -75,10 +75,17 @@ func (e *estimate) single() bool { return len(e.g.runs) == 1 && e.g.runs[0].coun
 // an iteration of depth: a scale, a multiply-add. Units that compute in narrower
 // formats scale blocks themselves.
 func (e *estimate) promotions(depth int64) int64 {
-	if e.r.promote == 0 || e.g.dt.Bits() != 8 || e.t.scales() {
+	if e.g.dt.Bits() != 8 || e.t.scales() {
 		return 0
 	}
-	return 3 * ceilDiv(depth, e.r.promote)
+	const slot = 2
+	switch {
+	case e.r.promote > 0:
+		return 3 * ceilDiv(depth, e.r.promote)
+	case e.r.refine > 0 && e.g.gradient:
+		return slot * ceilDiv(depth, e.r.refine)
+	}
+	return 0
 }
 
 // widths of the operands along the rows and along the columns of a tile.

@@ -47,12 +47,13 @@ type run struct {
 
 // gemm is a matrix product to be tiled.
 type gemm struct {
-	runs    []run
-	a, b, c side
-	dt      dtype.Type
-	glu     bool    // columns of C are made of two columns of the product
-	extras  []extra // operands of the epilogue
-	also    []extra // results besides C, of its size
+	runs     []run
+	a, b, c  side
+	dt       dtype.Type
+	gradient bool    // of an input or of weights
+	glu      bool    // columns of C are made of two columns of the product
+	extras   []extra // operands of the epilogue
+	also     []extra // results besides C, of its size
 	// per element of the product, by operator of the program
 	vector, special []int64
 	// unpack is the vector operations for each element of B that is stored
@@ -142,7 +143,7 @@ func (c *coder) matmul() error {
 // product describes the operator's product in storage.
 func (c *coder) product() (*gemm, error) {
 	o, d := c.o, c.o.MatMul
-	g := &gemm{dt: o.DType}
+	g := &gemm{dt: o.DType, gradient: o.Fn == "dgrad" || o.Fn == "wgrad"}
 	g.a = side{ref: c.inRef(0), op: c.in(0), down: o.Fn == "wgrad"}
 	g.b = side{ref: c.inRef(1), op: c.in(1), down: o.Fn == "dgrad" || o.Fn == "wgrad"}
 	g.c = side{ref: c.resultRef(0), op: c.result(0)}

@@ -24,6 +24,7 @@ var fa2 = attentionRules{
 	maxSplits:  128,
 	pad:        16,
 	setup:      setupClocks, combineSetup: reduceClocks,
+	gradient: gradientRules{waits: 40, slots: 5, scores: 2},
 }
 
 // fa3 stands for FlashAttention 3 (Shah et al., arXiv 2407.08608): a producer
@@ -50,4 +51,25 @@ var fa3 = attentionRules{
 	minKeys:     128,
 	maxSplits:   128,
 	setup:       setupClocks, combineSetup: reduceClocks,
+	gradient: gradientRules{waits: 25, slots: 5, scores: 1, staged: true},
 }
+
+// fa2Training stands for FlashAttention 2 as frameworks of training call it, on tensors without pages. Its tiles are those of
+// flash_fwd_launch_template.h. Calibrated: waits, of the forward and of the backward kernel, so that heads of 128 reach the
+// highest rates of the paper on A100, 73 and 63 % of the peak.
+var fa2Training = func() attentionRules {
+	r := fa2
+	r.tiles = []attentionTile{{head: 64, queries: 128, keys: 128}, {head: 128, queries: 128, keys: 64}, {head: 256, queries: 64, keys: 64}}
+	r.groupWaits = 58
+	r.groups, r.resident, r.prompts = 1, 2, true
+	return r
+}()
+
+// fa2Legacy is the same on Hopper, where its instructions are those of Ampere. Calibrated: waits, on its rates in Shah et al.,
+// arXiv 2407.08608: 35 % of the peak forward, and backward a rate that version 3 is 1.5 to 1.75 times as fast as.
+var fa2Legacy = func() attentionRules {
+	r := fa2Training
+	r.groupWaits, r.gradient.waits = 97, 130
+	r.legacy = true
+	return r
+}()

@@ -67,12 +67,24 @@ var trtllm = func() profile {
 
 // megatron stands for Megatron-LM: products of cuBLAS without epilogues, and between them kernels that are joined by a
 // tracing compiler: bias and activation; bias, dropout and residual addition. A norm is a kernel of its own (Narayanan et
-// al., arXiv 2104.04473, section 4.2).
+// al., arXiv 2104.04473, section 4.2). Products of gradients in 8 bits add their sums up in fp32 every 128 of K
+// (_2X_ACC_DGRAD and _2X_ACC_WGRAD of Transformer Engine; the interval is CUTLASS's, four instructions).
 var megatron = func() profile {
 	p := pytorch
 	p.name = "megatron"
 	p.fuse.epilogues = nil
 	p.fuse.addNorm = false
 	p.fuse.normEpilogue = false
+	p.syncAttn = fa2Training
+	p.async.refine = 128
+	return p
+}()
+
+// composer stands for PyTorch under Composer, with FSDP: kernels as Megatron-LM's, but FlashAttention 2 on every chip
+// (llm-foundry of 2023), whose instructions are those of Ampere.
+var composer = func() profile {
+	p := megatron
+	p.name = "composer"
+	p.attention = fa2Legacy
 	return p
 }()

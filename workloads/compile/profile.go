@@ -81,6 +81,7 @@ type gemmRules struct {
 	overlap  int   // iterations whose products and waits overlap; 0: one for each group of threads that takes products
 	widen    int64 // operations for each element that is widened besides those of the format, to bring it into the layout of the unit
 	promote  int64 // K after which threads scale and add sums of 8-bit products; 0: never
+	refine   int64 // K after which threads add sums of 8-bit products that are gradients to those before; 0: never
 	waits    int   // times that threads wait for each other in an iteration
 	scales   int   // waits, as long as these, from copying an iteration's scales to the end of its products, whoever issues them
 	lone     int   // the same, where there is one group of threads, behind which nobody's products run
@@ -159,6 +160,18 @@ type attentionRules struct {
 	single       bool            // but for those of one token
 
 	pad int64 // rows of Q are padded to this in the split kernel; 0: to the matrix instruction
+
+	legacy   bool // instructions that take operands from registers, on units that could read them themselves too
+	gradient gradientRules
+}
+
+// gradientRules are what the kernel of attention's gradients does in an iteration besides its five products: a block of
+// queries against a block of keys.
+type gradientRules struct {
+	waits  int   // for results of products and other threads, each as long as a barrier
+	slots  int64 // issue slots for each score besides its exponential
+	scores int64 // matrices of scores that threads write to the scratchpad, for products that want them transposed or from there
+	staged bool  // sums of the gradient of Q pass through the scratchpad on their way to the cache
 }
 
 // streamRules are the kernels that only move data past the vector unit.
@@ -247,6 +260,7 @@ var profiles = []*profile{
 	&sglangTritonBlock,
 	&pytorch,
 	&megatron,
+	&composer,
 	&trtllm,
 	&vllm,
 	&xla,

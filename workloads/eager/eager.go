@@ -18,6 +18,10 @@ type Options struct {
 	Softmax bool // scaling, mask and softmax are one kernel
 	Flash   bool // attention is one kernel
 	Apart   bool // a bias is not added by the product
+
+	Loss  string     // one of Losses; "" is one
+	Sums  dtype.Type // products add gradients of weights to those before, which are kept in this; 0: they do not
+	Small dtype.Type // products in 8 bits convert and turn around their operands as Transformer Engine does; 0: the compiler inserts conversions
 }
 
 func ids(t ...graph.TensorID) []graph.TensorID { return t }
@@ -26,10 +30,11 @@ func ids(t ...graph.TensorID) []graph.TensorID { return t }
 type lowering struct {
 	g      *graph.Graph
 	opt    Options
-	op     graph.Op                             // being lowered
-	probs  map[graph.TensorID]graph.TensorID    // probabilities of attention, by its output
-	split  map[graph.TensorID][3]graph.TensorID // q, k and v by head, by its output
-	serial int                                  // of its steps: layers name theirs alike
+	op     graph.Op                              // being lowered
+	probs  map[graph.TensorID]graph.TensorID     // probabilities of attention, by its output
+	split  map[graph.TensorID][3]graph.TensorID  // q, k and v by head, by its output
+	small  map[graph.TensorID]*[2]graph.TensorID // a tensor in 8 bits, and turned around
+	serial int                                   // of its steps: layers name theirs alike
 }
 
 // Lower rewrites a graph into the operators that PyTorch runs without a
@@ -44,7 +49,8 @@ func Lower(g *graph.Graph, opt Options) *graph.Graph {
 	out.Tensors = append([]graph.Tensor(nil), g.Tensors...)
 	out.Ops = nil
 	train, joined := opt.Dropout, opt.Joined
-	l := &lowering{g: &out, opt: opt, probs: map[graph.TensorID]graph.TensorID{}, split: map[graph.TensorID][3]graph.TensorID{}}
+	l := &lowering{g: &out, opt: opt, probs: map[graph.TensorID]graph.TensorID{}, split: map[graph.TensorID][3]graph.TensorID{},
+		small: map[graph.TensorID]*[2]graph.TensorID{}}
 	consumers := g.Consumers()
 	folded := map[graph.OpID]bool{}
 	for i := range g.Ops {
@@ -53,7 +59,21 @@ func Lower(g *graph.Graph, opt Options) *graph.Graph {
 			continue
 		}
 		l.op, l.serial = o, 0
+		loss, lossBack := isLoss(&o)
+		if o.Kind == graph.MatMul && opt.Small != 0 && o.DType == opt.Small {
+			l.narrow(&o)
+		}
+		if o.Kind == graph.MatMul && o.Fn == "wgrad" && opt.Sums != 0 {
+			l.sums(&o)
+		}
+		if o.Kind == graph.Norm && opt.Small != 0 && out.Tensors[o.Out[0]].Role == graph.Output {
+			out.Tensors[o.Out[0]].DType = opt.Small
+		}
 		switch {
+		case loss && opt.Loss != "" && opt.Loss != "one":
+			l.loss()
+		case lossBack && opt.Loss != "" && opt.Loss != "one":
+			l.lossBackward()
 		case !opt.Apart && o.Kind == graph.MatMul && o.Fn == "" && len(consumers[o.Out[0]]) == 1 && isBias(g, consumers[o.Out[0]][0], o.Out[0]):
 			b := g.Ops[consumers[o.Out[0]][0]]
 			folded[b.ID] = true

@@ -148,7 +148,9 @@ var permutes = map[string]work{
 }
 
 var reductions = map[string]work{
-	"sum":           {vector: 1, inputs: 1},
+	"sum":           {vector: 1, inputs: 1}, // over rows
+	"row_sum":       {vector: 1, inputs: 1}, // of each row
+	"row_max":       {vector: 1, inputs: 1},
 	"cross_entropy": {vector: 4, special: 1, rowSpecial: 1, inputs: 2},
 }
 

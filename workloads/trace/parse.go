@@ -759,7 +759,7 @@ func (p *parser) operand(in *Instr, n int, tok *token) {
 func (in *Instr) flag(word []byte) *bool {
 	switch string(word) {
 	case "sync":
-		if in.Kind == Load || in.Kind == Store {
+		if in.Kind == Load || in.Kind == Store || in.Kind == MatMul {
 			return &in.Sync
 		}
 	case "random":

@@ -228,7 +228,7 @@ type Instr struct {
 	Row, Col   Expr
 	Rows, Cols int64
 	Share      int64 // tile programs that share one fetch (multicast); 0 reads as 1
-	Sync       bool  // through registers by the threads (synchronous), not by a copy engine
+	Sync       bool  // through registers by the threads (synchronous), not by a copy engine; MatMul: operands too, on units that could read them themselves
 	Random     bool  // rows at unpredictable places (gather)
 	Pair       bool  // Load: of two neighbouring tile programs each brings half for both; MatMul: of operand B each holds half
 	Atomic     bool  // Store: added into what is there (split-K reduction)

@@ -492,7 +492,7 @@ func (in *Instr) stray() (fields []string) {
 		{"rows", in.Rows != 0, u.region},
 		{"cols", in.Cols != 0, u.region},
 		{"share", in.Share != 0, u.share},
-		{"sync", in.Sync, u.region},
+		{"sync", in.Sync, u.region || u.products},
 		{"random", in.Random, u.region},
 		{"atomic", in.Atomic, u.atomic},
 		{"local", in.Local, u.region},

@@ -136,7 +136,7 @@ func (e *emitter) instr(p *Program, in *Instr) {
 		if x := in.Pass; x != nil {
 			e.num("steps", x.Steps).triple("registers", x.Registers).triple("network", x.Network).triple("scratch", x.Scratch)
 		}
-		e.flag("fromreg", in.FromReg).flag("pair", in.Pair)
+		e.flag("fromreg", in.FromReg).flag("sync", in.Sync).flag("pair", in.Pair)
 	case Vector:
 		e.text(" ").int(in.Count).text(" ").text(in.DType.String())
 	case Special, Scratch:
