@@ -662,9 +662,16 @@ func (w *streamWriter) arith() dtype.Type {
 func (c *coder) columnSum(s *streamed) error {
 	x, y := c.in(0), c.result(0)
 	r := &c.m.prof.stream
-	cols := min(x.cols, 512*8/int64(x.dt.Bits()))
+	cols, depth, ways := min(x.cols, 512*8/int64(x.dt.Bits())), int64(64), 1
+	if rules := &c.m.prof.block; rules.rows != nil {
+		// A core's columns as far as a copy is long, then as many rows.
+		cols = min(max(cols, ceilDiv(x.cols, c.t.cores)), max(cols, rules.chunk*8/int64(x.dt.Bits())))
+		depth, ways = max(1, rules.chunk/max(1, x.dt.Bytes(cols))), rules.stages
+		if room := int64(float64(c.t.scratchGroup)*rules.share) / int64(rules.stages); depth*x.dt.Bytes(cols) > room {
+			depth = max(1, room/x.dt.Bytes(cols))
+		}
+	}
 	across := ceilDiv(x.cols, cols)
-	depth := int64(64)
 	down := max(1, min(ceilDiv(x.rows, depth), ceilDiv(max(1, r.sumPrograms)*c.t.cores, across)))
 	each := ceilDiv(x.rows, down)
 	down = ceilDiv(x.rows, each)
@@ -682,7 +689,7 @@ func (c *coder) columnSum(s *streamed) error {
 	st := store(0, out, fixed(0), trace.Expr{C: y.col, X: cols}, 1, cols)
 	st.Sync, st.Atomic = threads > 0, down > 1
 	count := trace.Expr{C: ceilDiv(x.rows, depth), Y: -iters, Max: iters, Min: 1}
-	c.part([4]int64{across, down, 1, 1}, loop(count, 2, 1, body...), once(st))
+	c.part([4]int64{across, down, 1, 1}, loop(count, 2, ways, body...), once(st))
 	c.finish()
 	return nil
 }
