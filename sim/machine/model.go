@@ -218,7 +218,7 @@ func (m *model) matmul(in *trace.Instr) (ps, bytes, flops float64, err error) {
 	if least := float64(mx.Least.Value); least > 0 {
 		clk = max(clk, float64(least*float64(mp/tm*(kp/kStep)*ceilDiv(np, m.tileN))))
 	}
-	if m.sync {
+	if m.sync || in.Sync {
 		if mx.SyncShare.IsSet() {
 			clk /= float64(mx.SyncShare.Value)
 		}

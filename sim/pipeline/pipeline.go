@@ -22,7 +22,7 @@ type Chunk struct {
 	Ahead    event.Time // transfer of the result to the next chunk's stage
 	Back     event.Time // transfer of the gradient to the chunk before
 	Reduce   event.Time // sum of the chunk's gradients over replicas, once
-	Layers   int64      // parts in which gradients become ready; 0 counts as 1
+	Layers   int64      // parts in which gradients become ready, and that hold what a pass keeps; 0 counts as 1
 }
 
 // Program is what is simulated.
@@ -47,8 +47,8 @@ type Stage struct {
 	Send                      event.Time // in which transfers held it up
 	Over                      event.Time // end of its last pass
 	Reduced                   event.Time // end of the sum of its gradients
-	Stash                     []int      // most microbatches in flight, by chunk
 	Flight                    int        // most passes in flight, all chunks together
+	Held                      int64      // most layers of passes in flight
 }
 
 // Outcome is what a simulation gives.
@@ -95,12 +95,12 @@ func alike(a, b [][]Chunk) bool {
 // actor is one stage of one replica.
 type actor struct {
 	Stage
-	next   int  // of its order
-	busy   bool // with a pass or a transfer
-	flight []int
-	all    int
-	ready  []bool          // arrived: activations by chunk and microbatch, then gradients
-	last   [][2]event.Time // start and end of the last backward pass, by chunk
+	next  int   // of its order
+	busy  bool  // with a pass or a transfer
+	held  int64 // layers of passes in flight
+	all   int
+	ready []bool          // arrived: activations by chunk and microbatch, then gradients
+	last  [][2]event.Time // start and end of the last backward pass, by chunk
 }
 
 type engine struct {
@@ -125,7 +125,7 @@ func newEngine(p *Program, classes []int) *engine {
 	for a := range e.actors {
 		s := &e.actors[a]
 		s.ready = make([]bool, 2*e.chunks*e.micro)
-		s.flight, s.Stash, s.last = make([]int, e.chunks), make([]int, e.chunks), make([][2]event.Time, e.chunks)
+		s.last = make([][2]event.Time, e.chunks)
 		if a%e.stages == 0 {
 			for m := range e.micro {
 				s.ready[m] = true
@@ -172,9 +172,9 @@ func (e *engine) try(a int) {
 		}
 		took = c.Forward
 		s.Forward += took
-		s.flight[it.Chunk]++
 		s.all++
-		s.Stash[it.Chunk], s.Flight = max(s.Stash[it.Chunk], s.flight[it.Chunk]), max(s.Flight, s.all)
+		s.held += max(1, c.Layers)
+		s.Flight, s.Held = max(s.Flight, s.all), max(s.Held, s.held)
 	case schedule.Backward:
 		if !s.ready[e.chunks*e.micro+i] {
 			return
@@ -215,8 +215,8 @@ func (e *engine) onOver(now event.Time, a32, n int32) error {
 		}
 	case schedule.Backward:
 		e.span(a, it, "backward", now-c.Backward, now)
-		s.flight[it.Chunk]--
 		s.all--
+		s.held -= max(1, c.Layers)
 		s.last[it.Chunk] = [2]event.Time{now - c.Backward, now}
 		switch {
 		case stage > 0:

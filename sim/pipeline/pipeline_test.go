@@ -84,6 +84,19 @@ func TestStash(t *testing.T) {
 	}
 }
 
+// Layers in flight are those of all chunks at one time: with 4 stages, 2 chunks of 3 layers and 8 microbatches the first
+// stage runs 2 x 3 + 4 forward passes ahead of its first backward pass, and the next follows it (Narayanan et al., arXiv
+// 2104.04473, section 2.2), so that it holds 11 passes, though chunk 0 alone holds up to 7 and chunk 1 up to 5.
+func TestHeldLayers(t *testing.T) {
+	out, err := Simulate(program(t, "interleaved", 4, 8, 2, Chunk{Forward: 10, Backward: 20, Layers: 3}), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := &out.Stages[0]; s.Flight != 11 || s.Held != 33 {
+		t.Errorf("%d passes and %d layers in flight, want 11 and 33", s.Flight, s.Held)
+	}
+}
+
 // By hand: two stages, two microbatches, passes of 10 and 20, a transfer of 3. Stage 0 ends its second forward pass at 20,
 // stage 1 its first backward pass at 13+10+20 = 43; with the gradient's way back stage 0 works from 46 to 66, and its last
 // pass starts when the gradient of stage 1's second one arrives, at 43+10+20+3 = 76.

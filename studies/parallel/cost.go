@@ -19,7 +19,9 @@ import (
 type cost struct {
 	forward, backward event.Time
 	core, coreBack    event.Time // attention itself, of these
-	weights           int64      // parameters of the part on the chip
+	products          event.Time // products with weights, of these
+	productsBack      event.Time
+	weights           int64 // parameters of the part on the chip
 }
 
 // parts simulates parts of a model on one chip, each once.
@@ -32,6 +34,7 @@ type parts struct {
 	dropout   bool
 	framework bool       // one is known: eager.Lower says what it does
 	loss      string     // as in eager.Losses
+	update    string     // as in eager.Updates
 	sums      dtype.Type // in which products keep gradients of weights; 0: they are added by other means
 	slower    float64    // time of the slowest chip over that of a typical one
 	cache     *Cache
@@ -75,7 +78,7 @@ func (p *parts) of(name string, make func() (*graph.Graph, error)) (*cost, error
 	})
 	p.used++
 	c := e.cost
-	for _, t := range []*event.Time{&c.forward, &c.backward, &c.core, &c.coreBack} {
+	for _, t := range []*event.Time{&c.forward, &c.backward, &c.core, &c.coreBack, &c.products, &c.productsBack} {
 		*t = event.Time(float64(*t) * p.slower)
 	}
 	return &c, e.err
@@ -115,6 +118,12 @@ func (p *parts) simulate(g *graph.Graph) (cost, error) {
 		} else {
 			c.forward += t
 		}
+		switch {
+		case op.Kind == graph.MatMul.String() && back && !strings.HasPrefix(op.Name, "attn.core"):
+			c.productsBack += t
+		case op.Kind == graph.MatMul.String() && !strings.HasPrefix(op.Name, "attn.core"):
+			c.products += t
+		}
 		if strings.HasPrefix(op.Name, "attn.core") {
 			if back {
 				c.coreBack += t
@@ -149,7 +158,29 @@ func (p *parts) stream(name string, n int64, make func(n int64) *graph.Graph) (e
 
 // step is the time of an optimizer step on n parameters.
 func (p *parts) step(n int64) (event.Time, error) {
-	return p.stream("optimizer", n, func(n int64) *graph.Graph { return model.Step(n, p.wide()) })
+	return p.stream("optimizer", n, func(n int64) *graph.Graph {
+		grad := p.wide()
+		if p.par.Grads == "fp32" {
+			grad = dtype.FP32
+		}
+		return eager.Update(model.Step(n, p.wide()), p.update, grad)
+	})
+}
+
+// flat is the time in which n gradients are copied into one tensor and divided by the number of replicas.
+func (p *parts) flat(n int64) (event.Time, error) {
+	return p.stream("flat", n, func(n int64) *graph.Graph {
+		g := &graph.Graph{Name: "flat", Unit: "op", Tokens: 1}
+		const cols = 1024
+		for _, fn := range [...]string{"copy", "scale"} {
+			t := func(name string, role graph.Role) graph.TensorID {
+				return g.AddTensor(fn+"."+name, p.wide(), role, -1, n/cols, cols)
+			}
+			g.AddOp(graph.Op{Name: "flat." + fn, Kind: graph.Elementwise, Fn: fn, Layer: -1, DType: p.wide(), Origin: "optimizer", Rows: n / cols, Cols: cols,
+				In: []graph.TensorID{t("in", graph.Input)}, Out: []graph.TensorID{t("out", graph.Output)}})
+		}
+		return g
+	})
 }
 
 // cast is the time in which n weights are converted to 8 bits and turned around.

@@ -44,11 +44,12 @@ type evaluation struct {
 	train bool
 	micro int
 
-	parts *parts
-	costs [model.Parts]*cost
-	lay   layout
-	net   *traffic // nil for one chip
-	node  *fabric.Net
+	parts          *parts
+	costs          [model.Parts]*cost
+	core, coreBack event.Time // attention itself in a layer, all steps
+	lay            layout
+	net            *traffic // nil for one chip
+	node           *fabric.Net
 
 	layers []int64 // of each chunk
 	dense  []int64 // how many of them are a model's first, without experts
@@ -122,6 +123,9 @@ func (s *Session) run(in Input, weights string) (*result.Parallel, error) {
 	kinds := []model.Part{model.Embed, model.Attention, model.MLP, model.Glue, model.Head}
 	if s.model.Decoder.DenseLayers > 0 {
 		kinds = append(kinds, model.Dense)
+	}
+	if e.par.Context > 1 && e.p.Phase != plan.Decode {
+		kinds = append(kinds, model.Ring)
 	}
 	for _, part := range kinds {
 		if e.costs[part], err = e.parts.costOf(part); err != nil {
@@ -262,6 +266,17 @@ func (e *evaluation) longest(kind collective.Kind, bytes int64, groups [][]int) 
 // beyond is what is left of communication beside computing.
 func beyond(comm, work event.Time) event.Time { return max(0, comm-work) }
 
+// beside is what communication adds to computing that hides it: what is left, and what computing loses to the cores that
+// communication has meanwhile.
+func (e *evaluation) beside(comm, work event.Time) event.Time {
+	t := e.s.sys.Training
+	if t == nil || !e.train {
+		return beyond(comm, work)
+	}
+	taken := min(1, float64(t.Taken.Value)/float64(e.s.chip.Cores.Count.Value))
+	return beyond(comm, work) + event.Time(taken*float64(min(comm, work)))
+}
+
 // times works out what each chunk of each stage of each replica takes.
 func (e *evaluation) times() error {
 	d, par := e.s.model.Decoder, &e.par
@@ -356,22 +371,27 @@ func (e *evaluation) times() error {
 			return err
 		}
 	}
-	// A ring of context parallelism is Context/2 steps of attention.
-	ring := func(core event.Time) event.Time {
-		if par.Context > 2 {
-			return core * event.Time(par.Context-2) / 2
+	if t := e.s.sys.Training; t != nil && t.Flat && par.Zero == 3 && e.train {
+		if accumulate, err = e.parts.flat(e.layerParams()); err != nil {
+			return err
 		}
-		return 0
 	}
-	forward := attn.forward + ring(attn.core) + mlp.forward + 2*glue.forward
-	backward := attn.backward + ring(attn.coreBack) + mlp.backward + 2*glue.backward + accumulate
+	// Attention over a spread sequence: the chip's own keys, and a step for those of each other chip.
+	core, coreBack := attn.core, attn.coreBack
+	if step := e.costs[model.Ring]; step != nil {
+		core += event.Time(par.Context-1) * step.core
+		coreBack += event.Time(par.Context-1) * step.coreBack
+	}
+	e.core, e.coreBack = core, coreBack
+	forward := attn.forward - attn.core + core + mlp.forward + 2*glue.forward
+	backward := attn.backward - attn.coreBack + coreBack + mlp.backward + 2*glue.backward + accumulate
 	var recompute event.Time
 	switch {
 	case !e.train || par.Recompute == "none":
 	case par.Recompute == "full":
 		recompute = forward
 	case par.Attention == "standard":
-		recompute = attn.core + ring(attn.core)
+		recompute = core
 	}
 	hides := par.Hides("tp") && par.Sequence
 	stages, chunks := e.lay.p, int(par.Interleave)
@@ -383,18 +403,18 @@ func (e *evaluation) times() error {
 			// A product that is cut into as many pieces as there are chips hides all pieces but one.
 			part := func(work event.Time) event.Time {
 				if hides {
-					return max(t/event.Time(par.Tensor), beyond(t, work))
+					return t/event.Time(par.Tensor) + e.beside(t-t/event.Time(par.Tensor), work)
 				}
 				return t
 			}
-			tf, tb := part(attn.forward)+part(mlp.forward), part(attn.backward)+part(mlp.backward)
+			tf, tb := part(attn.products)+part(mlp.products), part(attn.productsBack)+part(mlp.productsBack)
 			if par.Sequence {
-				tb += beyond(gather[r][s], attn.backward/2) + beyond(gather[r][s], mlp.backward/2) // inputs again, for gradients of weights
+				tb += e.beside(gather[r][s], attn.productsBack/2) + e.beside(gather[r][s], mlp.productsBack/2) // inputs again, for gradients of weights
 			}
 			var of, ob event.Time
 			if contextTime != nil {
-				of += beyond(contextTime[r][s], attn.core+ring(attn.core))
-				ob += beyond(contextTime[r][s]+contextBack[r][s], attn.coreBack+ring(attn.coreBack))
+				of += e.beside(contextTime[r][s], core)
+				ob += e.beside(contextTime[r][s]+contextBack[r][s], coreBack)
 			}
 			if exchange != nil {
 				of += 2 * exchange[r][s]
@@ -402,7 +422,7 @@ func (e *evaluation) times() error {
 			}
 			data := func(comm, work event.Time) event.Time {
 				if par.Hides("dp") {
-					return beyond(comm, work)
+					return e.beside(comm, work)
 				}
 				return comm
 			}
@@ -478,12 +498,11 @@ func (e *evaluation) inner(keys, exchanged, layerBytes int64, contextTime, conte
 		passes = 2
 	}
 	times := func(t event.Time) event.Time { return event.Time(n) * t }
-	attn := e.costs[model.Attention]
 	if contextTime != nil {
-		t, exposed := contextTime[0][0], beyond(contextTime[0][0], attn.core)
+		t, exposed := contextTime[0][0], e.beside(contextTime[0][0], e.core)
 		if e.train {
 			t += contextTime[0][0] + contextBack[0][0]
-			exposed += beyond(contextTime[0][0]+contextBack[0][0], attn.coreBack)
+			exposed += e.beside(contextTime[0][0]+contextBack[0][0], e.coreBack)
 		}
 		e.count(ofContext, n*(2*passes-1)*keys/e.par.Context*(e.par.Context-1), times(t), times(exposed))
 	}
@@ -780,9 +799,7 @@ func (e *evaluation) memory(s int, st *pipeline.Stage) result.PlanMemory {
 			m.Weights *= 2
 		}
 		full, kept := ActivationBytes(d, e.p.Batch, e.p.Seq, &e.par, e.parts.dropout)
-		for c, flight := range st.Stash {
-			m.Activations += int64(flight) * e.layers[c*e.lay.p+s] * kept
-		}
+		m.Activations = st.Held * kept
 		if kept < full {
 			m.Working += full
 		}

@@ -217,7 +217,7 @@ func (s *Session) parts(p plan.Plan, par *plan.Parallel, chips int64, train bool
 	p.Fuse = !par.Unfused
 	out := &parts{chip: s.chip, model: s.model, plan: p, split: split, par: par, dropout: dropout, slower: slower, cache: s.cache}
 	if t := s.sys.Training; t != nil && train {
-		out.framework, out.loss = true, t.Loss
+		out.framework, out.loss, out.update = true, t.Loss, t.Update
 		if !t.Apart && par.Zero < 3 {
 			out.sums = out.wide()
 			if par.Grads == "fp32" {
@@ -227,7 +227,7 @@ func (s *Session) parts(p plan.Plan, par *plan.Parallel, chips int64, train bool
 	} else {
 		out.framework = par.Attention == "standard" || par.Unfused
 	}
-	out.key = fmt.Sprintf("%s %+v %+v %+v %v %v %v %v %v %v", s.chipDoc.YAML(), *s.model.Decoder, p, split, par.Attention, par.Unfused, dropout, out.framework, out.loss, out.sums)
+	out.key = fmt.Sprintf("%s %+v %+v %+v %v %v %v %v %v %v %v %v", s.chipDoc.YAML(), *s.model.Decoder, p, split, par.Attention, par.Unfused, dropout, out.framework, out.loss, out.sums, out.update, par.Grads)
 	return out
 }
 

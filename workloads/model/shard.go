@@ -18,13 +18,14 @@ const (
 	Glue                  // what is between them: residual addition and norm
 	Head                  // last norm, logits and, in training, the loss
 	Dense                 // feed-forward part of the first layers, where these have no experts
+	Ring                  // a further step of attention over a spread sequence
 )
 
 // Parts is the number of kinds of parts.
-const Parts = int(Dense) + 1
+const Parts = int(Ring) + 1
 
 func (p Part) String() string {
-	return [...]string{"embed", "attention", "mlp", "glue", "head", "dense"}[p]
+	return [...]string{"embed", "attention", "mlp", "glue", "head", "dense", "ring"}[p]
 }
 
 // Split says over how many chips the layers of a decoder are spread. 0 counts as 1.
@@ -39,9 +40,11 @@ type Split struct {
 // Korthikanti et al., arXiv 2205.05198, for Sequence; with latent attention each chip makes the latents itself and has its
 // share of the heads, as DeepSeek-V3, arXiv 2412.19437, section 3.4, has them): the parts of a layer take all positions of the residual stream,
 // [tokens, hidden], and give a summand of it. Training adds the backward pass, which gives the gradient of the part's
-// input too, and no optimizer. With Context, attention is one step of a ring (Liu et al., arXiv 2310.01889): all of the
-// chip's queries with the keys of one chip. If each chip has a piece from either end of the sequence, a causal mask leaves
-// half of such steps, Context/2 of them.
+// input too, and no optimizer. With Context, attention is the first step of a ring (Liu et al., arXiv 2310.01889), of the
+// chip's own keys, and Ring is each of the Context-1 others. Each chip has a piece from either end of the sequence, so that a
+// causal mask leaves half of every step: all queries with half of the keys of another chip, or half of the queries with all of
+// them, which computes as much. What a step gives is added to what there is, as transformer_engine/pytorch/attention does it
+// (attn_forward_func_with_cp of type p2p): outputs forward, gradients of queries, keys and values backward.
 //
 // The error says what of model, plan and split does not go together.
 func Shard(m *Model, part Part, p plan.Plan, s Split) (*graph.Graph, error) {
@@ -81,7 +84,7 @@ func Shard(m *Model, part Part, p plan.Plan, s Split) (*graph.Graph, error) {
 		hidden: d.Hidden, heads: d.Heads / t, kvHeads: max(1, d.kvHeads()/t), headDim: d.headDim(), inter: d.Inter / t,
 		norm: d.Norm, activation: d.Activation, gated: d.Gated,
 		qkvBias: d.QKVBias, outBias: false, mlpBias: d.MLPBias, qkNorm: d.QKNorm,
-		rope: d.Positions == "rope", causal: c == 1,
+		rope: d.Positions == "rope", causal: true,
 		cache:  p.Phase == plan.Prefill || p.Phase == plan.Decode,
 		window: d.Window, experts: d.Experts, localExperts: d.Experts / e, topK: d.TopK, sharedExperts: d.SharedExperts, routerBias: d.RouterBias,
 		kvRank: d.KVRank, qRank: d.QRank, ropeDim: d.RopeDim, valueDim: d.valueDim(), absorbed: p.Phase == plan.Decode,
@@ -134,13 +137,50 @@ func Shard(m *Model, part Part, p plan.Plan, s Split) (*graph.Graph, error) {
 		w := b.weight("head.weight", vocab, d.Hidden)
 		b.finish(b.matmul("head", x, w, out, d.Hidden, vocab, b.actType), out, vocab)
 	}
-	if b.train {
+	if part == Ring {
+		b.ring(k)
+	} else if b.train {
 		b.backward()
 	}
 	if err := b.g.Validate(); err != nil {
 		return nil, fmt.Errorf("%s: %w", b.g.Name, err)
 	}
 	return b.g, nil
+}
+
+// ring adds a further step of attention over a spread sequence, and in training its gradient.
+func (b *builder) ring(k *block) {
+	keys := max(1, k.seqKV/2)
+	q, kv := k.heads*k.headDim, k.kvHeads*k.headDim
+	dims := graph.AttentionDims{Batch: k.batch, Heads: k.heads, KVHeads: k.kvHeads, HeadDim: k.headDim, ValueDim: k.headDim, SeqQ: k.seqQ, SeqKV: keys}
+	input := func(name string, rows, cols int64) graph.TensorID { return b.tensor(name, b.actType, graph.Input, rows, cols) }
+	add := func(name string, x graph.TensorID) {
+		rows, cols := b.g.Tensor(x).Rows(), b.g.Tensor(x).Cols()
+		y := b.elementwise(name, "add", rows, cols, x, input(name+".before", rows, cols))
+		b.g.Tensors[y].Role = graph.Output
+	}
+	in := ids(input("q", k.tokens, q), input("k", k.batch*keys, kv), input("v", k.batch*keys, kv))
+	y := b.out("attn.core", k.tokens, q)
+	out := ids(y)
+	if b.train {
+		out = append(out, b.tensor("attn.core.lse", dtype.FP32, graph.Activation, k.tokens, k.heads))
+	}
+	b.op(graph.Op{Name: "attn.core", Kind: graph.Attention, In: in, Out: out, Attention: &dims})
+	add("attn.core.join", y)
+	if !b.train {
+		return
+	}
+	back := dims
+	back.Backward = true
+	var grads []graph.TensorID
+	for i, part := range [...]string{"q", "k", "v"} {
+		t := b.g.Tensor(in[i])
+		grads = append(grads, b.tensor("attn.core.backward."+part, b.actType, graph.Activation, t.Rows(), t.Cols()))
+	}
+	b.op(graph.Op{Name: "attn.core.backward", Kind: graph.Attention, In: append(in, y, input("dy", k.tokens, q), out[1]), Out: grads, Attention: &back})
+	for i, part := range [...]string{"q", "k", "v"} {
+		add("attn.core.backward.join."+part, grads[i])
+	}
 }
 
 // shareOf is the share of n that the chip with most has.

@@ -1,0 +1,64 @@
+package eager
+
+import (
+	"fmt"
+
+	"maru/arch/dtype"
+	"maru/workloads/graph"
+)
+
+// Updates are the ways in which an optimizer's step is computed.
+//
+//   - one: a kernel reads gradients and state and writes state and weights.
+//   - joined: kernels that take all parameters at once convert gradients to fp32, add up their norm, clip them, update, and
+//     convert weights back (megatron/core/optimizer, with multi_tensor_apply of apex): 18 bytes for each parameter with its
+//     gradient in 16 bits, besides the update.
+//   - steps: an operator of PyTorch for each line of Composer's DecoupledAdamW, behind conversion, norm and clipping: 110 bytes.
+func Updates() []string { return []string{"one", "joined", "steps"} }
+
+// Update lowers step, an update of Adam, to the kernels of a way; grad is the format in which gradients are kept, and the fp32
+// copy of weights is what is updated.
+func Update(step *graph.Graph, way string, grad dtype.Type) *graph.Graph {
+	if way == "" || way == "one" {
+		return step
+	}
+	adam := step.Ops[0]
+	rows, cols := adam.Rows, adam.Cols
+	g := &graph.Graph{Name: step.Name, Unit: step.Unit, Tokens: step.Tokens}
+	serial := 0
+	tensor := func(dt dtype.Type, role graph.Role, shape ...int64) graph.TensorID {
+		serial++
+		return g.AddTensor(fmt.Sprintf("update.%d", serial), dt, role, -1, shape...)
+	}
+	fp32 := func() graph.TensorID { return tensor(dtype.FP32, graph.Input, rows, cols) }
+	// one adds a kernel that stands alone: what it reads and writes lies in memory.
+	one := func(fn string, out dtype.Type, in ...graph.TensorID) {
+		serial++
+		g.AddOp(graph.Op{Name: fmt.Sprintf("update.%s.%d", fn, serial), Kind: graph.Elementwise, Fn: fn, Layer: -1, DType: dtype.FP32, Origin: "optimizer",
+			Rows: rows, Cols: cols, In: in, Out: ids(tensor(out, graph.Output, rows, cols))})
+	}
+	if grad != dtype.FP32 {
+		one("cast", dtype.FP32, tensor(grad, graph.Input, rows, cols))
+	}
+	g.AddOp(graph.Op{Name: "update.norm", Kind: graph.Reduce, Fn: "row_sum", Layer: -1, DType: dtype.FP32, Origin: "optimizer", Rows: rows, Cols: cols,
+		In: ids(fp32()), Out: ids(tensor(dtype.FP32, graph.Output, rows))})
+	one("scale", dtype.FP32, fp32()) // clipping
+	if way == "steps" {
+		one("scale", dtype.FP32, fp32())                // decay
+		one("scale", dtype.FP32, fp32())                // first moment x beta
+		one("add", dtype.FP32, fp32(), fp32())          // + gradient
+		one("scale", dtype.FP32, fp32())                // second moment x beta
+		one("add", dtype.FP32, fp32(), fp32())          // + gradient squared
+		one("scale", dtype.FP32, fp32())                // root
+		one("scale", dtype.FP32, fp32())                // bias correction
+		one("scale", dtype.FP32, fp32())                // + epsilon
+		one("add3", dtype.FP32, fp32(), fp32(), fp32()) // weight + moment / denominator
+		return g
+	}
+	state := func() graph.TensorID { return tensor(dtype.FP32, graph.State, rows, cols) }
+	master, m, v := state(), state(), state()
+	adam.In, adam.Out = ids(fp32(), master, m, v), ids(master, m, v)
+	g.AddOp(adam)
+	one("cast", step.Tensors[step.Ops[0].Out[0]].DType, fp32())
+	return g
+}
