@@ -93,7 +93,10 @@ func (p *parts) costOf(part model.Part) (*cost, error) {
 		}
 		standard := p.par.Attention == "standard"
 		if p.plan.Phase == plan.Train && p.framework {
-			o := eager.Options{Dropout: p.dropout, Masks: true, Joined: !p.par.Unfused, Softmax: !p.par.Unfused, Flash: !standard, Apart: p.par.Unfused, Loss: p.loss, Sums: p.sums}
+			// Without its kernels, Megatron-LM converts scores to fp32 (fused_softmax.py, forward_torch_softmax) and calls
+			// gelu of PyTorch.
+			o := eager.Options{Dropout: p.dropout, Masks: true, Joined: !p.par.Unfused, Softmax: !p.par.Unfused, Flash: !standard, Apart: p.par.Unfused,
+				Wide: true, Gelu: true, Loss: p.loss, Sums: p.sums}
 			if p.plan.DType.Bits() <= 8 {
 				o.Small = p.plan.DType
 			}

@@ -501,6 +501,9 @@ func (a *attend) fitBackward() error {
 			if bq > 2*a.d.SeqQ && bq != r.queries[len(r.queries)-1] {
 				continue
 			}
+			if r.gradient.wide > 0 && a.d.HeadDim > 64 && bq > r.gradient.wide {
+				continue
+			}
 			scratch := a.backwardScratch(bq, bk)
 			need = min(need, scratch)
 			if scratch > limit {

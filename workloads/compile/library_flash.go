@@ -24,7 +24,7 @@ var fa2 = attentionRules{
 	maxSplits:  128,
 	pad:        16,
 	setup:      setupClocks, combineSetup: reduceClocks,
-	gradient: gradientRules{waits: 40, slots: 5, scores: 2},
+	gradient: gradientRules{wide: 64, waits: 40, slots: 5, scores: 2},
 }
 
 // fa3 stands for FlashAttention 3 (Shah et al., arXiv 2407.08608): a producer
@@ -51,7 +51,7 @@ var fa3 = attentionRules{
 	minKeys:     128,
 	maxSplits:   128,
 	setup:       setupClocks, combineSetup: reduceClocks,
-	gradient: gradientRules{waits: 25, slots: 5, scores: 1, staged: true},
+	gradient: gradientRules{wide: 64, waits: 25, slots: 5, scores: 1, staged: true},
 }
 
 // fa2Training stands for FlashAttention 2 as frameworks of training call it, on tensors without pages. Its tiles are those of
@@ -65,11 +65,20 @@ var fa2Training = func() attentionRules {
 	return r
 }()
 
-// fa2Legacy is the same on Hopper, where its instructions are those of Ampere. Calibrated: waits, on its rates in Shah et al.,
-// arXiv 2407.08608: 35 % of the peak forward, and backward a rate that version 3 is 1.5 to 1.75 times as fast as.
-var fa2Legacy = func() attentionRules {
+// fa1 stands for FlashAttention 1 (Dao et al., arXiv 2205.14135). Calibrated: waits, so that on A100 it takes twice as long as
+// version 2, forward and backward (Dao, arXiv 2307.08691, abstract).
+var fa1 = func() attentionRules {
 	r := fa2Training
-	r.groupWaits, r.gradient.waits = 97, 130
-	r.legacy = true
+	r.name = "fa1"
+	r.groupWaits, r.gradient.waits = 248, 312
+	return r
+}()
+
+// faTriton stands for flash_attn_triton.py of the same repository. Calibrated: waits, so that on A100 it takes 1.4 times as
+// long as version 2 forward and twice as long backward (Dao, arXiv 2307.08691, section 4.1: 1.3 to 2.5 times).
+var faTriton = func() attentionRules {
+	r := fa1
+	r.name = "fa_triton"
+	r.groupWaits = 140
 	return r
 }()

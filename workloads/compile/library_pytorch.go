@@ -80,11 +80,21 @@ var megatron = func() profile {
 	return p
 }()
 
-// composer stands for PyTorch under Composer, with FSDP: kernels as Megatron-LM's, but FlashAttention 2 on every chip
-// (llm-foundry of 2023), whose instructions are those of Ampere.
+// megatron2023 stands for Megatron-LM of early 2023, with FlashAttention 1.
+var megatron2023 = func() profile {
+	p := megatron
+	p.name = "megatron-2023"
+	p.attention, p.syncAttn = fa1, fa1
+	p.attention.legacy = true
+	return p
+}()
+
+// composer stands for PyTorch under Composer, with FSDP, as LLM Foundry of 2023 ran it: kernels as Megatron-LM's, with
+// FlashAttention in Triton, whose instructions are those of Ampere on Hopper as well.
 var composer = func() profile {
 	p := megatron
 	p.name = "composer"
-	p.attention = fa2Legacy
+	p.attention, p.syncAttn = faTriton, faTriton
+	p.attention.legacy = true
 	return p
 }()

@@ -168,6 +168,7 @@ type attentionRules struct {
 // gradientRules are what the kernel of attention's gradients does in an iteration besides its five products: a block of
 // queries against a block of keys.
 type gradientRules struct {
+	wide   int64 // rows of queries, at most, of heads of more than 64 elements; 0: as many as fit
 	waits  int   // for results of products and other threads, each as long as a barrier
 	slots  int64 // issue slots for each score besides its exponential
 	scores int64 // matrices of scores that threads write to the scratchpad, for products that want them transposed or from there
@@ -260,6 +261,7 @@ var profiles = []*profile{
 	&sglangTritonBlock,
 	&pytorch,
 	&megatron,
+	&megatron2023,
 	&composer,
 	&trtllm,
 	&vllm,

@@ -18,6 +18,8 @@ type Options struct {
 	Softmax bool // scaling, mask and softmax are one kernel
 	Flash   bool // attention is one kernel
 	Apart   bool // a bias is not added by the product
+	Wide    bool // where scaling, mask and softmax are kernels of their own, they compute in fp32, with conversions around
+	Gelu    bool // gelu is one kernel
 
 	Loss  string     // one of Losses; "" is one
 	Sums  dtype.Type // products add gradients of weights to those before, which are kept in this; 0: they do not
@@ -87,9 +89,9 @@ func Lower(g *graph.Graph, opt Options) *graph.Graph {
 			l.attentionBackward(train)
 		case o.Kind == graph.Attention:
 			l.attention(train)
-		case o.Kind == graph.Elementwise && o.Fn == "gelu" && !joined:
+		case o.Kind == graph.Elementwise && o.Fn == "gelu" && !joined && !opt.Gelu:
 			l.gelu()
-		case o.Kind == graph.Elementwise && o.Fn == "gelu_backward" && !joined:
+		case o.Kind == graph.Elementwise && o.Fn == "gelu_backward" && !joined && !opt.Gelu:
 			l.geluBackward()
 		case train && o.Kind == graph.Elementwise && o.Fn == "add" && strings.HasSuffix(o.Name, ".residual"):
 			x := l.dropout(o.Rows, o.Cols, o.In[0])
@@ -160,6 +162,11 @@ func (l *lowering) attention(train bool) {
 	v := l.move("heads.v", in[2], l.tensor("heads.v", heads, d.SeqKV, d.ValueDim))
 	scores := l.product("scores", "", heads, d.SeqQ, d.SeqKV, d.HeadDim, q, k)
 	rows := heads * d.SeqQ
+	kept := l.op.DType
+	if l.opt.Wide && !l.opt.Softmax {
+		l.op.DType = dtype.FP32
+		scores = l.elementwise("float", "cast", rows, d.SeqKV, scores)
+	}
 	if !l.opt.Softmax {
 		scores = l.elementwise("scale", "div_scalar", rows, d.SeqKV, scores)
 	}
@@ -171,6 +178,10 @@ func (l *lowering) attention(train bool) {
 	probs := l.add("softmax", graph.Op{Kind: graph.Softmax, Rows: rows, Cols: d.SeqKV, In: ids(scores), Out: ids(l.tensor("softmax", rows, d.SeqKV))})
 	out := l.op.Out[0]
 	l.probs[out], l.split[out] = probs, [3]graph.TensorID{q, k, v}
+	if l.op.DType != kept {
+		l.op.DType = kept
+		probs = l.elementwise("half", "cast", rows, d.SeqKV, probs)
+	}
 	if train {
 		probs = l.dropout(rows, d.SeqKV, probs)
 	}
@@ -191,12 +202,21 @@ func (l *lowering) attentionBackward(train bool) {
 	if train {
 		dp = l.dropout(rows, d.SeqKV, dp)
 	}
+	kept := l.op.DType
+	if l.opt.Wide && !l.opt.Softmax {
+		l.op.DType = dtype.FP32
+		dp = l.elementwise("float", "cast", rows, d.SeqKV, dp)
+	}
 	ds := l.add("softmax", graph.Op{Kind: graph.Softmax, Fn: "backward", Rows: rows, Cols: d.SeqKV, In: ids(probs, dp), Out: ids(l.tensor("softmax", rows, d.SeqKV))})
 	if d.Causal && !l.opt.Softmax {
 		ds = l.elementwise("mask", "scale", rows, d.SeqKV, ds)
 	}
 	if !l.opt.Softmax {
 		ds = l.elementwise("scale", "div_scalar", rows, d.SeqKV, ds)
+	}
+	if l.op.DType != kept {
+		l.op.DType = kept
+		ds = l.elementwise("half", "cast", rows, d.SeqKV, ds)
 	}
 	dq := l.product("dq", "dgrad", heads, d.SeqQ, d.HeadDim, d.SeqKV, ds, s[1])
 	dk := l.product("dk", "wgrad", heads, d.SeqKV, d.HeadDim, d.SeqQ, ds, s[0])

@@ -153,7 +153,9 @@ func (b *builder) ring(k *block) {
 	keys := max(1, k.seqKV/2)
 	q, kv := k.heads*k.headDim, k.kvHeads*k.headDim
 	dims := graph.AttentionDims{Batch: k.batch, Heads: k.heads, KVHeads: k.kvHeads, HeadDim: k.headDim, ValueDim: k.headDim, SeqQ: k.seqQ, SeqKV: keys}
-	input := func(name string, rows, cols int64) graph.TensorID { return b.tensor(name, b.actType, graph.Input, rows, cols) }
+	input := func(name string, rows, cols int64) graph.TensorID {
+		return b.tensor(name, b.actType, graph.Input, rows, cols)
+	}
 	add := func(name string, x graph.TensorID) {
 		rows, cols := b.g.Tensor(x).Rows(), b.g.Tensor(x).Cols()
 		y := b.elementwise(name, "add", rows, cols, x, input(name+".before", rows, cols))
