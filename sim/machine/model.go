@@ -215,10 +215,11 @@ func (m *model) matmul(in *trace.Instr) (ps, bytes, flops float64, err error) {
 	mp, np, kp := ceilDiv(in.M, tm)*tm, ceilDiv(in.N, 8)*8, ceilDiv(in.K, kStep)*kStep
 	flops = 2 * float64(mp*np) * float64(kp)
 	clk := flops / float64(rate.Value)
-	if least := float64(mx.Least.Value); least > 0 {
+	sync := m.sync || in.Sync
+	if least := float64(mx.Least.Value); least > 0 && !sync {
 		clk = max(clk, float64(least*float64(mp/tm*(kp/kStep)*ceilDiv(np, m.tileN))))
 	}
-	if m.sync || in.Sync {
+	if sync {
 		if mx.SyncShare.IsSet() {
 			clk /= float64(mx.SyncShare.Value)
 		}

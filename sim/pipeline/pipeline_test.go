@@ -85,8 +85,8 @@ func TestStash(t *testing.T) {
 }
 
 // Layers in flight are those of all chunks at one time: with 4 stages, 2 chunks of 3 layers and 8 microbatches the first
-// stage runs 2 x 3 + 4 forward passes ahead of its first backward pass, and the next follows it (Narayanan et al., arXiv
-// 2104.04473, section 2.2), so that it holds 11 passes, though chunk 0 alone holds up to 7 and chunk 1 up to 5.
+// stage runs 2 x 3 + 4 forward passes and one more ahead of its first backward pass (Narayanan et al., arXiv 2104.04473,
+// section 2.2).
 func TestHeldLayers(t *testing.T) {
 	out, err := Simulate(program(t, "interleaved", 4, 8, 2, Chunk{Forward: 10, Backward: 20, Layers: 3}), true)
 	if err != nil {

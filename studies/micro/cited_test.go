@@ -31,6 +31,8 @@ const (
 	flash1       = "Dao et al. 2022, arXiv 2205.14135, appendix: forward and backward in PyTorch, no mask, no dropout, batch 16, 8 heads of 64, on a 40 GB part"
 	flash2       = "Dao 2023, arXiv 2307.08691, and README of Dao-AILab/flash-attention: highest forward rate, on an 80 GB part"
 	flash3       = "Shah et al. 2024, arXiv 2407.08608: highest forward rate, heads of 256"
+	gradient2    = "Dao 2023, arXiv 2307.08691, section 1: backward up to 63 % of the peak of A100"
+	gradient3    = "Shah et al. 2024, arXiv 2407.08608, backward rates: about 560 with heads of 128 and no mask"
 )
 
 // figure is a published measurement.
@@ -57,6 +59,21 @@ func alone(t *testing.T, c *arch.Chip, dt dtype.Type, launch, spec string) (us, 
 		t.Fatal(err)
 	}
 	return b.Result.LatencyUS, float64(g.Flops()), float64(g.ReadBytes() + g.WriteBytes())
+}
+
+// gradient is the rate of the gradient of attention in training, in TFLOP/s.
+func gradient(t *testing.T, c *arch.Chip) float64 {
+	t.Helper()
+	p := plan.Plan{Phase: plan.Forward, Batch: 1, Seq: 1, DType: dtype.FP16, KVDType: dtype.FP16, Launch: "stream", Cache: "warm", Profile: "megatron"}
+	g, err := model.ParseOp("attention:batch=1,heads=16,seq=16384,head_dim=128,causal=0,backward=1", p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := run.Short(c, g, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return float64(g.Flops()) / b.Result.LatencyUS / 1e6
 }
 
 // best is the highest rate over shapes, in TFLOP/s.
@@ -181,6 +198,8 @@ var cited = []figure{
 	{"attention apart, 4096", "a100-sxm-40gb", "ms", 50.44, flash1, apart(4096)},
 	{"attention fused fp16", "a100-sxm-80gb", "TFLOP/s", 230, flash2, best(dtype.FP16, "attention:batch=1,heads=16,seq=16384,head_dim=128,causal=0")},
 	{"attention fused fp16", "h100-sxm", "TFLOP/s", 740, flash3, best(dtype.FP16, "attention:batch=1,heads=8,seq=16384,head_dim=256,causal=0")},
+	{"attention gradient fp16", "a100-sxm-80gb", "TFLOP/s", 196, gradient2, gradient},
+	{"attention gradient fp16", "h100-sxm", "TFLOP/s", 560, gradient3, gradient},
 	{"attention fused fp8", "h100-sxm", "TFLOP/s", 1200, flash3, best(dtype.FP8, "attention:batch=1,heads=8,seq=16384,head_dim=256,causal=0")},
 }
 

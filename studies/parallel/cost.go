@@ -33,8 +33,8 @@ type parts struct {
 	par       *plan.Parallel
 	dropout   bool
 	framework bool       // one is known: eager.Lower says what it does
-	loss      string     // as in eager.Losses
-	update    string     // as in eager.Updates
+	loss      string     // as in eager.Options
+	update    string     // as in eager.Update
 	sums      dtype.Type // in which products keep gradients of weights; 0: they are added by other means
 	slower    float64    // time of the slowest chip over that of a typical one
 	cache     *Cache

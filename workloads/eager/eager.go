@@ -21,7 +21,7 @@ type Options struct {
 	Wide    bool // where scaling, mask and softmax are kernels of their own, they compute in fp32, with conversions around
 	Gelu    bool // gelu is one kernel
 
-	Loss  string     // one of Losses; "" is one
+	Loss  string     // "one", "joined" or "steps"; "" is one
 	Sums  dtype.Type // products add gradients of weights to those before, which are kept in this; 0: they do not
 	Small dtype.Type // products in 8 bits convert and turn around their operands as Transformer Engine does; 0: the compiler inserts conversions
 }
@@ -54,6 +54,7 @@ func Lower(g *graph.Graph, opt Options) *graph.Graph {
 	l := &lowering{g: &out, opt: opt, probs: map[graph.TensorID]graph.TensorID{}, split: map[graph.TensorID][3]graph.TensorID{},
 		small: map[graph.TensorID]*[2]graph.TensorID{}}
 	consumers := g.Consumers()
+	var dropped []graph.Op // residual additions behind dropout
 	folded := map[graph.OpID]bool{}
 	for i := range g.Ops {
 		o := g.Ops[i]
@@ -97,11 +98,26 @@ func Lower(g *graph.Graph, opt Options) *graph.Graph {
 			x := l.dropout(o.Rows, o.Cols, o.In[0])
 			o.In = ids(x, o.In[1])
 			l.g.AddOp(o)
+			dropped = append(dropped, o)
 		default:
 			l.g.AddOp(o)
 		}
 	}
+	if opt.Masks {
+		for _, o := range dropped {
+			l.dropoutBackward(o)
+		}
+	}
 	return &out
+}
+
+// dropoutBackward lets a gradient through where dropout behind a block let a result through.
+func (l *lowering) dropoutBackward(o graph.Op) {
+	l.op, l.serial = o, 0
+	l.op.Name += ".backward"
+	x := l.g.AddTensor(l.op.Name+".grad", o.DType, graph.Input, o.Layer, o.Rows, o.Cols)
+	y := l.dropout(o.Rows, o.Cols, x)
+	l.g.Tensors[y].Role = graph.Output
 }
 
 func isBias(g *graph.Graph, id graph.OpID, product graph.TensorID) bool {

@@ -8,7 +8,7 @@ import (
 	"maru/workloads/graph"
 )
 
-// Losses are the ways in which the loss of a softmax over classes, and its gradient, are computed.
+// The loss of a softmax over classes, and its gradient, are computed in one of these ways (Options.Loss):
 //
 //   - one: a kernel each, on the logits as they are (flash-attention, ops/triton/cross_entropy.py; Transformer Engine,
 //     cross_entropy.py): 2 bytes a logit forward and 4 backward in 16 bits.
@@ -16,7 +16,6 @@ import (
 //     fp32 with the maximum, exponentials with their sum, division, gradient: 28 bytes.
 //   - steps: Megatron-LM's cross_entropy.py, an operator of PyTorch for each line: conversion to fp32, maximum, subtraction,
 //     exponential, sum, division, product with the gradient, conversion back: 52 bytes.
-func Losses() []string { return []string{"one", "joined", "steps"} }
 
 // loss lowers the forward pass of the loss.
 func (l *lowering) loss() {
@@ -40,9 +39,8 @@ func (l *lowering) loss() {
 		x = wide("exp", "exp", x)
 	}
 	l.probs[l.op.Out[1]] = wide("divide", "scale", x)
-	for _, out := range l.op.Out[:1] { // of each position, from what is there
-		l.add("of", graph.Op{Kind: graph.Elementwise, Fn: "copy", Rows: 1, Cols: rows, In: ids(l.rowOf(rows)), Out: ids(out)})
-	}
+	// The loss of each position, from what is there.
+	l.add("of", graph.Op{Kind: graph.Elementwise, Fn: "copy", Rows: 1, Cols: rows, In: ids(l.rowOf(rows)), Out: l.op.Out[:1]})
 }
 
 // lossBackward lowers its gradient: probabilities less one for the class that it was, times the gradient of the loss.

@@ -7,17 +7,14 @@ import (
 	"maru/workloads/graph"
 )
 
-// Updates are the ways in which an optimizer's step is computed.
+// Update lowers step, an update of Adam, to the kernels of a way; grad is the format in which gradients are kept.
 //
-//   - one: a kernel reads gradients and state and writes state and weights.
+//   - one, or "": a kernel reads gradients and state and writes state and weights.
 //   - joined: kernels that take all parameters at once convert gradients to fp32, add up their norm, clip them, update, and
-//     convert weights back (megatron/core/optimizer, with multi_tensor_apply of apex): 18 bytes for each parameter with its
-//     gradient in 16 bits, besides the update.
-//   - steps: an operator of PyTorch for each line of Composer's DecoupledAdamW, behind conversion, norm and clipping: 110 bytes.
-func Updates() []string { return []string{"one", "joined", "steps"} }
-
-// Update lowers step, an update of Adam, to the kernels of a way; grad is the format in which gradients are kept, and the fp32
-// copy of weights is what is updated.
+//     convert weights back (megatron/core/optimizer, with multi_tensor_apply of apex): 24 bytes more for each parameter with its
+//     gradient in 16 bits.
+//   - steps: an operator of PyTorch for each line of Composer's DecoupledAdamW, behind conversion, norm and clipping, on fp32
+//     weights: 106 bytes.
 func Update(step *graph.Graph, way string, grad dtype.Type) *graph.Graph {
 	if way == "" || way == "one" {
 		return step

@@ -337,7 +337,7 @@ func TestValidate(t *testing.T) {
 		{"no result", func(g *Graph) { g.Ops[1].Out = nil }, "writes nothing"},
 		{"operands", func(g *Graph) { g.Ops[2].In = g.Ops[2].In[:1] }, "has 1 inputs, elementwise add needs 2"},
 		{"kind", func(g *Graph) { g.Ops[2].Kind = 99 }, "unknown kind 99"},
-		{"function", func(g *Graph) { g.Ops[3].Fn = "product" }, `reduce has no function "product"; allowed: cross_entropy, sum`},
+		{"function", func(g *Graph) { g.Ops[3].Fn = "product" }, `reduce has no function "product"; allowed: cross_entropy, row_max, row_sum, sum`},
 		{"rows", func(g *Graph) { g.Ops[2].Rows = 0 }, "dimension below 1"},
 		{"elements", func(g *Graph) { g.Ops[2].Rows = 1 << 60 }, "elements and window"},
 		{"broadcast", func(g *Graph) { g.Ops[2].Rows = 3 }, "does not fit 3 x 5"},

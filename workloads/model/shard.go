@@ -83,7 +83,7 @@ func Shard(m *Model, part Part, p plan.Plan, s Split) (*graph.Graph, error) {
 		batch: p.Batch, seqQ: p.Seq / c, seqKV: p.Seq / c,
 		hidden: d.Hidden, heads: d.Heads / t, kvHeads: max(1, d.kvHeads()/t), headDim: d.headDim(), inter: d.Inter / t,
 		norm: d.Norm, activation: d.Activation, gated: d.Gated,
-		qkvBias: d.QKVBias, outBias: false, mlpBias: d.MLPBias, qkNorm: d.QKNorm,
+		qkvBias: d.QKVBias, outBias: false, mlpBias: d.MLPBias, bareDown: true, qkNorm: d.QKNorm,
 		rope: d.Positions == "rope", causal: true,
 		cache:  p.Phase == plan.Prefill || p.Phase == plan.Decode,
 		window: d.Window, experts: d.Experts, localExperts: d.Experts / e, topK: d.TopK, sharedExperts: d.SharedExperts, routerBias: d.RouterBias,

@@ -38,6 +38,49 @@ func TestShardSumsToModel(t *testing.T) {
 	}
 }
 
+// A sequence on c chips: the first step sees the causal half of the chip's own keys, each further one half of another chip's,
+// together as many pairs as a c-th of the whole sequence's, forward and backward.
+func TestRing(t *testing.T) {
+	m, err := Load("llama-3.1-8b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := plan.Plan{Phase: plan.Train, Batch: 1, Seq: 8192, DType: dtype.BF16, KVDType: dtype.BF16}
+	core := func(part Part, c int64) (flops int64) {
+		g, err := Shard(m, part, p, Split{Context: c})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range g.Ops {
+			if g.Ops[i].Kind == graph.Attention {
+				flops += g.Ops[i].Flops()
+			}
+		}
+		return flops
+	}
+	whole := core(Attention, 1)
+	for _, c := range []int64{2, 4, 8} {
+		got := core(Attention, c) + (c-1)*core(Ring, c)
+		if ratio := float64(c*got) / float64(whole); ratio < 0.995 || ratio > 1.005 {
+			t.Errorf("%d chips: %d flops each, %d on one chip", c, got, whole)
+		}
+	}
+	// What a step adds to: outputs, and gradients of queries, keys and values, three of 2 bytes for each element.
+	g, err := Shard(m, Ring, p, Split{Context: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var bytes int64
+	for i := range g.Ops {
+		if o := &g.Ops[i]; o.Kind == graph.Elementwise {
+			bytes += o.ReadBytes(g) + o.WriteBytes(g)
+		}
+	}
+	if want := int64(6 * (2*4096*4096 + 2*2048*1024)); bytes != want {
+		t.Errorf("%d bytes to add up, want %d", bytes, want)
+	}
+}
+
 // The parts of DeepSeek-V3, whose first layers have no experts, have its parameters and its products; on t chips that share
 // the heads, what makes the latents is on each.
 func TestShardOfLatentAttention(t *testing.T) {

@@ -25,6 +25,7 @@ type block struct {
 	localExperts                     int64 // of experts, those that the chip has; 0: all
 	routerBias, absorbed             bool
 	plainKeys                        bool // keys have no bias, whatever qkvBias says
+	bareDown                         bool // nor has the product that ends the feed-forward part: what follows adds it
 }
 
 // block adds one block that reads the residual stream x and returns the next.
@@ -105,7 +106,7 @@ func (b *builder) perceptron(name string, d *block, x graph.TensorID) graph.Tens
 		y = b.linear(name+".up", x, d.tokens, d.hidden, d.inter, d.mlpBias)
 		y = b.elementwise(name+".act", d.activation, d.tokens, d.inter, y)
 	}
-	return b.linear(name+".down", y, d.tokens, d.inter, d.hidden, d.mlpBias)
+	return b.linear(name+".down", y, d.tokens, d.inter, d.hidden, d.mlpBias && !d.bareDown)
 }
 
 // moe adds a mixture of experts; without router, the experts' scores are an input.

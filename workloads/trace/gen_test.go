@@ -161,7 +161,7 @@ func genInstr(rt *rapid.T, p *Program, part *Part, loop bool, trips int64) Instr
 		}
 	case MatMul:
 		in.M, in.N, in.K = count(1)%64+1, count(1)%64+1, count(1)%64+1
-		in.Count, in.FromReg, in.Pair, in.DType = count(0), flag("fromreg"), flag("pair"), genFormat(rt)
+		in.Count, in.FromReg, in.Sync, in.Pair, in.DType = count(0), flag("fromreg"), flag("sync"), flag("pair"), genFormat(rt)
 		if flag("pass") {
 			three := func() (n [3]int64) {
 				for i := range n {
