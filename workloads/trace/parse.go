@@ -36,7 +36,7 @@ var forms = map[string]string{
 	"do":      "do [at=CLOCKS]",
 	"load":    "load SLOT ROWSxCOLS [row=EXPR] [col=EXPR] [share=N] [sync] [random] [local] [pair] [op=N] [at=CLOCKS]",
 	"store":   "store SLOT ROWSxCOLS [row=EXPR] [col=EXPR] [sync] [random] [atomic] [local] [op=N] [at=CLOCKS]",
-	"matmul":  "matmul MxNxK FORMAT [count=N] [steps=N] [registers=I,W,S] [network=I,W,S] [scratch=I,W,S] [fromreg] [pair] [op=N] [at=CLOCKS]",
+	"matmul":  "matmul MxNxK FORMAT [count=N] [steps=N] [registers=I,W,S] [network=I,W,S] [scratch=I,W,S] [fromreg] [sync] [pair] [op=N] [at=CLOCKS]",
 	"vector":  "vector COUNT FORMAT [op=N] [at=CLOCKS]",
 	"special": "special COUNT [op=N] [at=CLOCKS]",
 	"scratch": "scratch BYTES [op=N] [at=CLOCKS]",
