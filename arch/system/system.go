@@ -38,7 +38,7 @@ type Training struct {
 	Grads     string                    `yaml:"grads" enum:"fp16,fp32" doc:"Format in which gradients are kept and summed."`
 	Apart     bool                      `yaml:"accumulate_apart,optional" doc:"A kernel of its own adds the gradients of each microbatch, and not the product that gives them."`
 	Loss      string                    `yaml:"loss,optional" enum:"one,joined,steps" doc:"Kernels of the loss: one forward and one backward, those that a tracing compiler makes of its steps, or one for each step. One unless given."`
-	Update    string                    `yaml:"update,optional" enum:"one,joined,steps" doc:"Kernels of the optimizer's step: one, some that take all parameters each (conversion of gradients, norm, clipping, update, conversion of weights), or one for each line of its formula. One unless given."`
+	Update    string                    `yaml:"update,optional" enum:"one,joined,steps" doc:"Kernels of the optimizer's step: one, some that take all parameters each (conversion of gradients, norm, update, conversion of weights), or one for each line of its formula. One unless given."`
 	Flat      bool                      `yaml:"flat,optional" doc:"With fully sharded weights, gradients of each microbatch are copied into one tensor and divided before they are summed."`
 	Taken     config.Figure[int64]      `yaml:"comm_cores,optional" bound:"0..1024" doc:"Cores that communication takes from computing beside it. None unless given."`
 	Overlap   []string                  `yaml:"overlap" enum:"none,dp,pp,tp" doc:"Communication that computing hides: dp (sums of gradients), pp (transfers between stages), tp (of tensor parallelism), none."`

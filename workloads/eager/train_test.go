@@ -115,18 +115,25 @@ func TestDropout(t *testing.T) {
 	}
 }
 
-// Bytes for each parameter: joined kernels convert gradients (2+4), read them for the norm (4), clip (4+4), update (16+12) and
-// convert weights (4+2); gradients that are fp32 already need no conversion. PyTorch's steps are a kernel for each line.
+// Bytes for each parameter: joined kernels convert gradients (2+4), read them for the norm (4), update (16+12) and convert
+// weights (4+2); gradients that are fp32 already need no conversion, and fp16 has a scale to take off (4+4). PyTorch's steps
+// are a kernel for each line.
 func TestUpdate(t *testing.T) {
 	const n = 1 << 20
 	for _, c := range []struct {
-		way  string
-		grad dtype.Type
-		each int64
-	}{{"one", dtype.BF16, 14 + 14}, {"joined", dtype.BF16, 52}, {"joined", dtype.FP32, 46}, {"steps", dtype.BF16, 18 + 88}} {
-		g := Update(model.Step(n, dtype.BF16), c.way, c.grad)
+		way          string
+		weight, grad dtype.Type
+		each         int64
+	}{
+		{"one", dtype.BF16, dtype.BF16, 14 + 14},
+		{"joined", dtype.BF16, dtype.BF16, 44},
+		{"joined", dtype.BF16, dtype.FP32, 38},
+		{"joined", dtype.FP16, dtype.FP16, 52},
+		{"steps", dtype.BF16, dtype.BF16, 18 + 88},
+	} {
+		g := Update(model.Step(n, c.weight), c.way, c.grad)
 		if got := bytes(t, g, ""); got < c.each*n || got > c.each*n+n/64 {
-			t.Errorf("%s, gradients in %v: %d bytes for each parameter, want %d", c.way, c.grad, got/n, c.each)
+			t.Errorf("%s, weights in %v and gradients in %v: %d bytes for each parameter, want %d", c.way, c.weight, c.grad, got/n, c.each)
 		}
 	}
 }

@@ -10,9 +10,9 @@ import (
 // Update lowers step, an update of Adam, to the kernels of a way; grad is the format in which gradients are kept.
 //
 //   - one, or "": a kernel reads gradients and state and writes state and weights.
-//   - joined: kernels that take all parameters at once convert gradients to fp32, add up their norm, clip them, update, and
-//     convert weights back (megatron/core/optimizer, with multi_tensor_apply of apex): 24 bytes more for each parameter with its
-//     gradient in 16 bits.
+//   - joined: kernels that take all parameters at once convert gradients to fp32, take the scale of the loss off them where
+//     weights are fp16, add up their norm, which is taken to be within its limit, update, and convert weights back
+//     (megatron/core/optimizer, with multi_tensor_apply of apex): 16 bytes more for each parameter with its gradient in bf16.
 //   - steps: an operator of PyTorch for each line of Composer's DecoupledAdamW, behind conversion, norm and clipping, on fp32
 //     weights: 106 bytes.
 func Update(step *graph.Graph, way string, grad dtype.Type) *graph.Graph {
@@ -39,7 +39,10 @@ func Update(step *graph.Graph, way string, grad dtype.Type) *graph.Graph {
 	}
 	g.AddOp(graph.Op{Name: "update.norm", Kind: graph.Reduce, Fn: "row_sum", Layer: -1, DType: dtype.FP32, Origin: "optimizer", Rows: rows, Cols: cols,
 		In: ids(fp32()), Out: ids(tensor(dtype.FP32, graph.Output, rows))})
-	one("scale", dtype.FP32, fp32()) // clipping
+	weight := step.Tensors[adam.Out[0]].DType
+	if weight == dtype.FP16 || way == "steps" {
+		one("scale", dtype.FP32, fp32()) // clipping in PyTorch multiplies whatever the norm is
+	}
 	if way == "steps" {
 		one("scale", dtype.FP32, fp32())                // decay
 		one("scale", dtype.FP32, fp32())                // first moment x beta
@@ -56,6 +59,6 @@ func Update(step *graph.Graph, way string, grad dtype.Type) *graph.Graph {
 	master, m, v := state(), state(), state()
 	adam.In, adam.Out = ids(fp32(), master, m, v), ids(master, m, v)
 	g.AddOp(adam)
-	one("cast", step.Tensors[step.Ops[0].Out[0]].DType, fp32())
+	one("cast", weight, fp32())
 	return g
 }
