@@ -38,7 +38,19 @@ type Training struct {
 	Grads     string                    `yaml:"grads" enum:"fp16,fp32" doc:"Format in which gradients are kept and summed."`
 	Apart     bool                      `yaml:"accumulate_apart,optional" doc:"A kernel of its own adds the gradients of each microbatch, and not the product that gives them."`
 	Overlap   []string                  `yaml:"overlap" enum:"none,dp,pp,tp" doc:"Communication that computing hides: dp (sums of gradients), pp (transfers between stages), tp (of tensor parallelism), none."`
+	Shards    *Shards                   `yaml:"shards,optional" doc:"How weights that replicas share (ZeRO-3) are gathered tensor by tensor; each layer at once, from and to one buffer, unless given."`
 	Source    string                    `yaml:"source" doc:"Where this is known from."`
+}
+
+// Shards is how a framework gathers the weights that replicas share and scatters their gradients, if it does so for each
+// tensor by collectives on lists of pieces, one for each replica.
+type Shards struct {
+	Whole   config.Figure[int64]         `yaml:"whole" bound:">=0" doc:"Elements of a tensor up to which all replicas keep all of it."`
+	Piece   config.Figure[unit.Duration] `yaml:"piece" bound:">=0" doc:"Work of the host for the piece of one replica in one collective, in which chips and links wait."`
+	Gather  config.Figure[unit.Ratio]    `yaml:"gather_copies" bound:">=0" doc:"How often a gathered tensor is copied from memory to memory; a fill counts half."`
+	Scatter config.Figure[unit.Ratio]    `yaml:"scatter_copies" bound:">=0" doc:"The same of the gradients that are scattered."`
+	Again   bool                         `yaml:"again,optional" doc:"Weights are gathered once more between what the backward pass computes again and its products."`
+	Source  string                       `yaml:"source" doc:"Where this is known from."`
 }
 
 // Tier joins members, which are chips or nodes.

@@ -50,6 +50,7 @@ type evaluation struct {
 	net   *traffic // nil for one chip
 	node  *fabric.Net
 
+	shard  shards
 	layers []int64 // of each chunk
 	units  [][][]unit
 	state  []int64 // parameters of a chip, by stage
@@ -320,18 +321,8 @@ func (e *evaluation) times() error {
 			exchange[r] = exchange[r-r%int(par.Expert)]
 		}
 	}
-	// Fully sharded weights are gathered for each pass of a layer, and gradients scattered behind each.
-	var shardGather, shardScatter event.Time
-	layerBytes := e.layerParams() * wide
-	if par.Zero == 3 {
-		if shardGather, err = e.longest(collective.AllGather, layerBytes, e.dataGroups(0, 1)); err != nil {
-			return err
-		}
-		if e.train {
-			if shardScatter, err = e.longest(collective.ReduceScatter, e.layerParams()*e.gradBytes(), e.dataGroups(0, 1)); err != nil {
-				return err
-			}
-		}
+	if e.shard, err = e.shards(); err != nil {
+		return err
 	}
 	ahead, back, again, err := e.transfers(act)
 	if err != nil {
@@ -393,7 +384,7 @@ func (e *evaluation) times() error {
 				}
 				return comm
 			}
-			zf, zb := data(shardGather, forward+tf), data(shardGather+shardScatter, backward+recompute+tb)
+			zf, zb := data(e.shard.gather, forward+tf), data(e.shard.back+e.shard.scatter, backward+recompute+tb)
 			for c := range chunks {
 				k := c*stages + s
 				n := event.Time(e.layers[k])
@@ -403,8 +394,8 @@ func (e *evaluation) times() error {
 					btensor += n * tf
 				}
 				other, bother := n*(of+zf), n*(ob+zb)
-				if n > 0 {
-					other, bother = other+shardGather, bother+shardScatter // the first gather and the last scatter have nothing beside them
+				if n > 0 && par.Hides("dp") {
+					other, bother = other+e.shard.gather, bother+e.shard.scatter // the first gather and the last scatter have nothing beside them
 				}
 				if k == 0 {
 					u.forward += e.costs[model.Embed].forward
@@ -434,7 +425,7 @@ func (e *evaluation) times() error {
 			}
 		}
 	}
-	e.inner(keys, tokens*d.TopK*d.Hidden*wide, layerBytes, contextTime, contextBack, exchange, shardGather, shardScatter, func(comm, work event.Time) event.Time {
+	e.inner(keys, tokens*d.TopK*d.Hidden*wide, contextTime, contextBack, exchange, func(comm, work event.Time) event.Time {
 		if par.Hides("dp") {
 			return beyond(comm, work)
 		}
@@ -445,7 +436,7 @@ func (e *evaluation) times() error {
 }
 
 // inner counts the communication of context and expert parallelism and of sharded weights, as the first stage has it.
-func (e *evaluation) inner(keys, exchanged, layerBytes int64, contextTime, contextBack, exchange [][]event.Time, gather, scatter event.Time,
+func (e *evaluation) inner(keys, exchanged int64, contextTime, contextBack, exchange [][]event.Time,
 	data func(comm, work event.Time) event.Time, forward, backward event.Time) {
 	n := slices.Max(e.layers) * e.par.Interleave * int64(e.micro)
 	passes := int64(1)
@@ -466,14 +457,14 @@ func (e *evaluation) inner(keys, exchanged, layerBytes int64, contextTime, conte
 		t := times(event.Time(2*passes) * exchange[0][0])
 		e.count(ofExpert, n*2*passes*exchanged/e.par.Expert*(e.par.Expert-1), t, t)
 	}
-	if gather > 0 {
+	if z := &e.shard; z.gather > 0 {
 		replicas := e.par.Data * e.par.Context
-		t, exposed := gather, data(gather, forward)
-		bytes := layerBytes
+		t, exposed := z.gather, data(z.gather, forward)
+		bytes := z.gathered
 		if e.train {
-			t += gather + scatter
-			exposed += data(gather+scatter, backward)
-			bytes += layerBytes + e.layerParams()*e.gradBytes()
+			t += z.back + z.scatter
+			exposed += data(z.back+z.scatter, backward)
+			bytes += z.gathered*int64(z.back/z.gather) + z.scattered
 		}
 		e.count(ofData, n*bytes/replicas*(replicas-1), times(t), times(exposed))
 	}
@@ -737,7 +728,7 @@ func (e *evaluation) memory(s int, st *pipeline.Stage) result.PlanMemory {
 	} else {
 		m.Weights, m.Grads, m.Optimizer = StateBytes(n, e.par.Zero, e.par.Data*e.par.Context, e.gradBytes())
 		if e.par.Zero == 3 {
-			m.Working += 2 * 2 * e.layerParams() // a layer's weights and the next's
+			m.Working += 2 * 2 * e.shard.widest // weights in use and those ahead
 		}
 		if e.par.Schedule == "2bw" {
 			m.Weights *= 2
