@@ -477,6 +477,14 @@ func (e *evaluation) gradBytes() int64 {
 	return 2
 }
 
+// stateBytes is what the optimizer keeps of a parameter: a copy and two momenta in fp32, unless the framework says otherwise.
+func (e *evaluation) stateBytes() int64 {
+	if t := e.s.sys.Training; t != nil && t.State.IsSet() {
+		return int64(t.State.Value)
+	}
+	return 12
+}
+
 // tensorCount is how many sums of tensor parallelism, or pairs of gather and scatter, an iteration of the busiest stage has.
 func (e *evaluation) tensorCount() int64 {
 	if e.par.Tensor == 1 {
@@ -726,7 +734,7 @@ func (e *evaluation) memory(s int, st *pipeline.Stage) result.PlanMemory {
 		}
 		m.Working = tokens * (4*d.Hidden + 3*d.Inter/e.par.Tensor) * 2
 	} else {
-		m.Weights, m.Grads, m.Optimizer = StateBytes(n, e.par.Zero, e.par.Data*e.par.Context, e.gradBytes())
+		m.Weights, m.Grads, m.Optimizer = StateBytes(n, e.par.Zero, e.par.Data*e.par.Context, e.gradBytes(), e.stateBytes())
 		if e.par.Zero == 3 {
 			m.Working += 2 * 2 * e.shard.widest // weights in use and those ahead
 		}

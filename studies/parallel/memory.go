@@ -6,10 +6,11 @@ import (
 )
 
 // StateBytes is what a chip keeps of n parameters in mixed-precision training with Adam, in bytes: weights and gradients in
-// 16 bits (gradients in 32 bits if grad is 4) and 12 bytes of the optimizer, divided among replicas as the ZeRO stage says
-// (Rajbhandari et al., arXiv 1910.02054, section 5: 16, 4 + 12/N, 2 + 14/N, 16/N bytes for each parameter).
-func StateBytes(n, zero, replicas, grad int64) (weights, grads, optimizer int64) {
-	weights, grads, optimizer = 2*n, grad*n, 12*n
+// 16 bits (gradients in 32 bits if grad is 4) and state bytes of the optimizer for each, divided among replicas as the ZeRO
+// stage says (Rajbhandari et al., arXiv 1910.02054, section 5, with 12 bytes of state: 16, 4 + 12/N, 2 + 14/N, 16/N bytes for
+// each parameter).
+func StateBytes(n, zero, replicas, grad, state int64) (weights, grads, optimizer int64) {
+	weights, grads, optimizer = 2*n, grad*n, state*n
 	share := func(b int64) int64 { return (b + replicas - 1) / replicas }
 	if zero >= 1 {
 		optimizer = share(optimizer)

@@ -48,7 +48,7 @@ func within(t *testing.T, what string, got, want, share float64) {
 func TestZeROMemory(t *testing.T) {
 	const n, replicas = 7_500_000_000, 64
 	for zero, want := range []int64{16 * n, 4*n + 12*n/replicas, 2*n + 14*n/replicas, 16 * n / replicas} {
-		w, g, o := StateBytes(n, int64(zero), replicas, 2)
+		w, g, o := StateBytes(n, int64(zero), replicas, 2, 12)
 		if w+g+o != want {
 			t.Errorf("stage %d: %d bytes, want %d", zero, w+g+o, want)
 		}
