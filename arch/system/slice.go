@@ -66,7 +66,9 @@ func (s *System) Shaped(shape []int) int {
 	return n
 }
 
-func (s *System) shapesNodes() bool { return !s.ScaleUp.grid() && s.ScaleOut != nil && s.ScaleOut.grid() }
+func (s *System) shapesNodes() bool {
+	return !s.ScaleUp.grid() && s.ScaleOut != nil && s.ScaleOut.grid()
+}
 
 // grid reports whether a part of the tier has a shape.
 func (t *Tier) grid() bool { return t.Topology == Torus || t.Topology == Mesh }

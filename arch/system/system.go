@@ -39,8 +39,18 @@ type Training struct {
 	State     config.Figure[unit.Bytes] `yaml:"optimizer,optional" bound:">=0" doc:"State of the optimizer for each parameter; 12 B unless given, a copy and two momenta in fp32."`
 	Apart     bool                      `yaml:"accumulate_apart,optional" doc:"A kernel of its own adds the gradients of each microbatch, and not the product that gives them."`
 	Overlap   []string                  `yaml:"overlap" enum:"none,dp,pp,tp" doc:"Communication that computing hides: dp (sums of gradients), pp (transfers between stages), tp (of tensor parallelism), none."`
+	Memory    *Memory                   `yaml:"memory,optional" doc:"What chips hold besides tensors; nothing unless given."`
 	Shards    *Shards                   `yaml:"shards,optional" doc:"How weights that replicas share (ZeRO-3) are gathered tensor by tensor; each layer at once, from and to one buffer, unless given."`
 	Source    string                    `yaml:"source" doc:"Where this is known from."`
+}
+
+// Memory is what a framework and its libraries take of a chip's memory besides tensors, and what it keeps of these longer than
+// it has to.
+type Memory struct {
+	Context      config.Figure[unit.Bytes] `yaml:"context" bound:">=0" doc:"Context of the driver, with the kernels of all libraries."`
+	Communicator config.Figure[unit.Bytes] `yaml:"communicator" bound:">=0" doc:"Buffers of one communicator."`
+	Allocator    config.Figure[unit.Ratio] `yaml:"allocator" bound:">0,<=1" doc:"Share of what the allocator holds that tensors use at the peak."`
+	Results      bool                      `yaml:"results,optional" doc:"Stages keep what they sent to the next until its gradient comes back."`
 }
 
 // Shards is how a framework gathers the weights that replicas share and scatters their gradients, if it does so for each

@@ -20,7 +20,11 @@ type cost struct {
 	forward, backward event.Time
 	core, coreBack    event.Time // attention itself, of these
 	weights           int64      // parameters of the part on the chip
-	tensors           []int64    // the same of each tensor, as tensor has it
+	tensors           []int64    // the same of each tensor
+
+	flops, units int64 // of a pass, and of a model that is run whole what it takes in: tokens, images
+	unit         string
+	memory       graph.Footprint
 }
 
 // parts simulates parts of a model on one chip, each once.
@@ -82,6 +86,9 @@ func (p *parts) of(name string, make func() (*graph.Graph, error)) (*cost, error
 // costOf returns the cost of a part.
 func (p *parts) costOf(part model.Part) (*cost, error) {
 	return p.of(part.String(), func() (*graph.Graph, error) {
+		if p.model.Decoder == nil {
+			return model.Passes(p.model, p.plan)
+		}
 		g, err := model.Shard(p.model, part, p.plan, p.split)
 		if err != nil {
 			return nil, err
@@ -123,6 +130,7 @@ func (p *parts) simulate(g *graph.Graph) (cost, error) {
 		}
 	}
 	c.tensors = tensors(g)
+	c.flops, c.units, c.unit, c.memory = g.Flops(), g.Tokens, g.Unit, g.Footprint()
 	return c, nil
 }
 
