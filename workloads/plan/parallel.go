@@ -54,7 +54,9 @@ func LoadParallel(path string) (*Parallel, error) {
 }
 
 // Schedules, Recomputes, Orders, Attentions, GradFormats and Overlaps list the words of the fields.
-func Schedules() []string   { return []string{"gpipe", "1f1b", "interleaved", "2bw", "zero-bubble", "sequential"} }
+func Schedules() []string {
+	return []string{"gpipe", "1f1b", "interleaved", "2bw", "zero-bubble", "sequential"}
+}
 func Recomputes() []string  { return []string{"none", "selective", "full"} }
 func Orders() []string      { return []string{"tp-cp-dp-pp", "tp-cp-pp-dp"} }
 func Attentions() []string  { return []string{"flash", "standard"} }

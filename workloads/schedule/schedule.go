@@ -29,7 +29,9 @@ type Item struct {
 }
 
 // Names lists the schedules.
-func Names() []string { return []string{"gpipe", "1f1b", "interleaved", "2bw", "zero-bubble", "sequential"} }
+func Names() []string {
+	return []string{"gpipe", "1f1b", "interleaved", "2bw", "zero-bubble", "sequential"}
+}
 
 // Order returns the passes of each stage, in order: stages x items. micro is the number of microbatches, chunks that of
 // chunks of each stage, 1 but for "interleaved".
