@@ -56,6 +56,23 @@ func TestFootprints(t *testing.T) {
 	}
 }
 
+// Memory bounds GPipe to eight microbatches of four sequences, behind which it has to flush: the larger the batch, the slower
+// it is than 1F1B, by 2.1 to 3 times as published, by less here.
+func TestBoundedGPipe(t *testing.T) {
+	p := stages8("gpipe")
+	p.Microbatch = 4
+	var full *MemoryError
+	if _, err := Run(Input{System: "aws-p3-16xlarge", Model: "gpt-2.2b", Seq: 512, Batch: 64, Plan: p, Cache: shared}); !errors.As(err, &full) {
+		t.Errorf("16 microbatches: %v, want out of memory", err)
+	}
+	bounded := p3(t, "gpt-2.2b", 32, p).IterationS
+	p.Schedule = "1f1b"
+	few, many := 2*bounded/p3(t, "gpt-2.2b", 64, p).IterationS, 16*bounded/p3(t, "gpt-2.2b", 512, p).IterationS
+	if few < 1.2 || many < 1.5 || many > 3 {
+		t.Errorf("GPipe is %.2f and %.2f times slower", few, many)
+	}
+}
+
 // On 64 chips, eight stages of eight replicas, no flush gains 1.6 with a batch of 512 and 1.15 with 2048. The paper does not
 // say how many sequences a microbatch has; with four and with eight the gains lie on either side.
 func TestFlushOverServers(t *testing.T) {
