@@ -434,12 +434,19 @@ func (a *attend) backwardPart(seg segment, delta, sums int) {
 		sr, sc, sw := a.head(c.in(5), d.SeqQ, 1, a.group, from)
 		in = append(in, load(0, c.slot("stats", c.inRef(5)), sr, sc, each, sw))
 	}
-	// All groups of threads take the same block, in step: the gradient of Q needs the scores of all of them.
 	r := &a.r.gradient
+	ways := r.ways
+	if ways == 0 {
+		ways = a.r.ways
+	}
 	in = a.multiply(in, bq, bk, d.HeadDim, false)
 	in = a.multiply(in, bq, bk, d.ValueDim, false)
-	const slot = 2
-	in = vector(in, 0, slot*r.slots*bq*bk, dtype.FP32)
+	const slot, arithmetic = 2, 5
+	ops := slot * r.slots
+	if ops == 0 {
+		ops = arithmetic
+	}
+	in = vector(in, 0, ops*bq*bk, dtype.FP32)
 	in = special(in, 0, bq*bk)
 	moved := r.scores * a.dt.Bytes(bq*bk)
 	if r.staged {
@@ -463,7 +470,7 @@ func (a *attend) backwardPart(seg segment, delta, sums int) {
 	}
 	c.part([4]int64{a.group, seg.tiles, d.KVHeads, d.Batch},
 		once(load(0, c.slot("k", c.inRef(1)), kr, kc, keys, kw), load(0, c.slot("v", c.inRef(2)), vr, vc, keys, vw)),
-		loop(count, a.r.stages, 1, in...), once(end...))
+		loop(count, a.r.stages, ways, in...), once(end...))
 }
 
 func (a *attend) streamThreads() int {

@@ -61,6 +61,7 @@ var fmhaHopper = attentionRules{
 	minKeys:     fa3.minKeys,
 	maxSplits:   fa3.maxSplits,
 	setup:       setupClocks, combineSetup: reduceClocks,
+	gradient: fa3.gradient,
 }
 
 var fmhaGen = func() attentionRules {

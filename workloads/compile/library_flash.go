@@ -24,7 +24,7 @@ var fa2 = attentionRules{
 	maxSplits:  128,
 	pad:        16,
 	setup:      setupClocks, combineSetup: reduceClocks,
-	gradient: gradientRules{wide: 64, waits: 9, slots: 5, scores: 2}, // five products of 33 clocks, four barriers
+	gradient: gradientRules{ways: 1, wide: 64, waits: 9, slots: 5, scores: 2}, // five products of 33 clocks, four barriers
 }
 
 // fa3 stands for FlashAttention 3 (Shah et al., arXiv 2407.08608): a producer
@@ -51,7 +51,7 @@ var fa3 = attentionRules{
 	minKeys:     128,
 	maxSplits:   128,
 	setup:       setupClocks, combineSetup: reduceClocks,
-	gradient: gradientRules{wide: 64, waits: 25, slots: 5, scores: 1, staged: true}, // five products of 128 clocks, four barriers
+	gradient: gradientRules{ways: 1, wide: 64, waits: 25, slots: 5, scores: 1, staged: true}, // five products of 128 clocks, four barriers
 }
 
 // fa2Training stands for FlashAttention 2 as frameworks of training call it, on tensors without pages. Its tiles are those of

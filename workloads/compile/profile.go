@@ -168,9 +168,10 @@ type attentionRules struct {
 // gradientRules are what the kernel of attention's gradients does in an iteration besides its five products: a block of
 // queries against a block of keys.
 type gradientRules struct {
+	ways   int   // groups of threads that take blocks in turn; 0: those of the forward kernel
 	wide   int64 // rows of queries, at most, of heads of more than 64 elements; 0: as many as fit
 	waits  int   // for results of products and other threads, each as long as a barrier
-	slots  int64 // issue slots for each score besides its exponential
+	slots  int64 // issue slots for each score besides its exponential; 0: its arithmetic
 	scores int64 // matrices of scores that threads write to the scratchpad, for products that want them transposed or from there
 	staged bool  // sums of the gradient of Q pass through the scratchpad on their way to the cache
 }
