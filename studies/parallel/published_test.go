@@ -153,7 +153,7 @@ func TestPlacement(t *testing.T) {
 }
 
 // Between stages each adapter carries 1/t of what it carries without scatter and gather, and rates gain up to 11 % (figure
-// 18); fused kernels gain (section 5.7), as the paper has it by 19 and 11 %, of which these find half.
+// 18); fused kernels gain (section 5.7), as the paper has it by 19 and 11 %, of which these find three quarters.
 func TestScatterAndFusion(t *testing.T) {
 	in := Input{Described: gpt(96, 12288, 96), Batch: 240, Plan: plan.Parallel{Tensor: 8, Pipeline: 12, Data: 1, Interleave: 4, Recompute: "full"}}
 	with := mustRun(t, in)
@@ -168,7 +168,7 @@ func TestScatterAndFusion(t *testing.T) {
 	in.Plan = plan.Parallel{Tensor: 8, Pipeline: 12, Data: 1, Recompute: "full"}
 	fused := mustRun(t, in)
 	in.Plan.Unfused = true
-	if gain := fused.Tflops / mustRun(t, in).Tflops; gain < 1.05 || gain > 1.25 {
+	if gain := fused.Tflops / mustRun(t, in).Tflops; gain < 1.12 || gain > 1.22 {
 		t.Errorf("fusion gains %.3f", gain)
 	}
 }

@@ -20,9 +20,10 @@ import (
 // loss lowers the forward pass of the loss.
 func (l *lowering) loss() {
 	rows, cols, logits := l.op.Rows, l.op.Cols, l.op.In[0]
-	wide := func(name, fn string, in ...graph.TensorID) graph.TensorID {
+	// wide adds a step over all logits; what it reads of each row is left out.
+	wide := func(name, fn string, x graph.TensorID) graph.TensorID {
 		y := l.g.AddTensor(l.label(name)+".out", dtype.FP32, graph.Output, l.op.Layer, rows, cols) // in memory: nothing is joined across it
-		l.add(name, graph.Op{Kind: graph.Elementwise, Fn: fn, Rows: rows, Cols: cols, In: in, Out: ids(y)})
+		l.add(name, graph.Op{Kind: graph.Elementwise, Fn: fn, Rows: rows, Cols: cols, In: ids(x), Out: ids(y)})
 		return y
 	}
 	row := func(name, fn string, x graph.TensorID) {
@@ -32,7 +33,7 @@ func (l *lowering) loss() {
 	x := wide("float", "cast", logits)
 	if l.opt.Loss == "steps" {
 		row("max", "row_max", x)
-		x = wide("subtract", "shift", x, l.rowOf(rows))
+		x = wide("subtract", "scale", x)
 		x = wide("exp", "exp", x)
 		row("sum", "row_sum", x)
 	} else { // sums and maxima while the elements are there
@@ -40,7 +41,8 @@ func (l *lowering) loss() {
 	}
 	l.probs[l.op.Out[1]] = wide("divide", "scale", x)
 	// The loss of each position, from what is there.
-	l.add("of", graph.Op{Kind: graph.Elementwise, Fn: "copy", Rows: 1, Cols: rows, In: ids(l.rowOf(rows)), Out: l.op.Out[:1]})
+	l.add("of", graph.Op{Kind: graph.Elementwise, Fn: "copy", Rows: 1, Cols: rows, In: ids(l.g.AddTensor(l.label("rows"), dtype.FP32, graph.Input, l.op.Layer, rows)),
+		Out: l.op.Out[:1]})
 }
 
 // lossBackward lowers its gradient: probabilities less one for the class that it was, times the gradient of the loss.
@@ -52,11 +54,6 @@ func (l *lowering) lossBackward() {
 		x = l.add("mul", graph.Op{Kind: graph.Elementwise, Fn: "scale", Rows: rows, Cols: cols, In: ids(x), Out: ids(y)})
 	}
 	l.add("cast", graph.Op{Kind: graph.Elementwise, Fn: "cast", Rows: rows, Cols: cols, In: ids(x), Out: ids(l.op.Out[0])})
-}
-
-// rowOf is a number for each row that is there already.
-func (l *lowering) rowOf(rows int64) graph.TensorID {
-	return l.g.AddTensor(l.label("rows"), dtype.FP32, graph.Input, l.op.Layer, rows)
 }
 
 // label names what belongs to the operator at work, each time differently.
