@@ -252,6 +252,9 @@ func accuracyTable(rep *validate.Report) *terminal.AccuracyReport {
 			out.Notes = append(out.Notes, "uncalibrated "+name+": "+strings.Join(sets, ", "))
 		}
 	}
+	for _, r := range rep.Reasons(validate.OK) {
+		out.Notes = append(out.Notes, "not counted: "+r)
+	}
 	for _, r := range rep.Reasons(validate.Skipped) {
 		out.Notes = append(out.Notes, "skipped: "+r)
 	}
@@ -304,7 +307,7 @@ func accuracyFigures(rep *validate.Report) []*figure.Figure {
 			a.Size = "compulsory bytes"
 		}
 		for _, r := range t.Rows {
-			if r.Status != validate.OK {
+			if r.Status != validate.OK || r.Apart {
 				continue
 			}
 			s := figure.Sample{Group: joined(" ", r.System, r.DType), Measured: r.Target, Predicted: r.Predicted, Size: r.Flops}

@@ -38,10 +38,11 @@ func measured(text string) string {
 	return plain(chip) + ":" + plain(links)
 }
 
-// net returns the links between some chips of the system that a table means, nil if there is none.
-func (s *systems) net(chip, topology string, ranks, nodes int) (*fabric.Net, error) {
-	name := s.names[measured(chip+":"+topology)]
+// net returns the links between some chips of the system that a table means by SYSTEM:TOPOLOGY, nil if there is none.
+func (s *systems) net(what string, ranks, nodes int) (*fabric.Net, error) {
+	name := s.names[measured(what)]
 	if name == "" {
+		chip, _, _ := strings.Cut(what, ":")
 		name = s.names[measured(chip+":*")] // however its links are called
 	}
 	if name == "" {
@@ -133,7 +134,14 @@ func (v *validation) collective(_ *Harness, _ *chip, r *record) (job, error) {
 	if len(r.errs) > 0 {
 		return job{}, nil
 	}
-	net, err := v.systems.net(r.row.System, topology, int(ranks), int(nodes))
+	at := r.row.System + ":" + topology
+	if meant, ok := h.Systems[at]; ok {
+		at = meant
+	}
+	if h.Least.IsSet() && bytes < int64(h.Least.Value) {
+		r.row.Apart, r.row.Reason = true, fmt.Sprintf("below the %v from which rows of %s count", h.Least, h.Name)
+	}
+	net, err := v.systems.net(at, int(ranks), int(nodes))
 	if err != nil {
 		return job{}, err
 	}

@@ -37,6 +37,9 @@ type Harness struct {
 	OneCache bool                                 `yaml:"one_cache,optional" doc:"Keys and values lie at the same addresses (attention)."`
 	ByHead   bool                                 `yaml:"by_head,optional" doc:"The cache holds the keys of a head, then those of the next (attention); otherwise all heads of a token lie together."`
 	Unfused  bool                                 `yaml:"unfused,optional" doc:"Every operator is a kernel of its own, as a framework without a compiler runs them, attention too."`
+	Cap      config.Figure[unit.Power]            `yaml:"cap,optional" bound:">0" doc:"Power cap of the chips that were measured, where it is not that of the chip's file."`
+	Least    config.Figure[unit.Bytes]            `yaml:"least,optional" bound:">0" doc:"Collectives of fewer bytes are predicted, but not counted: the source is noise there."`
+	Systems  map[string]string                    `yaml:"systems,optional" doc:"By SYSTEM:TOPOLOGY of the table: the one of a system's file that is meant, where the source calls several alike."`
 	Library  []string                             `yaml:"library,optional" doc:"Library profiles, the first of which the compiler knows is used; otherwise that of the chip."`
 	Pad      map[string]int64                     `yaml:"pad,optional" doc:"By number format: rows to which the scales of each visited expert's rows are padded (mixtures of experts); kernels pass over the padding."`
 	Whole    bool                                 `yaml:"whole,optional" doc:"Activations and weighted sums pass over the choices of all ranks (mixtures of experts)."`

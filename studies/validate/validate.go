@@ -82,6 +82,7 @@ type Row struct {
 	Bytes     float64 // compulsory
 	Status    Status
 	Reason    string
+	Apart     bool // predicted, but not counted in errors
 }
 
 // Table is one file of measurements.
