@@ -166,11 +166,10 @@ func (v *validation) collective(_ *Harness, _ *chip, r *record) (job, error) {
 			req.Algorithm = system.OneShot.String()
 		}
 	}
-	plan, err := collective.New(net, req)
+	us, err := alone(net, req)
 	if err != nil {
 		return job{}, err
 	}
-	us := float64(net.Prepare(&plan.Job).Alone()) / 1e6
 	c, err := v.chips.find(net.Slice.System.Chip)
 	switch {
 	case err != nil:

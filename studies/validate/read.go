@@ -25,7 +25,6 @@ type kind struct {
 	unit     string
 	skip     string // why no row of it is predicted
 	chipless bool   // no chip stands for the system of a row
-	before   func(r *record) error
 	job      func(v *validation, h *Harness, c *chip, r *record) (job, error)
 }
 
@@ -43,7 +42,7 @@ func init() {
 			measured: words("latency_us"), job: (*validation).moe},
 		{name: "pointwise", columns: words("source system dtype op rows cols read_bytes write_bytes latency_us"), measured: words("latency_us"), job: (*validation).pointwise},
 		{name: "model", columns: words("source system dtype model phase batch seq layers hidden heads ffn vocab ranks parallelism global_batch fused op latency_us"),
-			measured: words("latency_us"), before: oneRank, job: (*validation).model},
+			measured: words("latency_us"), job: (*validation).model},
 		{name: "scalesim_cycles", columns: words("case_id op array_rows array_cols dataflow M N K compute_cycles"),
 			measured: words("compute_cycles stall_cycles total_cycles total_cycles_incl_prefetch overall_util_pct mapping_eff_pct compute_util_pct host_wall_s"),
 			unit:     "cycles", chipless: true, job: (*validation).systolic},

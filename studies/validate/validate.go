@@ -296,11 +296,6 @@ func (v *validation) job(t *table, r *record) (job, error) {
 	if h != nil {
 		r.row.Harness = h.Name
 	}
-	if t.kind.before != nil {
-		if err := t.kind.before(r); err != nil || len(r.errs) > 0 {
-			return job{}, err
-		}
-	}
 	if h == nil {
 		return job{}, fmt.Errorf("no harness describes source %q", r.row.Source)
 	}
