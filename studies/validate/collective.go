@@ -71,25 +71,11 @@ func (s *systems) net(what string, ranks, nodes int) (*fabric.Net, error) {
 	return s.nets[key], nil
 }
 
-// among returns the links between all chips of the smallest system that has just so many of a chip in a node, nil if there
-// is none.
+// among returns the links between some chips of the system that smallest names, nil if there is none.
 func (s *systems) among(chip string, ranks int) (*fabric.Net, error) {
-	found := ""
-	for _, name := range system.Names() {
-		sys, _, err := system.Load(name, nil)
-		if err != nil {
-			return nil, err
-		}
-		switch {
-		case sys.Chip != chip || sys.Node() < int64(ranks):
-		case sys.Chips() == int64(ranks):
-			found = name
-		case found == "":
-			found = name
-		}
-	}
-	if found == "" {
-		return nil, nil
+	found, err := s.smallest(chip, ranks)
+	if found == "" || err != nil {
+		return nil, err
 	}
 	sys, _, err := system.Load(found, s.sets)
 	if err != nil {
@@ -100,6 +86,26 @@ func (s *systems) among(chip string, ranks int) (*fabric.Net, error) {
 		return nil, err
 	}
 	return fabric.New(slice), nil
+}
+
+// smallest names the system that has just so many of a chip in a node, or otherwise the first that has more, "" if there is
+// none.
+func (s *systems) smallest(chip string, ranks int) (string, error) {
+	found := ""
+	for _, name := range system.Names() {
+		sys, _, err := system.Load(name, nil)
+		if err != nil {
+			return "", err
+		}
+		switch {
+		case sys.Chip != chip || sys.Node() < int64(ranks):
+		case sys.Chips() == int64(ranks):
+			found = name
+		case found == "":
+			found = name
+		}
+	}
+	return found, nil
 }
 
 // splitSets tells figures of systems from those of chips.

@@ -45,6 +45,7 @@ type Harness struct {
 	Whole    bool                                 `yaml:"whole,optional" doc:"Activations and weighted sums pass over the choices of all ranks (mixtures of experts)."`
 	OneShot  map[string]config.Figure[unit.Bytes] `yaml:"one_shot,optional" bound:">0" doc:"By number of ranks: the largest all-reduce for which the engine's own kernel is used, in which every rank reads the data of all others; larger ones are NCCL's."`
 	Few      []string                             `yaml:"few,optional" doc:"Library profiles in place of those where a mixture of experts has no more tokens than experts on a rank."`
+	Serving  *Serving                             `yaml:"serving,optional" doc:"How an engine fills its batches (published inference)."`
 	Training *system.Training                     `yaml:"training,optional" doc:"What the framework did (training at scale), in place of what the system's file says."`
 	Routing  Routing                              `yaml:"routing,optional" doc:"How rows were spread over experts."`
 }
@@ -94,6 +95,14 @@ type Load struct {
 type Gate struct {
 	Most   int64 `yaml:"most,optional" bound:"0..1000" doc:"Experts for each token, at most, that one kernel chooses; 0: any number."`
 	Beyond int64 `yaml:"beyond,optional" bound:"0..50" doc:"Kernels besides for each further so many, or a part of them."`
+}
+
+// Serving is how an engine fills its batches when requests never run out.
+type Serving struct {
+	Memory config.Figure[unit.Ratio] `yaml:"memory" bound:">0,<=1" doc:"Share of the memory that weights leave which the key/value cache takes."`
+	Batch  config.Figure[int64]      `yaml:"batch" bound:"1..1000000" doc:"Most requests at once."`
+	Tokens config.Figure[int64]      `yaml:"tokens" bound:"1..10000000" doc:"Most tokens of prompts in a step; a prompt at least."`
+	KV     string                    `yaml:"kv,optional" doc:"Number format of the key/value cache; that of activations unless given."`
 }
 
 // Routing describes how a harness draws the experts of tokens.
