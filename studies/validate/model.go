@@ -2,7 +2,9 @@ package validate
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"maru/studies/run"
@@ -12,6 +14,24 @@ import (
 	"maru/workloads/parallel/collective"
 	"maru/workloads/plan"
 )
+
+// switchName is a Switch Transformer with a number of experts.
+var switchName = regexp.MustCompile(`^switch[a-z_]*([1-9][0-9]{0,3})$`)
+
+// switched is a Switch Transformer with so many experts in every second block: T5, half of whose blocks are the encoder's.
+// T5's heads are 64 wide, those of its 3B and 11B (16384 and 65536 columns) 128. It is nil if that does not come out even.
+func switched(name string, layers, hidden, heads, ffn, vocab, seq int64) *model.Model {
+	experts, err := strconv.ParseInt(switchName.FindStringSubmatch(name)[1], 10, 64)
+	if err != nil || experts < 2 || layers%2 != 0 {
+		return nil
+	}
+	s := &model.Seq2Seq{Blocks: model.Blocks{Layers: int(layers / 2), Hidden: hidden, Heads: heads, Inter: ffn, HeadDim: 64},
+		Vocab: max(1, vocab), MaxPositions: seq, Activation: "relu", Experts: experts, TopK: 1, Every: 2}
+	if ffn >= 16384 {
+		s.HeadDim = 128
+	}
+	return &model.Model{Name: name, Title: name, Seq2Seq: s}
+}
 
 // families are the networks of the tables: those whose names start with it.
 var families = []struct {
@@ -216,6 +236,9 @@ func (v *validation) share(h *Harness, c *chip, f format, op, phase string, batc
 // network is what each of some tensor-parallel chips has of a model of the given sizes: its heads, columns and rows of the
 // embedding table. It is nil if there is no model of the name.
 func network(name string, layers, hidden, heads, ffn, vocab, seq, chips int64) *model.Model {
+	if switchName.MatchString(name) && chips == 1 {
+		return switched(name, layers, hidden, heads, ffn, vocab, seq)
+	}
 	for _, f := range families {
 		if !strings.HasPrefix(name, f.prefix) {
 			continue

@@ -69,6 +69,33 @@ func TestModelSpread(t *testing.T) {
 	}
 }
 
+// A Switch Transformer is a T5 with experts in every second block, half of its blocks in the encoder.
+func TestSwitch(t *testing.T) {
+	m := network("switchxl4", 48, 1024, 32, 16384, 32128, 512, 1)
+	if m == nil || m.Seq2Seq == nil {
+		t.Fatal("no Switch Transformer")
+	}
+	// Without experts it is T5 3B, of which 2 851 598 336 parameters are published, 2048 of them for relative positions.
+	s := *m.Seq2Seq
+	s.Experts, s.TopK, s.Every = 0, 0, 0
+	dense := *m
+	dense.Seq2Seq = &s
+	if got := dense.Params(); got != 2_851_598_336-2048 {
+		t.Errorf("%d parameters without experts", got)
+	}
+	if got, want := m.Params()-dense.Params(), int64(24*(3*2*1024*16384+4*1024)); got != want {
+		t.Errorf("%d parameters of further experts, want %d", got, want)
+	}
+	for _, name := range []string{"switchxl", "switchxl1", "switch4x"} {
+		if network(name, 48, 1024, 32, 16384, 32128, 512, 1) != nil {
+			t.Errorf("%s has a network", name)
+		}
+	}
+	if network("switchxl4", 47, 1024, 32, 16384, 32128, 512, 1) != nil || network("switchxl4", 48, 1024, 32, 16384, 32128, 512, 4) != nil {
+		t.Error("a network of 47 blocks, or over chips")
+	}
+}
+
 func TestSpreadOver(t *testing.T) {
 	for _, c := range []struct {
 		text  string

@@ -64,6 +64,9 @@ func Build(m *Model, p plan.Plan) (*graph.Graph, error) {
 	case m.ViT != nil:
 		b.origin = "vit"
 		b.vit(m.ViT)
+	case m.Seq2Seq != nil:
+		b.origin = "seq2seq"
+		b.seq2seq(m.Seq2Seq)
 	case m.Speech != nil:
 		b.origin = "speech"
 		b.speech(m.Speech)
@@ -91,8 +94,8 @@ func Build(m *Model, p plan.Plan) (*graph.Graph, error) {
 }
 
 func (m *Model) checkPlan(p plan.Plan) error {
-	text := m.Decoder != nil || m.Encoder != nil || m.Speech != nil
-	trains := m.Encoder != nil || m.ViT != nil || m.ResNet != nil || m.Decoder != nil && m.Decoder.KVRank == 0
+	text := m.Decoder != nil || m.Encoder != nil || m.Seq2Seq != nil || m.Speech != nil
+	trains := m.Encoder != nil || m.ViT != nil || m.ResNet != nil || m.Seq2Seq != nil || m.Decoder != nil && m.Decoder.KVRank == 0
 	allowed := "forward, train"
 	switch {
 	case m.Decoder != nil:
