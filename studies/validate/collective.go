@@ -2,9 +2,11 @@ package validate
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"maru/arch/system"
+	"maru/internal/config"
 	"maru/sim/fabric"
 	"maru/studies/run"
 	"maru/workloads/parallel/collective"
@@ -12,21 +14,34 @@ import (
 
 // systems finds systems by the chips and links that tables name, and cuts each for every number of chips once.
 type systems struct {
-	sets  []string
-	names map[string]string // by SYSTEM:TOPOLOGY
+	sets  map[string][]string // by system, those whose section it has
+	names map[string]string   // by SYSTEM:TOPOLOGY
 	nets  map[string]*fabric.Net
 	bad   error // of the options
 }
 
 func newSystems(sets []string) (*systems, error) {
-	s := &systems{sets: sets, names: map[string]string{}, nets: map[string]*fabric.Net{}}
+	s := &systems{sets: map[string][]string{}, names: map[string]string{}, nets: map[string]*fabric.Net{}}
+	docs := map[string]*config.Doc{}
 	for _, name := range system.Names() {
-		sys, _, err := system.Load(name, nil)
+		sys, doc, err := system.Load(name, nil)
 		if err != nil {
 			return nil, err
 		}
 		for _, m := range sys.Measured {
 			s.names[measured(m)] = name
+		}
+		docs[name] = doc
+	}
+	for _, set := range sets {
+		path, _, _ := strings.Cut(set, "=")
+		section := path[:max(0, strings.LastIndexByte(path, '.'))]
+		has := func(name string) bool { return docs[name].Has(section) }
+		known := slices.ContainsFunc(system.Names(), has)
+		for _, name := range system.Names() {
+			if has(name) || !known {
+				s.sets[name] = append(s.sets[name], set)
+			}
 		}
 	}
 	return s, nil
@@ -52,7 +67,7 @@ func (s *systems) net(what string, ranks, nodes int) (*fabric.Net, error) {
 	if net, ok := s.nets[key]; ok {
 		return net, nil
 	}
-	sys, _, err := system.Load(name, s.sets)
+	sys, _, err := system.Load(name, s.sets[name])
 	if err != nil {
 		if s.bad == nil {
 			s.bad = fmt.Errorf("%s with changed figures: %w", name, err)
@@ -77,7 +92,7 @@ func (s *systems) among(chip string, ranks int) (*fabric.Net, error) {
 	if found == "" || err != nil {
 		return nil, err
 	}
-	sys, _, err := system.Load(found, s.sets)
+	sys, _, err := system.Load(found, s.sets[found])
 	if err != nil {
 		return nil, err
 	}

@@ -70,6 +70,14 @@ aic-nccl, all_reduce 8, 1 kB and more, skipped: no system has mi300x by nvlink4_
 		t.Errorf("errors by size: %+v", sizes)
 	}
 	// What more links do shows in the rows.
+	for _, bad := range []string{"library.nothing=1", "library.none.hop=1 us"} {
+		if _, err := Run(folder(map[string]string{"collective": collectiveHeader + rows}), Options{Name: "data", Set: []string{bad}}); err == nil {
+			t.Errorf("%s is taken", bad)
+		}
+	}
+	// One system lacks this protocol; it is left as it is.
+	report(t, map[string]string{"collective": collectiveHeader + rows + "llmcompass:figure5/h,a100_sxm,fp16,all_reduce,nccl,4,1,nvlink3_fc4,1024,13\n"},
+		Options{Set: []string{"library.ll128.share=0.9"}})
 	more := report(t, map[string]string{"collective": collectiveHeader + rows}, Options{Set: []string{"scale_up.link.sustained=1"}})
 	if a, b := all[2].Predicted, more.Rows()[2].Predicted; !(b < a) {
 		t.Errorf("%g us with links that reach their peak, %g without", b, a)

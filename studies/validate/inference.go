@@ -86,7 +86,7 @@ func (v *validation) inference(_ *Harness, _ *chip, r *record) (job, error) {
 	if sys == "" {
 		return job{}, skip(fmt.Sprintf("no system of %d %s", tensor, c.Name))
 	}
-	base := parallel.Input{System: sys, Sets: v.systems.sets, ChipSets: v.opt.Set, Chips: int(tensor), Described: m, DType: format, KVDType: h.Serving.KV,
+	base := parallel.Input{System: sys, Sets: v.systems.sets[sys], ChipSets: v.opt.Set, Chips: int(tensor), Described: m, DType: format, KVDType: h.Serving.KV,
 		Plan: plan.Parallel{Tensor: tensor, Pipeline: 1, Data: 1}, Cache: v.costs}
 	var us float64
 	return job{

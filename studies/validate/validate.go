@@ -8,9 +8,9 @@
 // There is no constant for a row or a shape.
 //
 // Read are operators on one chip (matrix products, attention, mixtures of
-// experts, pointwise operators), whole models on one chip, a layer over several,
-// collectives, iterations of training at scale, and cycle counts of a systolic
-// array. Serving is skipped. Not modelled: clocks that a harness locked, variance
+// experts, pointwise operators), whole models and layers on one chip and over
+// several, collectives, iterations of training at scale, published throughput of
+// full batches, and cycle counts of a systolic array. Serving is skipped. Not modelled: clocks that a harness locked, variance
 // between runs, other work on the chip. Floor 4.
 package validate
 
