@@ -120,17 +120,21 @@ func (s *Session) run(in Input, weights string) (*result.Parallel, error) {
 		e.comm = append(e.comm, result.PlanComm{Kind: kind})
 	}
 	kinds := []model.Part{model.Embed, model.Attention, model.MLP, model.Glue, model.Head}
-	if s.model.Decoder.DenseLayers > 0 {
+	if s.dec.DenseLayers > 0 {
 		kinds = append(kinds, model.Dense)
 	}
 	for _, part := range kinds {
+		if s.whole() && part != model.MLP {
+			e.costs[part] = &cost{}
+			continue
+		}
 		if e.costs[part], err = e.parts.costOf(part); err != nil {
 			return nil, err
 		}
 	}
 	e.layers = e.par.LayersOf(e.z.Layers)
 	e.dense = make([]int64, len(e.layers))
-	for k, left := 0, int64(s.model.Decoder.DenseLayers); left > 0 && k < len(e.layers); k++ {
+	for k, left := 0, int64(s.dec.DenseLayers); left > 0 && k < len(e.layers); k++ {
 		e.dense[k] = min(left, e.layers[k])
 		left -= e.dense[k]
 	}
@@ -147,7 +151,7 @@ func (e *evaluation) layerParams() int64 {
 
 // expertParams is how many of these are of experts, whose gradients fewer replicas share.
 func (e *evaluation) expertParams() int64 {
-	if d := e.s.model.Decoder; d.Experts > 0 {
+	if d := e.s.dec; d.Experts > 0 {
 		n := int64(2)
 		if d.Gated {
 			n = 3
@@ -168,8 +172,8 @@ func (e *evaluation) chunkParams(k int) int64 {
 	}
 	if k == len(e.layers)-1 {
 		n += e.costs[model.Head].weights
-		if k == 0 && e.s.model.Decoder.Tied {
-			n -= e.s.model.Decoder.Vocab * e.s.model.Decoder.Hidden / e.par.Tensor
+		if k == 0 && e.s.dec.Tied {
+			n -= e.s.dec.Vocab * e.s.dec.Hidden / e.par.Tensor
 		}
 	}
 	return n
@@ -264,7 +268,7 @@ func beyond(comm, work event.Time) event.Time { return max(0, comm-work) }
 
 // times works out what each chunk of each stage of each replica takes.
 func (e *evaluation) times() error {
-	d, par := e.s.model.Decoder, &e.par
+	d, par := e.s.dec, &e.par
 	attn, mlp, glue := e.costs[model.Attention], e.costs[model.MLP], e.costs[model.Glue]
 	wide := int64(e.parts.wide().Bits() / 8)
 	tokens := e.p.Batch * e.p.Seq / par.Context
@@ -745,8 +749,11 @@ func (e *evaluation) fits(out *pipeline.Outcome) error {
 
 // memory is what a chip of a stage holds at most.
 func (e *evaluation) memory(s int, st *pipeline.Stage) result.PlanMemory {
-	d := e.s.model.Decoder
+	d := e.s.dec
 	m := result.PlanMemory{Capacity: int64(e.s.chip.Capacity())}
+	if e.s.whole() {
+		return e.wholeMemory(m)
+	}
 	n := e.state[s]
 	if !e.train {
 		m.Weights = n * int64(e.p.DType.Bits()) / 8
@@ -786,15 +793,31 @@ func (e *evaluation) memory(s int, st *pipeline.Stage) result.PlanMemory {
 	return m
 }
 
+// wholeMemory is what a chip holds that runs all of a model: weights as they are stored, activations at their peak.
+func (e *evaluation) wholeMemory(m result.PlanMemory) result.PlanMemory {
+	of := e.costs[model.MLP]
+	m.Weights = of.memory.Weights
+	if e.train {
+		m.Weights, m.Grads, m.Optimizer = StateBytes(e.state[0], e.par.Zero, e.par.Data, e.gradBytes())
+	}
+	m.Activations, m.KV = of.memory.Activations, of.memory.KV
+	m.Total = m.Weights + m.Grads + m.Optimizer + m.Activations + m.KV
+	return m
+}
+
 // flops is what an iteration computes: nothing twice, and with what is computed again. For GPT it is F of Narayanan et al.,
 // arXiv 2104.04473, section 5.1: 72 B s l h^2 (1 + s/(6h) + V/(12 l h)), and with all layers computed again 96 B s l h^2
 // (1 + s/(6h) + V/(16 l h)).
 func (e *evaluation) flops() (useful, done float64) {
+	if e.s.whole() {
+		all := float64(e.costs[model.MLP].flops) * float64(e.z.Batch/e.p.Batch)
+		return all, all
+	}
 	tokens, keys := float64(e.z.Batch)*float64(e.p.Seq), float64(e.p.Seq)
 	if e.p.Phase == plan.Decode {
 		tokens, keys = float64(e.z.Batch), float64(e.p.Seq+1)
 	}
-	layers, core, head := forwardFlops(e.s.model.Decoder, tokens, keys)
+	layers, core, head := forwardFlops(e.s.dec, tokens, keys)
 	if e.p.Phase == plan.Prefill {
 		head /= float64(e.p.Seq)
 	}
@@ -856,6 +879,13 @@ func (e *evaluation) result(out *pipeline.Outcome, passes, over, step, gather ev
 	if e.p.Phase != plan.Decode {
 		tokens *= float64(e.p.Seq)
 	}
+	if s.whole() {
+		of := e.costs[model.MLP]
+		tokens = float64(of.units) * float64(e.z.Batch/e.p.Batch)
+		if of.unit != "token" {
+			r.Unit = of.unit
+		}
+	}
 	r.TokensPerS = tokens / seconds
 	if !e.train {
 		r.TokensPerS = e.rate()
@@ -876,7 +906,7 @@ func (e *evaluation) result(out *pipeline.Outcome, passes, over, step, gather ev
 			r.Estimated++
 		}
 	}
-	if d := s.model.Decoder; e.p.Seq > d.MaxPositions {
+	if d := s.dec; e.p.Seq > d.MaxPositions {
 		r.Warnings = append(r.Warnings, fmt.Sprintf("a sequence of %d tokens is longer than the model's %d", e.p.Seq, d.MaxPositions))
 	}
 	if e.p.Weights == "external" {
@@ -904,6 +934,9 @@ func (e *evaluation) rate() float64 {
 		tokens := float64(e.p.Batch)
 		if e.p.Phase != plan.Decode {
 			tokens *= float64(e.p.Seq)
+		}
+		if e.s.whole() {
+			tokens = float64(e.costs[model.MLP].units)
 		}
 		sum += tokens / (float64(slowest) / 1e12)
 	}
