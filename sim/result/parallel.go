@@ -121,12 +121,16 @@ type PlanMemory struct {
 
 // Fold says what was simulated for what.
 type Fold struct {
-	Ranks      int    `json:"ranks"`
-	Replicas   int    `json:"replicas"`
-	Classes    int    `json:"replica_classes"` // simulated once each
-	Parts      int    `json:"parts_simulated"` // on one chip
-	StageKinds int    `json:"stage_kinds"`
-	Text       string `json:"text"`
+	Unfolded     bool   `json:"unfolded"` // every replica and group was simulated
+	Ranks        int    `json:"ranks"`
+	RankClasses  int    `json:"rank_classes"` // that are provably alike
+	Replicas     int    `json:"replicas"`
+	Classes      int    `json:"replica_classes"` // simulated once each
+	Groups       int    `json:"groups"`          // of chips that communicate, of all kinds
+	GroupClasses int    `json:"group_classes"`   // timed once each
+	Parts        int    `json:"parts_simulated"` // on one chip
+	StageKinds   int    `json:"stage_kinds"`
+	Text         string `json:"text"`
 }
 
 // PlanSpan is something that a stage did.

@@ -50,8 +50,13 @@ type evaluation struct {
 
 	layers []int64 // of each chunk
 	units  [][][]unit
-	state  []int64 // parameters of a chip, by stage
+	shares [][]pipeline.Share // replica, stage; nil if nothing meets on links
+	state  []int64            // parameters of a chip, by stage
 	comm   []result.PlanComm
+	paces  []float64 // of chips, if they are uneven
+
+	tensor, ahead, back *spread
+	sums                []*spread
 }
 
 // unit is what a chunk's times are made of; the pipeline sees their sums.
@@ -100,7 +105,7 @@ func (s *Session) run(in Input) (*result.Parallel, error) {
 		if e.node, err = s.net(int(e.z.Chips), in.Shape); err != nil {
 			return nil, err
 		}
-		e.net = &traffic{net: e.node, format: e.parts.wide().String()}
+		e.net = &traffic{net: e.node, format: e.parts.wide().String(), unfolded: in.Unfolded, image: fabric.NewImage(e.node)}
 	}
 	for _, kind := range []string{"tensor", "pipeline", "data", "expert", "context"} {
 		e.comm = append(e.comm, result.PlanComm{Kind: kind})
@@ -149,37 +154,41 @@ func (e *evaluation) chunkParams(k int) int64 {
 	return n
 }
 
-// each lists groups of chips: for every replica and stage those that f gives for it.
-func (e *evaluation) each(f func(d, s int) [][]int) (groups [][]int, of [][2]int) {
+// within carries out a collective in groups of every stage of every replica at once; f gives the groups.
+func (e *evaluation) within(kind collective.Kind, bytes int64, f func(d, s int) [][]int) (*spread, error) {
+	if e.net == nil || bytes == 0 {
+		return nil, nil
+	}
+	var list []message
+	x := &spread{}
 	for d := range e.lay.d {
 		for s := range e.lay.p {
 			for _, g := range f(d, s) {
-				groups, of = append(groups, g), append(of, [2]int{d, s})
+				list, x.of = append(list, message{kind, bytes, g}), append(x.of, [2]int{d, s})
 			}
 		}
 	}
-	return groups, of
+	var err error
+	x.round, err = e.net.round(list)
+	return x, err
 }
 
-// within times a collective in groups of every replica and stage: replica x stage, the longest of each.
-func (e *evaluation) within(kind collective.Kind, bytes int64, f func(d, s int) [][]int) ([][]event.Time, error) {
-	out := make([][]event.Time, e.lay.d)
-	for d := range out {
-		out[d] = make([]event.Time, e.lay.p)
+// across carries out a collective over the replicas of every stage at once, of as many bytes as each stage has; share is how
+// many neighbouring replicas have different data.
+func (e *evaluation) across(kind collective.Kind, share int, bytes func(s int) int64) (*spread, error) {
+	if e.net == nil {
+		return nil, nil
 	}
-	if e.net == nil || bytes == 0 {
-		return out, nil
+	var list []message
+	x := &spread{}
+	for s := range e.lay.p {
+		for _, g := range e.dataGroups(s, share) {
+			list, x.of = append(list, message{kind, bytes(s), g}), append(x.of, [2]int{every, s})
+		}
 	}
-	groups, of := e.each(f)
-	times, err := e.net.groups(kind, bytes, groups)
-	if err != nil {
-		return nil, err
-	}
-	for i, t := range times {
-		d, s := of[i][0], of[i][1]
-		out[d][s] = max(out[d][s], t)
-	}
-	return out, nil
+	var err error
+	x.round, err = e.net.round(list)
+	return x, err
 }
 
 func (e *evaluation) tensorGroups(d, s int) (out [][]int) {
@@ -221,18 +230,6 @@ func (e *evaluation) dataGroups(s, share int) (out [][]int) {
 	return out
 }
 
-// longest is the time of a collective over replicas of one stage.
-func (e *evaluation) longest(kind collective.Kind, bytes int64, groups [][]int) (event.Time, error) {
-	if e.net == nil || bytes == 0 {
-		return 0, nil
-	}
-	times, err := e.net.groups(kind, bytes, groups)
-	if err != nil {
-		return 0, err
-	}
-	return slices.Max(times), nil
-}
-
 // beyond is what is left of communication beside computing.
 func beyond(comm, work event.Time) event.Time { return max(0, comm-work) }
 
@@ -254,12 +251,13 @@ func (e *evaluation) times() error {
 	}
 	var pair, gather [][]event.Time
 	for i, k := range kinds {
-		times, err := e.within(k, act, e.tensorGroups)
+		x, err := e.within(k, act, e.tensorGroups)
 		if err != nil {
 			return err
 		}
+		times := x.longest(e.lay)
 		if i == 0 {
-			pair = times
+			pair, e.tensor = times, x
 			continue
 		}
 		gather = pair
@@ -276,12 +274,15 @@ func (e *evaluation) times() error {
 	var err error
 	keys := e.p.Batch * e.p.Seq * 2 * max(1, d.KeyHeads()/par.Tensor) * d.HeadWidth() * wide
 	if par.Context > 1 {
-		if contextTime, err = e.within(collective.AllGather, keys, e.contextGroups); err != nil {
+		x, err := e.within(collective.AllGather, keys, e.contextGroups)
+		if err != nil {
 			return err
 		}
-		if contextBack, err = e.within(collective.ReduceScatter, keys, e.contextGroups); err != nil {
+		contextTime = x.longest(e.lay)
+		if x, err = e.within(collective.ReduceScatter, keys, e.contextGroups); err != nil {
 			return err
 		}
+		contextBack = x.longest(e.lay)
 	}
 	var exchange [][]event.Time
 	if par.Expert > 1 {
@@ -300,27 +301,35 @@ func (e *evaluation) times() error {
 			}
 			return out
 		}
-		if exchange, err = e.within(collective.AllToAll, tokens*d.TopK*d.Hidden*wide, groups); err != nil {
+		x, err := e.within(collective.AllToAll, tokens*d.TopK*d.Hidden*wide, groups)
+		if err != nil {
 			return err
 		}
+		exchange = x.longest(e.lay)
 		for r := range exchange {
 			exchange[r] = exchange[r-r%int(par.Expert)]
 		}
 	}
 	// Fully sharded weights are gathered for each pass of a layer, and gradients scattered behind each.
-	var shardGather, shardScatter event.Time
+	var shardGather, shardScatter [][]event.Time
 	layerBytes := e.layerParams() * wide
+	meet := e.meetings()
 	if par.Zero == 3 {
-		if shardGather, err = e.longest(collective.AllGather, layerBytes, e.dataGroups(0, 1)); err != nil {
+		x, err := e.across(collective.AllGather, 1, func(int) int64 { return layerBytes })
+		if err != nil {
 			return err
 		}
+		shardGather, shardScatter = x.longest(e.lay), (*spread)(nil).longest(e.lay)
 		if e.train {
-			if shardScatter, err = e.longest(collective.ReduceScatter, e.layerParams()*e.gradBytes(), e.dataGroups(0, 1)); err != nil {
+			meet.with(e, x)
+			if x, err = e.across(collective.ReduceScatter, 1, func(int) int64 { return e.layerParams() * e.gradBytes() }); err != nil {
 				return err
 			}
+			shardScatter = x.longest(e.lay)
 		}
+		meet.with(e, x)
 	}
-	ahead, back, again, err := e.transfers(act)
+	ahead, back, err := e.transfers(act)
 	if err != nil {
 		return err
 	}
@@ -354,6 +363,13 @@ func (e *evaluation) times() error {
 		e.units[r] = make([][]unit, stages)
 		for s := range stages {
 			t := pair[r][s]
+			pace := e.pace(r, s)
+			slow := func(t event.Time) event.Time {
+				if pace == 1 {
+					return t
+				}
+				return event.Time(float64(t) / pace)
+			}
 			// A product that is cut into as many pieces as there are chips hides all pieces but one.
 			part := func(work event.Time) event.Time {
 				if hides {
@@ -374,33 +390,34 @@ func (e *evaluation) times() error {
 				of += 2 * exchange[r][s]
 				ob += 2 * exchange[r][s]
 			}
-			data := func(comm, work event.Time) event.Time {
+			var gatherShards, scatterShards, zf, zb event.Time
+			if par.Zero == 3 {
+				gatherShards, scatterShards = shardGather[r][s], shardScatter[r][s]
+				zf, zb = gatherShards, gatherShards+scatterShards
 				if par.Hides("dp") {
-					return beyond(comm, work)
+					zf, zb = meet[r][s].delay(zf, forward, tf), meet[r][s].delay(zb, backward+recompute, tb)
 				}
-				return comm
 			}
-			zf, zb := data(shardGather, forward+tf), data(shardGather+shardScatter, backward+recompute+tb)
 			for c := range chunks {
 				k := c*stages + s
 				n := event.Time(e.layers[k])
-				u := unit{forward: n * forward, backward: n * backward, again: n * recompute}
+				u := unit{forward: slow(n * forward), backward: slow(n * backward), again: slow(n * recompute)}
 				ftensor, btensor := n*tf, n*tb
 				if par.Recompute == "full" && e.train {
 					btensor += n * tf
 				}
 				other, bother := n*(of+zf), n*(ob+zb)
 				if n > 0 {
-					other, bother = other+shardGather, bother+shardScatter // the first gather and the last scatter have nothing beside them
+					other, bother = other+gatherShards, bother+scatterShards // the first gather and the last scatter have nothing beside them
 				}
 				if k == 0 {
-					u.forward += e.costs[model.Embed].forward
-					u.backward += e.costs[model.Embed].backward
+					u.forward += slow(e.costs[model.Embed].forward)
+					u.backward += slow(e.costs[model.Embed].backward)
 					ftensor += t
 				}
 				if k == len(e.layers)-1 {
-					u.forward += e.costs[model.Head].forward
-					u.backward += e.costs[model.Head].backward
+					u.forward += slow(e.costs[model.Head].forward)
+					u.backward += slow(e.costs[model.Head].backward)
 					if e.train {
 						btensor += t
 					}
@@ -416,23 +433,137 @@ func (e *evaluation) times() error {
 					u.backward, btensor, bother = 0, 0, 0
 				}
 				u.tensor, u.other = ftensor+btensor, other+bother
-				u.Ahead, u.Back, u.Layers = ahead[r][s]+again, back[r][s]+again, max(1, e.layers[k])
+				u.Ahead, u.Back, u.Layers = ahead[r][s], back[r][s], max(1, e.layers[k])
 				e.units[r][s] = append(e.units[r][s], u)
 			}
 		}
 	}
 	e.inner(keys, tokens*d.TopK*d.Hidden*wide, layerBytes, contextTime, contextBack, exchange, shardGather, shardScatter, func(comm, work event.Time) event.Time {
 		if par.Hides("dp") {
-			return beyond(comm, work)
+			return meet[0][0].delay(comm, work, 0)
 		}
 		return comm
 	}, forward, backward+recompute)
 	e.count(ofTensor, e.tensorBytes(act), pair[0][0]*event.Time(e.tensorCount()), 0)
-	return e.sums()
+	if err := e.gradients(); err != nil {
+		return err
+	}
+	e.meet()
+	return nil
+}
+
+// pace is the share of its usual speed at which the slowest chip of a stage of a replica computes.
+func (e *evaluation) pace(d, s int) float64 {
+	if len(e.s.sys.Uneven) == 0 {
+		return 1
+	}
+	if e.paces == nil {
+		_, _, e.paces = e.s.sys.Paces(int(e.z.Chips))
+	}
+	least := 1.0
+	for t := range e.lay.t {
+		for c := range e.lay.c {
+			least = min(least, e.paces[e.lay.chip(t, c, d, s)])
+		}
+	}
+	return least
+}
+
+// meeting is the speeds of two kinds of communication beside each other: what computing waits for, and what goes on beside
+// computing.
+type meeting struct{ waited, beside float64 }
+
+// meetings are those of tensor parallelism and of sharded weights and gradients, by replica and stage.
+type meetings [][]meeting
+
+func (e *evaluation) meetings() meetings {
+	out := make(meetings, e.lay.d)
+	for d := range out {
+		for range e.lay.p {
+			out[d] = append(out[d], meeting{1, 1})
+		}
+	}
+	return out
+}
+
+// with lowers the speeds to those of a round beside tensor parallelism.
+func (m meetings) with(e *evaluation, x *spread) {
+	if e.net == nil {
+		return
+	}
+	e.net.speeds(e.lay, e.tensor, x, func(d, s int, v float64) { m[d][s].waited = min(m[d][s].waited, v) })
+	e.net.speeds(e.lay, x, e.tensor, func(d, s int, v float64) { m[d][s].beside = min(m[d][s].beside, v) })
+}
+
+// delay is how much longer computing and the communication that it waits for take with other communication beside them,
+// which goes on at full speed while chips compute and slows what they wait for as long as it lasts.
+func (m meeting) delay(beside, work, waited event.Time) event.Time {
+	slowed := event.Time(float64(waited) / m.waited)
+	done := work + event.Time(float64(slowed)*m.beside) // of it, while they go on
+	if beside >= done {
+		return slowed - waited + beside - done
+	}
+	return event.Time(float64(slowed-waited) * (float64(beside) / float64(done)))
+}
+
+// meet works out what slows what where passes, transfers between stages and sums of gradients load the same links.
+func (e *evaluation) meet() {
+	if e.net == nil {
+		return
+	}
+	e.shares = make([][]pipeline.Share, e.lay.d)
+	for d := range e.shares {
+		e.shares[d] = make([]pipeline.Share, e.lay.p)
+	}
+	found := false
+	lower := func(of func(*pipeline.Share) *float64) func(d, s int, speed float64) {
+		return func(d, s int, speed float64) {
+			if f := of(&e.shares[d][s]); *f == 0 || speed < *f {
+				*f = speed
+			}
+			found = true
+		}
+	}
+	// A pass is communication only in part: that is slowed, and slows what is beside it.
+	passes := func(x *spread, pass, other func(*pipeline.Share) *float64) {
+		m := e.meetings()
+		m.with(e, x)
+		for d := range m {
+			for s := range m[d] {
+				if m[d][s] == (meeting{1, 1}) {
+					continue
+				}
+				var all, waits event.Time
+				for _, u := range e.units[d][s] {
+					all, waits = all+u.Forward+u.Backward+u.Weight, waits+u.tensor
+				}
+				part := float64(waits) / float64(max(1, all))
+				slowed := part / m[d][s].waited
+				lower(pass)(d, s, 1/(1-part+slowed))
+				lower(other)(d, s, (1-part+float64(slowed*m[d][s].beside))/(1-part+slowed))
+			}
+		}
+	}
+	ways := []*spread{e.ahead, e.back}
+	for _, x := range e.sums {
+		passes(x, func(h *pipeline.Share) *float64 { return &h.PassBySum }, func(h *pipeline.Share) *float64 { return &h.SumByPass })
+		for _, way := range ways {
+			e.net.speeds(e.lay, way, x, lower(func(h *pipeline.Share) *float64 { return &h.SendBySum }))
+			e.net.speeds(e.lay, x, way, lower(func(h *pipeline.Share) *float64 { return &h.SumBySend }))
+		}
+	}
+	if e.par.Hides("pp") {
+		for _, way := range ways {
+			passes(way, func(h *pipeline.Share) *float64 { return &h.PassBySend }, func(h *pipeline.Share) *float64 { return &h.SendByPass })
+		}
+	}
+	if !found {
+		e.shares = nil
+	}
 }
 
 // inner counts the communication of context and expert parallelism and of sharded weights, as the first stage has it.
-func (e *evaluation) inner(keys, exchanged, layerBytes int64, contextTime, contextBack, exchange [][]event.Time, gather, scatter event.Time,
+func (e *evaluation) inner(keys, exchanged, layerBytes int64, contextTime, contextBack, exchange, gathers, scatters [][]event.Time,
 	data func(comm, work event.Time) event.Time, forward, backward event.Time) {
 	n := slices.Max(e.layers) * e.par.Interleave * int64(e.micro)
 	passes := int64(1)
@@ -453,7 +584,8 @@ func (e *evaluation) inner(keys, exchanged, layerBytes int64, contextTime, conte
 		t := times(event.Time(2*passes) * exchange[0][0])
 		e.count(ofExpert, n*2*passes*exchanged/e.par.Expert*(e.par.Expert-1), t, t)
 	}
-	if gather > 0 {
+	if gathers != nil {
+		gather, scatter := gathers[0][0], scatters[0][0]
 		replicas := e.par.Data * e.par.Context
 		t, exposed := gather, data(gather, forward)
 		bytes := layerBytes
@@ -502,61 +634,61 @@ func (e *evaluation) count(kind int, bytes int64, time, exposed event.Time) {
 
 func micros(t event.Time) float64 { return float64(t) / 1e6 }
 
-// transfers times what goes from stage to stage: replica x stage, to the next and to the one before, and the gather behind
+// transfers times what goes from stage to stage: replica x stage, to the next and to the one before, with the gather behind
 // it of what came in shares.
-func (e *evaluation) transfers(act int64) (ahead, back [][]event.Time, again event.Time, err error) {
-	blank := func() [][]event.Time {
-		out := make([][]event.Time, e.lay.d)
-		for d := range out {
-			out[d] = make([]event.Time, e.lay.p)
-		}
-		return out
-	}
-	ahead, back = blank(), blank()
+func (e *evaluation) transfers(act int64) (ahead, back [][]event.Time, err error) {
+	var none *spread
+	again := none.longest(e.lay)
 	if e.lay.p == 1 {
-		return ahead, back, 0, nil
+		return again, again, nil
 	}
 	bytes := act
 	if e.par.Tensor > 1 && (!e.par.Whole || e.par.Sequence) {
 		bytes = act / e.par.Tensor
 		if !e.par.Sequence {
-			var times [][]event.Time
-			if times, err = e.within(collective.AllGather, act, e.tensorGroups); err != nil {
-				return nil, nil, 0, err
+			x, err := e.within(collective.AllGather, act, e.tensorGroups)
+			if err != nil {
+				return nil, nil, err
 			}
-			again = times[0][0]
+			again = x.longest(e.lay)
 		}
 	}
 	round := e.par.Interleave > 1
-	for _, way := range []struct {
-		times [][]event.Time
-		step  int
-	}{{ahead, 1}, {back, -1}} {
-		var bundles [][][2]int
-		var of [][2]int
+	way := func(step int) (*spread, [][]event.Time, error) {
+		var list []message
+		x := &spread{}
 		for d := range e.lay.d {
 			for s := range e.lay.p {
-				to := s + way.step
+				to := s + step
 				if !round && (to < 0 || to == e.lay.p) {
 					continue
 				}
 				to = (to + e.lay.p) % e.lay.p
-				var pairs [][2]int
+				var src, dst []int
 				for c := range e.lay.c {
 					for t := range e.lay.t {
-						pairs = append(pairs, [2]int{e.lay.chip(t, c, d, s), e.lay.chip(t, c, d, to)})
+						src, dst = append(src, e.lay.chip(t, c, d, s)), append(dst, e.lay.chip(t, c, d, to))
 					}
 				}
-				bundles, of = append(bundles, pairs), append(of, [2]int{d, s})
+				list, x.of = append(list, message{collective.Send, bytes, append(src, dst...)}), append(x.of, [2]int{d, s})
 			}
 		}
-		times, err := e.net.bundles(bytes, bundles)
-		if err != nil {
-			return nil, nil, 0, err
+		var err error
+		if x.round, err = e.net.round(list); err != nil {
+			return nil, nil, err
 		}
-		for i, t := range times {
-			way.times[of[i][0]][of[i][1]] = t
+		times := x.longest(e.lay)
+		for _, of := range x.of {
+			d, s := of[0], of[1]
+			times[d][s] += again[d][(s+step+e.lay.p)%e.lay.p]
 		}
+		return x, times, nil
+	}
+	if e.ahead, ahead, err = way(1); err != nil {
+		return nil, nil, err
+	}
+	if e.back, back, err = way(-1); err != nil {
+		return nil, nil, err
 	}
 	n := int64(e.micro) * e.par.Interleave
 	if e.train {
@@ -565,12 +697,12 @@ func (e *evaluation) transfers(act int64) (ahead, back [][]event.Time, again eve
 	if e.lay.p == 2 && !round {
 		n /= 2
 	}
-	e.count(ofPipeline, n*bytes, event.Time(n)*(slices.Max(ahead[0])+again), 0)
-	return ahead, back, again, nil
+	e.count(ofPipeline, n*bytes, event.Time(n)*slices.Max(ahead[0]), 0)
+	return ahead, back, nil
 }
 
-// sums times the sums of gradients over replicas.
-func (e *evaluation) sums() error {
+// gradients times the sums of gradients over replicas, of all stages at once.
+func (e *evaluation) gradients() error {
 	replicas := e.par.Data * e.par.Context
 	e.state = make([]int64, e.lay.p)
 	for k := range e.layers {
@@ -583,31 +715,32 @@ func (e *evaluation) sums() error {
 	if e.par.Zero > 0 {
 		kind = collective.ReduceScatter
 	}
-	var most event.Time
-	for s := range e.lay.p {
-		var all event.Time
-		for c := range int(e.par.Interleave) {
-			k := c*e.lay.p + s
-			n := e.chunkParams(k)
-			experts := e.layers[k] * e.expertParams()
-			t, err := e.longest(kind, (n-experts)*e.gradBytes(), e.dataGroups(s, 1))
-			if err != nil {
+	all := make([]event.Time, e.lay.p)
+	for c := range int(e.par.Interleave) {
+		experts := func(s int) int64 { return e.layers[c*e.lay.p+s] * e.expertParams() }
+		x, err := e.across(kind, 1, func(s int) int64 { return (e.chunkParams(c*e.lay.p+s) - experts(s)) * e.gradBytes() })
+		if err != nil {
+			return err
+		}
+		e.sums = append(e.sums, x)
+		times := x.longest(e.lay)[0]
+		if e.expertParams() > 0 && replicas > e.par.Expert {
+			if x, err = e.across(kind, int(e.par.Expert), func(s int) int64 { return experts(s) * e.gradBytes() }); err != nil {
 				return err
 			}
-			if experts > 0 && replicas > e.par.Expert {
-				x, err := e.longest(kind, experts*e.gradBytes(), e.dataGroups(s, int(e.par.Expert)))
-				if err != nil {
-					return err
-				}
-				t += x
+			e.sums = append(e.sums, x)
+			for s, t := range x.longest(e.lay)[0] {
+				times[s] += t
 			}
+		}
+		for s, t := range times {
 			for r := range e.units {
 				e.units[r][s][c].Reduce = t
 			}
-			all += t
+			all[s] += t
 		}
-		most = max(most, all)
 	}
+	most := slices.Max(all)
 	factor := int64(2)
 	if e.par.Zero > 0 {
 		factor = 1
@@ -633,7 +766,7 @@ func (e *evaluation) pipeline(micro int) (*pipeline.Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &pipeline.Program{Order: order, Blocking: !e.par.Hides("pp"), Overlap: e.par.Hides("dp"), Spans: mostSpans}
+	p := &pipeline.Program{Order: order, Shares: e.shares, Blocking: !e.par.Hides("pp"), Overlap: e.par.Hides("dp"), Spans: mostSpans}
 	for _, replica := range e.units {
 		var stages [][]pipeline.Chunk
 		for _, s := range replica {
@@ -677,11 +810,22 @@ func (e *evaluation) simulate() (*result.Parallel, error) {
 		if step, err = e.parts.step(n); err != nil {
 			return nil, err
 		}
+		least := 1.0
+		for d := range e.lay.d {
+			for s := range e.lay.p {
+				least = min(least, e.pace(d, s))
+			}
+		}
+		if least < 1 {
+			step = event.Time(float64(step) / least)
+		}
 		if (e.par.Zero == 1 || e.par.Zero == 2) && replicas > 1 {
-			bytes := slices.Max(e.state) * 2
-			if gather, err = e.longest(collective.AllGather, bytes, e.dataGroups(slices.Index(e.state, slices.Max(e.state)), 1)); err != nil {
+			x, err := e.across(collective.AllGather, 1, func(s int) int64 { return e.state[s] * 2 })
+			if err != nil {
 				return nil, err
 			}
+			bytes := slices.Max(e.state) * 2
+			gather = slices.Max(x.longest(e.lay)[0])
 			e.count(ofData, bytes/replicas*(replicas-1), gather, 0)
 			if e.par.Hides("dp") {
 				gather /= event.Time(slices.Max(e.layers) * e.par.Interleave) // all but the first layer's is beside the next forward pass
@@ -891,6 +1035,9 @@ func (e *evaluation) account(r *result.Parallel, out *pipeline.Outcome, passes, 
 			kind += fmt.Sprint(u)
 		}
 		kinds[kind] = true
+		slowed := st.Forward + st.Backward + st.Weight - work
+		tensor += slowed // by what goes on beside it on the links
+		work += slowed
 		busy += work
 		send += st.Send
 		ps.BusyUS, ps.IdleUS = micros(work), micros(passes-work-st.Send)
@@ -918,8 +1065,13 @@ func (e *evaluation) account(r *result.Parallel, out *pipeline.Outcome, passes, 
 	r.Comm = e.comm
 	f := &r.Fold
 	f.Ranks, f.Replicas, f.Classes, f.Parts, f.StageKinds = int(e.z.Chips), e.lay.d, out.Classes, e.parts.used, len(kinds)
-	f.Text = fmt.Sprintf("%d ranks: %d replicas in %d classes, %d tensor- and context-parallel ranks as one, %d kinds of stage from %d simulated parts",
-		f.Ranks, f.Replicas, f.Classes, e.lay.t*e.lay.c, f.StageKinds, f.Parts)
+	f.RankClasses = out.Kinds
+	if e.net != nil {
+		f.Groups, f.GroupClasses = e.net.groups, e.net.timed
+	}
+	f.Unfolded = e.in.Unfolded
+	f.Text = fmt.Sprintf("%d ranks in %d classes: %d replicas simulated as %d, %d groups that communicate timed as %d, %d simulated parts of a layer",
+		f.Ranks, f.RankClasses, f.Replicas, f.Classes, f.Groups, f.GroupClasses, f.Parts)
 }
 
 func (e *evaluation) spans(r *result.Parallel, out *pipeline.Outcome, end, step event.Time) {
