@@ -117,6 +117,7 @@ type PlanMemory struct {
 	KV          int64 `json:"kv_bytes"`
 	Total       int64 `json:"total_bytes"`
 	Capacity    int64 `json:"capacity_bytes"`
+	External    int64 `json:"external_bytes,omitempty"` // weights that are streamed from memory beyond the chip, not in Total
 }
 
 // Fold says what was simulated for what.

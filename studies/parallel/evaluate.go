@@ -23,6 +23,8 @@ type MemoryError struct {
 	Memory   result.PlanMemory
 	Plan     plan.Parallel
 	Capacity int64
+
+	streams bool // weights in memory beyond the chip would help
 }
 
 func (e *MemoryError) Error() string {
@@ -74,29 +76,40 @@ const (
 	ofContext
 )
 
-// Run runs a plan. If the plan does not say what the backward pass computes again, it is as little as fits.
+// Run runs a plan. If the plan does not say what the backward pass computes again, it is as little as fits. Weights that
+// do not fit a chip without main memory are streamed in inference, if memory beyond the chip holds them.
 func (s *Session) Run(in Input) (*result.Parallel, error) {
 	if in.Plan.Recompute != "" {
-		return s.run(in)
+		return s.placed(in)
 	}
 	var res *result.Parallel
 	var err error
 	for _, word := range plan.Recomputes() {
 		in.Plan.Recompute = word
 		var full *MemoryError
-		if res, err = s.run(in); !errors.As(err, &full) {
+		if res, err = s.placed(in); !errors.As(err, &full) {
 			break
 		}
 	}
 	return res, err
 }
 
-func (s *Session) run(in Input) (*result.Parallel, error) {
+func (s *Session) placed(in Input) (*result.Parallel, error) {
+	res, err := s.run(in, "")
+	var full *MemoryError
+	if errors.As(err, &full) && full.streams {
+		return s.run(in, "external")
+	}
+	return res, err
+}
+
+func (s *Session) run(in Input, weights string) (*result.Parallel, error) {
 	e := &evaluation{s: s, in: in}
 	var err error
 	if e.p, e.par, e.z, err = s.resolve(in); err != nil {
 		return nil, err
 	}
+	e.p.Weights = weights
 	e.train = e.z.Train
 	e.micro = int(e.z.Batch / (e.par.Data * e.par.Microbatch))
 	e.parts = s.parts(e.p, &e.par, e.z.Chips, e.train)
@@ -840,7 +853,9 @@ func (e *evaluation) fits(out *pipeline.Outcome) error {
 	for s := range e.lay.p {
 		m := e.memory(s, &out.Stages[s])
 		if m.Capacity > 0 && m.Total > m.Capacity {
-			return &MemoryError{Chip: e.s.chip.Name, Stage: s, Memory: m, Plan: e.par, Capacity: m.Capacity}
+			beyond := e.s.chip.Memory.External
+			return &MemoryError{Chip: e.s.chip.Name, Stage: s, Memory: m, Plan: e.par, Capacity: m.Capacity,
+				streams: !e.train && !e.s.chip.HasDRAM() && e.p.Weights == "" && beyond != nil && m.Weights <= int64(beyond.Capacity.Value)}
 		}
 	}
 	return nil
@@ -849,10 +864,7 @@ func (e *evaluation) fits(out *pipeline.Outcome) error {
 // memory is what a chip of a stage holds at most.
 func (e *evaluation) memory(s int, st *pipeline.Stage) result.PlanMemory {
 	d := e.s.model.Decoder
-	var m result.PlanMemory
-	if e.s.chip.HasDRAM() {
-		m.Capacity = int64(e.s.chip.Memory.DRAM.Capacity.Value)
-	}
+	m := result.PlanMemory{Capacity: int64(e.s.chip.Capacity())}
 	n := e.state[s]
 	if !e.train {
 		m.Weights = n * int64(e.p.DType.Bits()) / 8
@@ -886,6 +898,9 @@ func (e *evaluation) memory(s int, st *pipeline.Stage) result.PlanMemory {
 		}
 	}
 	m.Total = m.Weights + m.Grads + m.Optimizer + m.Activations + m.Working + m.KV
+	if e.p.Weights == "external" {
+		m.External, m.Total, m.Weights = m.Weights, m.Total-m.Weights, 0
+	}
 	return m
 }
 
@@ -983,6 +998,9 @@ func (e *evaluation) result(out *pipeline.Outcome, passes, over, step, gather ev
 	}
 	if d := s.model.Decoder; e.p.Seq > d.MaxPositions {
 		r.Warnings = append(r.Warnings, fmt.Sprintf("a sequence of %d tokens is longer than the model's %d", e.p.Seq, d.MaxPositions))
+	}
+	if e.p.Weights == "external" {
+		r.Warnings = append(r.Warnings, "weights do not fit the chip and are streamed from memory beyond it in each step")
 	}
 	return r, r.Validate()
 }

@@ -124,7 +124,9 @@ func (s *Session) resolve(in Input) (plan.Plan, plan.Parallel, plan.Sizes, error
 		if s.sys.Training.Profile != "" {
 			p.Profile = s.sys.Training.Profile
 		}
-		p.Launch = "stream"
+		if s.chip.Discipline == arch.Dispatch { // elsewhere a pass is one program
+			p.Launch = "stream"
+		}
 	}
 	p.Wide = run.Wide(s.chip, p.DType)
 	p.KVDType = p.Wide
