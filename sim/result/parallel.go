@@ -53,7 +53,6 @@ type Parallel struct {
 	// Estimated counts figures of system and chip that are estimates.
 	Estimated int      `json:"estimated"`
 	Warnings  []string `json:"warnings"`
-	Events    int64    `json:"events_handled"`
 }
 
 // Plan is a resolved plan.
@@ -120,7 +119,7 @@ type PlanMemory struct {
 	External    int64 `json:"external_bytes,omitempty"` // weights that are streamed from memory beyond the chip, not in Total
 }
 
-// Fold says what was simulated for what.
+// Fold says what was simulated for what. Everything else of a result is the same unfolded.
 type Fold struct {
 	Unfolded     bool   `json:"unfolded"` // every replica and group was simulated
 	Ranks        int    `json:"ranks"`
@@ -131,6 +130,7 @@ type Fold struct {
 	GroupClasses int    `json:"group_classes"`   // timed once each
 	Parts        int    `json:"parts_simulated"` // on one chip
 	StageKinds   int    `json:"stage_kinds"`
+	Events       int64  `json:"events_handled"` // by the pipeline
 	Text         string `json:"text"`
 }
 

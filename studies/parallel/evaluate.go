@@ -966,7 +966,7 @@ func (e *evaluation) result(out *pipeline.Outcome, passes, over, step, gather ev
 			Microbatches: int64(e.micro), Schedule: par.Schedule, Interleave: par.Interleave, Zero: par.Zero, Recompute: par.Recompute,
 			Sequence: par.Sequence, Scatter: par.Tensor > 1 && !par.Whole, Order: par.Order, Attention: par.Attention, Fused: !par.Unfused,
 			Grads: par.Grads, Overlap: slices.Clone(par.Overlap)},
-		Events: int64(out.Events), Cut: out.Cut,
+		Cut: out.Cut,
 	}
 	if e.node != nil {
 		r.Shape = e.node.Slice.String()
@@ -1087,7 +1087,7 @@ func (e *evaluation) account(r *result.Parallel, out *pipeline.Outcome, passes, 
 	if e.net != nil {
 		f.Groups, f.GroupClasses = e.net.groups, e.net.timed
 	}
-	f.Unfolded = e.in.Unfolded
+	f.Unfolded, f.Events = e.in.Unfolded, int64(out.Events)
 	f.Text = fmt.Sprintf("%d ranks in %d classes: %d replicas simulated as %d, %d groups that communicate timed as %d, %d simulated parts of a layer",
 		f.Ranks, f.RankClasses, f.Replicas, f.Classes, f.Groups, f.GroupClasses, f.Parts)
 }
