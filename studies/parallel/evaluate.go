@@ -811,6 +811,12 @@ func (e *evaluation) simulate() (*result.Parallel, error) {
 			return nil, err
 		}
 		passes = two.Passes - out.Passes
+		lost := e.lost(passes)
+		passes += lost
+		for s := range out.Stages {
+			st, more := &out.Stages[s], &two.Stages[s]
+			st.Forward, st.Backward, st.Weight, st.Send = more.Forward-st.Forward+lost, more.Backward-st.Backward, more.Weight-st.Weight, more.Send-st.Send
+		}
 		over = passes + beyond(out.Reduced-out.Passes, passes)
 	}
 	var step, gather event.Time
@@ -846,6 +852,25 @@ func (e *evaluation) simulate() (*result.Parallel, error) {
 		}
 	}
 	return e.result(out, passes, over, step, gather)
+}
+
+// lost is what sums of gradients beside the next batch cost an iteration without a flush, which takes some time without them.
+func (e *evaluation) lost(passes event.Time) event.Time {
+	var most event.Time
+	for d := range e.shares {
+		for s, h := range e.shares[d] {
+			if h.PassBySum == 0 {
+				continue
+			}
+			var sums event.Time
+			for _, u := range e.units[d][s] {
+				sums += u.Reduce
+			}
+			beside := min(float64(passes), float64(sums)/h.SumByPass)
+			most = max(most, event.Time(beside*(1-h.PassBySum)))
+		}
+	}
+	return most
 }
 
 // fits returns an error if a stage needs more memory than a chip has.
