@@ -28,7 +28,7 @@ func Parallel(w io.Writer, r *result.Parallel, o Options) error {
 	if f.Unfolded {
 		what = "unfolded"
 	}
-	p.fact(what, "%s ranks in %s classes: %s replicas simulated as %s, %s groups that communicate as %s", human.Count(int64(f.Ranks)), human.Count(int64(f.RankClasses)),
+	p.fact(what, "%s ranks in %s classes, %s replicas simulated as %s, %s groups as %s", human.Count(int64(f.Ranks)), human.Count(int64(f.RankClasses)),
 		human.Count(int64(f.Replicas)), human.Count(int64(f.Classes)), human.Count(int64(f.Groups)), human.Count(int64(f.GroupClasses)))
 	p.heading("Where the time goes  mean of the stages")
 	for _, part := range r.Parts {

@@ -103,7 +103,7 @@ func (t *traffic) round(list []message) (*round, error) {
 		s.job.shape = shapes
 		shapes++
 		r.jobs[i] = s.job
-		if !t.unfolded && s.pairs != nil {
+		if !t.unfolded && s.pairs != nil && len(known[key]) < mostShapes {
 			known[key] = append(known[key], s)
 		}
 	}
@@ -116,13 +116,16 @@ func (t *traffic) key(m message) string {
 	node := t.net.Node()
 	key := fmt.Appendf(nil, "%d %d %d", m.kind, m.bytes, len(m.ranks))
 	for _, r := range m.ranks {
-		key = fmt.Append(key, r%node, r/node == m.ranks[0]/node)
+		key = fmt.Append(key, r/node == m.ranks[0]/node)
 	}
 	return string(key)
 }
 
-// mostPairs bounds the pairs of chips that are compared for an image.
-const mostPairs = 1 << 12
+// What bounds the search for images: pairs of chips that are compared, and shapes with which a group is.
+const (
+	mostPairs  = 1 << 12
+	mostShapes = 16
+)
 
 // shape plans what a group does.
 func (t *traffic) shape(m message) (*shape, error) {

@@ -7,10 +7,14 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"maru/arch/system/systemtest"
+	"maru/sim/event"
+	"maru/sim/fabric"
 	"maru/sim/result"
+	"maru/workloads/parallel/collective"
 	"maru/workloads/plan"
 )
 
@@ -129,5 +133,127 @@ func TestFolded(t *testing.T) {
 	})
 	if len(systems) < 20 || folds < 20 || contended < 20 {
 		t.Errorf("%d systems, %d of them folded, %d with sums that take time", len(systems), folds, contended)
+	}
+}
+
+// What is alike is timed once, and no more than that. By hand: a microsecond is 1000 bytes.
+func TestAlike(t *testing.T) {
+	const us = event.Time(1e6)
+	pairs := func(n int) (out []message) {
+		for i := 0; i < n; i += 2 {
+			out = append(out, message{collective.AllGather, 2000, []int{i, i + 1}})
+		}
+		return out
+	}
+	send := func(src, dst int) message { return message{collective.Send, 1000, []int{src, dst}} }
+	node := "{topology: switch, shape: [1], link: " + systemtest.Free + "}"
+	for _, c := range []struct {
+		name, up, out, uneven string
+		list                  []message
+		want                  []event.Time
+		classes               int
+	}{
+		{"pairs on a switch", "{topology: switch, shape: [8], link: " + systemtest.Free + "}", "", "", pairs(8), []event.Time{us, us, us, us}, 1},
+		{"one chip with half of its links", "{topology: switch, shape: [8], link: " + systemtest.Free + "}", "", "{chip: 5, scale_up: {value: 0.5, source: drawn by the test}}",
+			pairs(8), []event.Time{us, us, 2 * us, us}, 2},
+		{"pairs along a mesh", "{topology: mesh, shape: [8], link: " + systemtest.Free + "}", "", "", pairs(8), []event.Time{us, us, us, us}, 1},
+		// Chip 4 has an axis that is slow, and its neighbours have that link, too; no pair has any but its own.
+		{"a mesh with a slow chip", "{topology: mesh, shape: [8], link: " + systemtest.Free + "}", "", "{chip: 4, scale_up: {value: 0.5, source: drawn by the test}}",
+			pairs(8), []event.Time{us, us, 2 * us, us}, 2},
+		// Leaves 0 to 2, 3 to 5, 6 and 7, with a third of the bandwidth up: two leave the first leaf for the second one.
+		{"leaves with two and with one to send", node, "{topology: fat-tree, shape: [8], link: " + systemtest.Free + ", levels: [{members: 3, oversubscription: 3, latency: 0 us}]}", "",
+			[]message{send(0, 3), send(1, 4), send(6, 2)}, []event.Time{2 * us, 2 * us, us}, 2},
+		// The same, of nodes: the second one's adapter is slow.
+		{"a slow adapter", node, "{topology: switch, shape: [6], link: " + systemtest.Free + "}", "{chip: 1, scale_out: {value: 0.25, source: drawn by the test}}",
+			[]message{send(0, 1), send(2, 3), send(4, 5)}, []event.Time{4 * us, us, us}, 2},
+		// A ring of six: messages over one link and over two, of which two meet.
+		{"a ring", "{topology: ring, shape: [6], link: " + systemtest.Free + "}", "", "", []message{send(0, 1), send(0, 2), send(3, 4), send(4, 5)}, []event.Time{2 * us, 2 * us, us, us}, 3},
+	} {
+		text := c.out
+		if c.uneven != "" {
+			text += "\nuneven: [" + c.uneven + "]"
+			if c.out == "" {
+				text = "" // appended to the inner tier
+				c.up += "\nuneven: [" + c.uneven + "]"
+			}
+		}
+		s, err := systemtest.Parse(t, c.up, text, systemtest.Library("0 us")).Slice(0, nil)
+		if err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		net := fabric.New(s)
+		for _, unfolded := range []bool{false, true} {
+			tr := &traffic{net: net, format: "fp16", unfolded: unfolded, image: fabric.NewImage(net)}
+			r, err := tr.round(c.list)
+			if err != nil {
+				t.Fatalf("%s: %v", c.name, err)
+			}
+			for i := range r.times {
+				r.times[i] = r.times[i] / 1000 * 1000 // copies take a picosecond for each 1000 bytes
+			}
+			if d := cmp.Diff(c.want, r.times); d != "" {
+				t.Errorf("%s, unfolded %v: %s", c.name, unfolded, d)
+			}
+			if want := map[bool]int{false: c.classes, true: len(c.list)}[unfolded]; tr.timed != want || tr.groups != len(c.list) {
+				t.Errorf("%s, unfolded %v: %d of %d groups timed, want %d", c.name, unfolded, tr.timed, tr.groups, want)
+			}
+		}
+	}
+}
+
+// Two kinds of communication on a link of 1 GB/s, by hand: each has half if both ask for more, one that asks for less has
+// that, and the other the rest.
+func TestBeside(t *testing.T) {
+	net := fabric.New(systemtest.Slice(t, "{topology: switch, shape: [4], link: "+systemtest.Free+"}", "", 4))
+	tr := &traffic{net: net, format: "fp16", image: fabric.NewImage(net)}
+	one := func(src, dst int, slower event.Time) *round {
+		r, err := tr.round([]message{{collective.Send, 1000, []int{src, dst}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.times[0] *= slower // for steps between transfers
+		return r
+	}
+	for _, c := range []struct {
+		a, b *round
+		want []float64
+	}{
+		{one(0, 1, 1), one(2, 3, 1), []float64{1, 1}},     // no link in common
+		{one(0, 1, 1), one(1, 0, 1), []float64{1, 1}},     // the other direction
+		{one(0, 1, 1), one(0, 2, 1), []float64{0.5, 0.5}}, // chip 0 sends both
+		{one(0, 1, 1), one(0, 2, 4), []float64{0.75, 1}},  // one sends a quarter of the time
+		{one(0, 1, 2), one(3, 1, 2), []float64{1, 1}},     // half of the link each
+		{one(0, 1, 2), one(3, 1, 1), []float64{1, 0.5}},   // half, and the rest
+		{one(0, 1, 4), nil, []float64{1}},                   // alone
+	} {
+		got := []float64{tr.beside(c.a, 0, c.b)}
+		if c.b != nil {
+			got = append(got, tr.beside(c.b, 0, c.a))
+		}
+		for i := range got {
+			got[i] = float64(int(got[i]*1e4+0.5)) / 1e4
+		}
+		if d := cmp.Diff(c.want, got); d != "" {
+			t.Error(d)
+		}
+	}
+}
+
+// Computing of 10 with communication of 4 that it waits for, beside other communication, by hand.
+func TestDelay(t *testing.T) {
+	for _, c := range []struct {
+		m                    meeting
+		beside, work, waited event.Time
+		want                 event.Time
+	}{
+		{meeting{1, 1}, 12, 10, 4, 0},     // hidden
+		{meeting{1, 1}, 20, 10, 4, 6},     // what is left of it
+		{meeting{0.5, 0.5}, 14, 10, 4, 4}, // 10, and half of 8: hidden, but for what it costs
+		{meeting{0.5, 0.5}, 16, 10, 4, 6}, // and two more
+		{meeting{0.5, 0.5}, 7, 10, 4, 2},  // half of the time
+	} {
+		if got := c.m.delay(c.beside, c.work, c.waited); got != c.want {
+			t.Errorf("%+v: %d", c, got)
+		}
 	}
 }
