@@ -3,6 +3,7 @@ package parallel
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"maru/arch/system"
 	"maru/sim/event"
@@ -48,6 +49,8 @@ type round struct {
 	times  []event.Time
 	jobs   []job
 	demand []float64 // bytes per second on each link while all are at it
+	groups int       // that have something to do
+	timed  int
 }
 
 // job is what a group does.
@@ -73,7 +76,41 @@ type message struct {
 }
 
 // round works out what groups do at the same time. Groups of one chip, and those without bytes, have nothing to do.
+//
+// A library that takes what is fastest does so with all groups at it: where they slow each other, one algorithm for all of
+// them may beat what each would choose alone.
 func (t *traffic) round(list []message) (*round, error) {
+	best, err := t.by(list, "")
+	if err != nil {
+		return nil, err
+	}
+	if lib := &t.net.Slice.System.Library; lib.Choice != system.ByTable && best.contended() && list[0].kind != collective.Send && list[0].kind != collective.AllToAll {
+		for _, a := range lib.Algorithms {
+			if r, err := t.by(list, a.String()); err == nil && slices.Max(r.times) < slices.Max(best.times) {
+				best = r
+			}
+		}
+	}
+	t.groups, t.timed = t.groups+best.groups, t.timed+best.timed
+	return best, nil
+}
+
+// contended reports whether groups slow each other.
+func (r *round) contended() bool {
+	for i := range r.jobs {
+		var alone event.Time
+		for k := range r.jobs[i].stages {
+			alone += r.jobs[i].stages[k].Alone
+		}
+		if r.times[i] > alone {
+			return true
+		}
+	}
+	return false
+}
+
+// by is round with an algorithm, or with the library's choice for each group.
+func (t *traffic) by(list []message, algorithm string) (*round, error) {
 	r := &round{jobs: make([]job, len(list)), times: make([]event.Time, len(list))}
 	known := map[string][]*shape{}
 	shapes := 0
@@ -81,7 +118,7 @@ func (t *traffic) round(list []message) (*round, error) {
 		if m.bytes == 0 || len(m.ranks) < 2 {
 			continue
 		}
-		t.groups++
+		r.groups++
 		key := ""
 		if !t.unfolded {
 			key = t.key(m)
@@ -96,7 +133,7 @@ func (t *traffic) round(list []message) (*round, error) {
 				continue
 			}
 		}
-		s, err := t.shape(m)
+		s, err := t.shape(m, algorithm)
 		if err != nil {
 			return nil, err
 		}
@@ -128,7 +165,7 @@ const (
 )
 
 // shape plans what a group does.
-func (t *traffic) shape(m message) (*shape, error) {
+func (t *traffic) shape(m message, algorithm string) (*shape, error) {
 	s := &shape{ranks: m.ranks}
 	var work fabric.Job
 	if m.kind == collective.Send {
@@ -150,7 +187,7 @@ func (t *traffic) shape(m message) (*shape, error) {
 			}
 		}
 	} else {
-		p, err := collective.New(t.net, collective.Request{Kind: m.kind, Bytes: m.bytes, Ranks: m.ranks, Format: t.format})
+		p, err := collective.New(t.net, collective.Request{Kind: m.kind, Bytes: m.bytes, Ranks: m.ranks, Format: t.format, Algorithm: algorithm})
 		if err != nil {
 			return nil, err
 		}
@@ -248,7 +285,7 @@ func (t *traffic) time(r *round) {
 			r.times[i] = r.times[first[i]]
 			continue
 		}
-		t.timed++
+		r.timed++
 		for k := range j.stages {
 			st := &j.stages[k]
 			longest := st.Transfer

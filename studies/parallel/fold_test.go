@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -58,8 +59,8 @@ func draw(t *rapid.T, dir string) (string, Input) {
 		if f.out == "" {
 			keys = keys[:2]
 		}
-		text += fmt.Sprintf("  - {chip: %d, count: %d, %s: {value: %g, source: \"drawn by the test\"}}\n", rapid.Int64Range(0, f.chips-1).Draw(t, "chip"),
-			rapid.IntRange(1, 4).Draw(t, "count"), rapid.SampledFrom(keys).Draw(t, "key"), rapid.SampledFrom([]float64{0.25, 0.9}).Draw(t, "share"))
+		text += fmt.Sprintf("  - {chip: %d, %s: {value: %g, source: drawn by the test}, count: %d}\n", rapid.Int64Range(0, f.chips-1).Draw(t, "chip"),
+			rapid.SampledFrom(keys).Draw(t, "key"), rapid.SampledFrom([]float64{0.25, 0.9}).Draw(t, "share"), rapid.IntRange(1, 4).Draw(t, "count"))
 	}
 	text += systemtest.Library("1 us")
 	file := filepath.Join(dir, "drawn.yaml")
@@ -224,7 +225,7 @@ func TestBeside(t *testing.T) {
 		{one(0, 1, 1), one(0, 2, 4), []float64{0.75, 1}},  // one sends a quarter of the time
 		{one(0, 1, 2), one(3, 1, 2), []float64{1, 1}},     // half of the link each
 		{one(0, 1, 2), one(3, 1, 1), []float64{1, 0.5}},   // half, and the rest
-		{one(0, 1, 4), nil, []float64{1}},                   // alone
+		{one(0, 1, 4), nil, []float64{1}},                 // alone
 	} {
 		got := []float64{tr.beside(c.a, 0, c.b)}
 		if c.b != nil {
@@ -255,5 +256,43 @@ func TestDelay(t *testing.T) {
 		if got := c.m.delay(c.beside, c.work, c.waited); got != c.want {
 			t.Errorf("%+v: %d", c, got)
 		}
+	}
+}
+
+// More links never slow a run by more than 2 %, on drawn systems with drawn plans.
+func TestMoreLinks(t *testing.T) {
+	dir := t.TempDir()
+	faster := 0
+	rapid.Check(t, func(t *rapid.T) {
+		text, in := draw(t, dir)
+		few, err := Run(in)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, text)
+		}
+		// Of the links within nodes, between them, those of a dragonfly's groups, or all.
+		which := rapid.IntRange(-1, strings.Count(text, "count: 1,")-1).Draw(t, "which")
+		more, n := strings.Builder{}, rapid.IntRange(2, 4).Draw(t, "links")
+		for i, part := range strings.SplitAfter(text, "count: 1,") {
+			if which < 0 || i == which {
+				part = strings.Replace(part, "count: 1,", fmt.Sprintf("count: %d,", n), 1)
+			}
+			more.WriteString(part)
+		}
+		if err := os.WriteFile(in.System, []byte(more.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		many, err := Run(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if float64(many.LatencyPS) > 1.02*float64(few.LatencyPS) {
+			t.Fatalf("%d ps with more links, %d with fewer\n%s%+v", many.LatencyPS, few.LatencyPS, more.String(), in.Plan)
+		}
+		if many.LatencyPS < few.LatencyPS {
+			faster++
+		}
+	})
+	if faster < 20 {
+		t.Errorf("%d runs are faster with more links", faster)
 	}
 }
