@@ -112,6 +112,29 @@ func TestByHand(t *testing.T) {
 		// Within nodes 2 x 1/2 of the data at a time, between nodes 2 x 1/2 of half of the data: a link of a chip carries
 		// 4000 bytes, and an adapter 2000, which come behind in a pipeline of one slice.
 		{up("switch", "[2]"), across(2, 2), collective.AllReduce, "hierarchical", 4000, 6},
+		// A gather is half of that: within nodes 2000 bytes, and 1000 between them.
+		{up("switch", "[2]"), across(2, 2), collective.AllGather, "hierarchical", 4000, 3},
+		{up("switch", "[2]"), across(2, 2), collective.ReduceScatter, "hierarchical", 4000, 3},
+		// Two chips share an adapter and send 1000 bytes to each of four others.
+		{up("switch", "[4]"), across(2, 2), collective.AllToAll, "", 8000, 8},
+		// An axis of two does not wrap: of two parts of 4000, one goes round four chips both ways, 3/4 of 2000, while the other is
+		// exchanged by pairs, 2000; then 500 by pairs and 3/4 of 1000; and all of it back.
+		{up("torus", "[4, 2]"), "", collective.AllReduce, "torus", 8000, 5.5},
+		// A ring along a line closes over all of its links: 3000 bytes of each of two rings.
+		{up("mesh", "[4]"), "", collective.AllReduce, "ring", 4000, 6},
+		// Slices of both halves go round a ring, 2000 bytes over three links one after the other.
+		{up("ring", "[4]"), "", collective.Broadcast, "ring", 4000, 6},
+		{up("torus", "[3, 3]"), "", collective.Send, "", 4000, 4},
+		{up("full", "[4]"), "", collective.AllReduce, "one-shot", 4000, 4},
+		{up("full", "[4]"), "", collective.Broadcast, "ring", 4000, 12},
+		// The fat tree from above: a ring leaves each leaf once, with 6000 bytes; an exchange has 4000 for either leaf.
+		{"{topology: fat-tree, shape: [4], levels: [{members: 2, oversubscription: 2, latency: 0 us}], link: " + systemtest.Free + "}", "",
+			collective.AllReduce, "ring", 4000, 6},
+		{"{topology: fat-tree, shape: [4], levels: [{members: 2, oversubscription: 2, latency: 0 us}], link: " + systemtest.Free + "}", "",
+			collective.AllToAll, "", 4000, 4},
+		// And the dragonfly: 3 to 0 goes over 2, the links between groups and 1; links within groups carry 6000 bytes.
+		{up("switch", "[1]"), "{topology: dragonfly, shape: [2, 2], link: " + systemtest.Free + ", global: " + systemtest.Free + "}",
+			collective.AllReduce, "ring", 4000, 6},
 	} {
 		n := net(t, c.up, c.out, "0 us")
 		p, got := plan(t, n, c.kind, c.bytes, c.algorithm)
@@ -149,6 +172,34 @@ func TestSteps(t *testing.T) {
 		}
 		if got := n.Prepare(&p.Job).Alone(); got < c.steps*us || got > c.steps*us+1000 {
 			t.Errorf("%v by %s: %v, want %d us", c.kind, c.algorithm, got, c.steps)
+		}
+	}
+}
+
+// Protocols by hand: six steps of a ring of four chips, the copy, and 6000 bytes. The low-latency one has short steps and half
+// of the bandwidth, so it is taken for what is short.
+func TestProtocols(t *testing.T) {
+	library := strings.Replace(systemtest.Library("5 us"), "  simple:", "  ll: {hop: 1 us, format: 0.5}\n  ll128: {hop: 2 us, format: 0.9375, share: 0.75}\n  simple:", 1)
+	s, err := systemtest.Parse(t, up("switch", "[4]"), "", library).Slice(0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := fabric.New(s)
+	for _, c := range []struct {
+		protocol string
+		us       event.Time
+	}{{"ll", 7 + 12}, {"ll128", 14 + 8}, {"simple", 35 + 6}} {
+		p, err := collective.New(n, collective.Request{Kind: collective.AllReduce, Bytes: 4000, Algorithm: "ring", Protocol: c.protocol})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := n.Prepare(&p.Job).Alone(); got < c.us*us || got > c.us*us+1e5 {
+			t.Errorf("%s: %v, want %d us", p.Protocol, got, c.us)
+		}
+	}
+	for bytes, want := range map[int64]string{100: "ll", 1 << 20: "simple"} {
+		if p, err := collective.New(n, collective.Request{Kind: collective.AllReduce, Bytes: bytes}); err != nil || p.Protocol != want {
+			t.Errorf("%d bytes by %v, want %s (%v)", bytes, p, want, err)
 		}
 	}
 }
