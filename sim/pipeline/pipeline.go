@@ -538,9 +538,9 @@ func (e *engine) onSent(now event.Time, i, _ int32) error {
 	}
 	e.actors[x.to].ready[x.arrives] = true
 	e.try(int(x.to))
+	e.span(int(x.from), x.item, "send", x.began, now)
 	if s := &e.actors[x.from]; e.p.Blocking && now > x.began {
 		s.Send += now - x.began
-		e.span(int(x.from), x.item, "send", x.began, now)
 		s.busy = false
 		e.try(int(x.from))
 	}

@@ -48,6 +48,9 @@ type Parallel struct {
 	Comm    []PlanComm  `json:"communication"`
 	Stages  []PlanStage `json:"stages"`
 	Fold    Fold        `json:"fold"`
+	Links   []LinkLoad  `json:"links"`    // what they carry in an iteration; the busiest, if they are very many
+	Matrix  [][]int64   `json:"matrix"`   // bytes from chip to chip in an iteration, by source; empty for many chips
+	Switch  [][]int64   `json:"switch"`   // bytes that each chip sends to and gets from a switch that reduces
 	Spans   []PlanSpan  `json:"timeline"` // of the first replica
 	Cut     bool        `json:"timeline_truncated"`
 	Figures int         `json:"figures"`

@@ -1,6 +1,7 @@
 package parallel
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"maru/sim/event"
 	"maru/sim/fabric"
 	"maru/sim/fold"
+	"maru/sim/result"
 	"maru/workloads/parallel/collective"
 	"maru/workloads/plan"
 )
@@ -58,14 +60,20 @@ type job struct {
 	stages []fabric.Stage
 	shares []float64 // of the links' rates, by stage
 	shape  int       // jobs of a shape are images of each other
+	ranks  []int
+	flows  []flow
+}
+
+// flow is bytes between places in the list of ranks, or the switch.
+type flow struct {
+	src, dst int32
+	bytes    int64
 }
 
 // shape is a job that others may be images of.
 type shape struct {
-	ranks []int
 	pairs [][2]int32
 	job   job
-	n     int
 }
 
 // message is what a group has to do: a collective among ranks, or messages from the first half of them to the second.
@@ -124,8 +132,8 @@ func (t *traffic) by(list []message, algorithm string) (*round, error) {
 			key = t.key(m)
 			found := false
 			for _, s := range known[key] {
-				if found = t.image.Find(s.ranks, m.ranks, s.pairs); found {
-					r.jobs[i] = s.job.mapped(t.image)
+				if found = t.image.Find(s.job.ranks, m.ranks, s.pairs); found {
+					r.jobs[i] = s.job.mapped(t.image, m.ranks)
 					break
 				}
 			}
@@ -166,7 +174,7 @@ const (
 
 // shape plans what a group does.
 func (t *traffic) shape(m message, algorithm string) (*shape, error) {
-	s := &shape{ranks: m.ranks}
+	s := &shape{job: job{ranks: m.ranks}}
 	var work fabric.Job
 	if m.kind == collective.Send {
 		half := len(m.ranks) / 2
@@ -203,6 +211,12 @@ func (t *traffic) shape(m message, algorithm string) (*shape, error) {
 		}
 		s.job.shares = append(s.job.shares, share)
 	}
+	place := places(m.ranks)
+	for _, ph := range work.Phases {
+		for _, f := range ph.Flows {
+			s.job.flows = append(s.job.flows, flow{place[f.Src], place[f.Dst], f.Bytes})
+		}
+	}
 	return s, nil
 }
 
@@ -210,10 +224,7 @@ func (t *traffic) shape(m message, algorithm string) (*shape, error) {
 // a table that knows sizes and numbers, all where it tries what is fastest. It is nil if they are too many to compare.
 func (t *traffic) pairs(ranks []int, work *fabric.Job) [][2]int32 {
 	lib := &t.net.Slice.System.Library
-	place := map[int]int32{fabric.Switch: fabric.Switch}
-	for i, r := range ranks {
-		place[r] = int32(i)
-	}
+	place := places(ranks)
 	var out [][2]int32
 	if lib.Choice != system.ByTable {
 		n := int32(len(ranks))
@@ -245,9 +256,18 @@ func (t *traffic) pairs(ranks []int, work *fabric.Job) [][2]int32 {
 	return out
 }
 
-// mapped is the job on the links that an image has for those of its own.
-func (j *job) mapped(m *fabric.Image) job {
-	out := job{stages: make([]fabric.Stage, len(j.stages)), shares: j.shares, shape: j.shape}
+// places are those of chips in a list, and the switch's own.
+func places(ranks []int) map[int]int32 {
+	place := map[int]int32{fabric.Switch: fabric.Switch}
+	for i, r := range ranks {
+		place[r] = int32(i)
+	}
+	return place
+}
+
+// mapped is the job of other ranks, on the links that an image has for those of its own.
+func (j *job) mapped(m *fabric.Image, ranks []int) job {
+	out := job{stages: make([]fabric.Stage, len(j.stages)), shares: j.shares, shape: j.shape, ranks: ranks, flows: j.flows}
 	for k := range j.stages {
 		out.stages[k] = j.stages[k]
 		loads := make([]fabric.Load, len(j.stages[k].Loads))
@@ -421,4 +441,76 @@ func (x *spread) each(l layout, i int, f func(d, s int)) {
 	for d := range l.d {
 		f(d, x.of[i][1])
 	}
+}
+
+// use is how often the groups of each stage carry out a round in an iteration.
+type use struct {
+	*spread
+	count func(s int) int64
+}
+
+// Bounds of what a result lists.
+const (
+	mostLinks = 256
+	mostChips = 128
+)
+
+// carried sums up what links carry and chips send in an iteration of some length: the busiest links, bytes from chip to chip
+// of not too many, and those to and from a switch that adds.
+func (t *traffic) carried(uses []use, took event.Time) (loads []result.LinkLoad, matrix, adds [][]int64) {
+	links := t.net.Links()
+	sum := make([]int64, len(links))
+	table := func(rows, columns int) (out [][]int64) {
+		for range rows {
+			out = append(out, make([]int64, columns))
+		}
+		return out
+	}
+	if t.net.Chips() <= mostChips {
+		matrix = table(t.net.Chips(), t.net.Chips())
+	}
+	for _, u := range uses {
+		if u.spread == nil {
+			continue
+		}
+		for i := range u.jobs {
+			j, n := &u.jobs[i], u.count(u.of[i][1])
+			if n == 0 {
+				continue
+			}
+			for k := range j.stages {
+				for _, l := range j.stages[k].Loads {
+					sum[l.Link] += n * l.Bytes
+				}
+			}
+			if matrix == nil {
+				continue
+			}
+			for _, f := range j.flows {
+				if f.src != fabric.Switch && f.dst != fabric.Switch {
+					matrix[j.ranks[f.src]][j.ranks[f.dst]] += n * f.bytes
+					continue
+				}
+				if adds == nil {
+					adds = table(t.net.Chips(), 2)
+				}
+				if f.dst == fabric.Switch {
+					adds[j.ranks[f.src]][0] += n * f.bytes
+				} else {
+					adds[j.ranks[f.dst]][1] += n * f.bytes
+				}
+			}
+		}
+	}
+	seconds := float64(took) / 1e12
+	for i, l := range links {
+		if sum[i] > 0 {
+			loads = append(loads, result.LinkLoad{Name: l.Name, Tier: l.Tier, RateBps: l.Rate, Bytes: sum[i], Utilization: float64(sum[i]) / (l.Rate * seconds)})
+		}
+	}
+	if len(loads) > mostLinks {
+		slices.SortStableFunc(loads, func(a, b result.LinkLoad) int { return cmp.Compare(b.Utilization, a.Utilization) })
+		loads = loads[:mostLinks]
+	}
+	return loads, matrix, adds
 }

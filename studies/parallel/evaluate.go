@@ -58,6 +58,7 @@ type evaluation struct {
 	comm   []result.PlanComm
 	paces  []float64 // of chips, if they are uneven
 
+	uses                []use
 	tensor, ahead, back *spread
 	sums                []*spread
 }
@@ -286,6 +287,7 @@ func (e *evaluation) times() error {
 			return err
 		}
 		times := x.longest(e.lay)
+		e.uses = append(e.uses, use{x, func(s int) int64 { return e.tensorUses(s, i == 0) }})
 		if i == 0 {
 			pair, e.tensor = times, x
 			continue
@@ -309,10 +311,12 @@ func (e *evaluation) times() error {
 			return err
 		}
 		contextTime = x.longest(e.lay)
+		e.uses = append(e.uses, use{x, func(s int) int64 { return e.perLayer(s, 1, 1) }})
 		if x, err = e.within(collective.ReduceScatter, keys, e.contextGroups); err != nil {
 			return err
 		}
 		contextBack = x.longest(e.lay)
+		e.uses = append(e.uses, use{x, func(s int) int64 { return e.perLayer(s, 0, 1) }})
 	}
 	var exchange [][]event.Time
 	if par.Expert > 1 {
@@ -336,6 +340,13 @@ func (e *evaluation) times() error {
 			return err
 		}
 		exchange = x.longest(e.lay)
+		e.uses = append(e.uses, use{x, func(s int) int64 {
+			n := e.perLayer(s, 2, 2)
+			if layers := e.stageLayers(s); layers > 0 {
+				n -= n / layers * e.stageDense(s)
+			}
+			return n
+		}})
 		for r := range exchange {
 			exchange[r] = exchange[r-r%int(par.Expert)]
 		}
@@ -350,12 +361,14 @@ func (e *evaluation) times() error {
 			return err
 		}
 		shardGather, shardScatter = x.longest(e.lay), (*spread)(nil).longest(e.lay)
+		e.uses = append(e.uses, use{x, func(s int) int64 { return e.perLayer(s, 1, 1) }})
 		if e.train {
 			meet.with(e, x)
 			if x, err = e.across(collective.ReduceScatter, 1, func(int) int64 { return e.layerParams() * e.gradBytes() }); err != nil {
 				return err
 			}
 			shardScatter = x.longest(e.lay)
+			e.uses = append(e.uses, use{x, func(s int) int64 { return e.perLayer(s, 0, 1) }})
 		}
 		meet.with(e, x)
 	}
@@ -642,6 +655,64 @@ func (e *evaluation) inner(keys, exchanged, layerBytes int64, contextTime, conte
 	}
 }
 
+// once counts what an iteration does once.
+func once(int) int64 { return 1 }
+
+// stageLayers is the number of layers of a stage, and stageDense how many of them have no experts.
+func (e *evaluation) stageLayers(s int) (n int64) {
+	for k := s; k < len(e.layers); k += e.lay.p {
+		n += e.layers[k]
+	}
+	return n
+}
+
+func (e *evaluation) stageDense(s int) (n int64) {
+	for k := s; k < len(e.dense); k += e.lay.p {
+		n += e.dense[k]
+	}
+	return n
+}
+
+// perLayer counts what an iteration of a stage does in each forward and in each backward pass of a layer.
+func (e *evaluation) perLayer(s int, forward, backward int64) int64 {
+	if e.train {
+		forward += backward
+	}
+	return forward * e.stageLayers(s) * int64(e.micro)
+}
+
+// tensorUses counts the collectives of tensor parallelism of a stage in an iteration: two in each pass of a layer, one behind
+// the embedding and one ahead of the head's gradients; the first kind of two also gathers inputs again.
+func (e *evaluation) tensorUses(s int, first bool) int64 {
+	n := e.perLayer(s, 2, 2)
+	if e.train && e.par.Recompute == "full" {
+		n += e.perLayer(s, 2, 0)
+	}
+	if e.train && e.par.Sequence && first {
+		n += e.perLayer(s, 2, 0)
+	}
+	if s == 0 {
+		n += int64(e.micro)
+	}
+	if s == e.lay.p-1 && e.train {
+		n += int64(e.micro)
+	}
+	return n
+}
+
+// sends counts the transfers of a stage to the next one, or with step -1 to the one before.
+func (e *evaluation) sends(s, step int) (n int64) {
+	if step < 0 && !e.train {
+		return 0
+	}
+	for k := s; k < len(e.layers); k += e.lay.p {
+		if to := k + step; to >= 0 && to < len(e.layers) {
+			n += int64(e.micro)
+		}
+	}
+	return n
+}
+
 func (e *evaluation) gradBytes() int64 {
 	if e.par.Grads == "fp32" {
 		return 4
@@ -695,6 +766,9 @@ func (e *evaluation) transfers(act int64) (ahead, back [][]event.Time, err error
 				return nil, nil, err
 			}
 			again = x.longest(e.lay)
+			e.uses = append(e.uses, use{x, func(s int) int64 {
+				return e.sends((s+e.lay.p-1)%e.lay.p, 1) + e.sends((s+1)%e.lay.p, -1)
+			}})
 		}
 	}
 	round := e.par.Interleave > 1
@@ -734,6 +808,7 @@ func (e *evaluation) transfers(act int64) (ahead, back [][]event.Time, err error
 	if e.back, back, err = way(-1); err != nil {
 		return nil, nil, err
 	}
+	e.uses = append(e.uses, use{e.ahead, func(s int) int64 { return e.sends(s, 1) }}, use{e.back, func(s int) int64 { return e.sends(s, -1) }})
 	n := int64(e.micro) * e.par.Interleave
 	if e.train {
 		n *= 2
@@ -767,12 +842,14 @@ func (e *evaluation) gradients() error {
 			return err
 		}
 		e.sums = append(e.sums, x)
+		e.uses = append(e.uses, use{x, once})
 		times := x.longest(e.lay)[0]
 		if e.expertParams() > 0 && replicas > e.par.Expert {
 			if x, err = e.across(kind, int(e.par.Expert), func(s int) int64 { return experts(s) * e.gradBytes() }); err != nil {
 				return err
 			}
 			e.sums = append(e.sums, x)
+			e.uses = append(e.uses, use{x, once})
 			for s, t := range x.longest(e.lay)[0] {
 				times[s] += t
 			}
@@ -874,6 +951,7 @@ func (e *evaluation) simulate() (*result.Parallel, error) {
 			if err != nil {
 				return nil, err
 			}
+			e.uses = append(e.uses, use{x, once})
 			bytes := slices.Max(e.state) * 2
 			gather = slices.Max(x.longest(e.lay)[0])
 			e.count(ofData, bytes/replicas*(replicas-1), gather, 0)
@@ -1070,6 +1148,9 @@ func (e *evaluation) result(out *pipeline.Outcome, passes, over, step, gather ev
 	}
 	e.account(r, out, passes, over, step, gather)
 	e.spans(r, out, max(passes, over), step)
+	if e.net != nil {
+		r.Links, r.Matrix, r.Switch = e.net.carried(e.uses, total)
+	}
 	for _, f := range append(s.sys.Figures(), s.chip.Figures()...) {
 		r.Figures++
 		if f.Estimate {
