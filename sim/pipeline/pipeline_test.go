@@ -64,13 +64,19 @@ func TestBubbles(t *testing.T) {
 	}
 }
 
-// Passes in flight: all microbatches with GPipe, as many as stages follow with 1F1B.
+// Passes in flight: all microbatches with GPipe, as many as stages follow with 1F1B, chunks on the way besides when
+// interleaved (Narayanan et al., arXiv 2104.04473, 2.2).
 func TestStash(t *testing.T) {
 	for _, c := range []struct {
 		schedule string
 		want     []int
-	}{{"gpipe", []int{8, 8, 8, 8}}, {"1f1b", []int{4, 3, 2, 1}}, {"zero-bubble", []int{4, 3, 2, 1}}} {
-		out, err := Simulate(program(t, c.schedule, 4, 8, 1, Chunk{Forward: 10, Backward: 20, Weight: 10}), true)
+	}{{"gpipe", []int{8, 8, 8, 8}}, {"1f1b", []int{4, 3, 2, 1}}, {"2bw", []int{4, 3, 2, 1}}, {"zero-bubble", []int{4, 3, 2, 1}},
+		{"interleaved", []int{11, 9, 7, 5}}} { // 2(p-s-1) + (v-1)p, and one
+		chunks := 1
+		if c.schedule == "interleaved" {
+			chunks = 2
+		}
+		out, err := Simulate(program(t, c.schedule, 4, 8, chunks, Chunk{Forward: 10, Backward: 20, Weight: 10}), true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -149,7 +155,7 @@ func TestShares(t *testing.T) {
 	p.Replicas[0][0][0].Reduce, p.Replicas[0][1][0].Reduce = 0, 0
 	p.Shares = [][]Share{{{SendByPass: 0.5, PassBySend: 0.5}, {}}}
 	p.Spans = 100
-	if out, err = Simulate(p, true); err != nil || out.Spans[0].End != 10 || out.Spans[1].End != 28 {
+	if out, err = Simulate(p, true); err != nil || out.Spans[0].End != 10 || out.Spans[1].End != 26 || out.Spans[2].End != 28 {
 		t.Errorf("a transfer beside a pass: %+v (%v)", out, err)
 	}
 }

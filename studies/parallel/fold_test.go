@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -294,5 +295,51 @@ func TestMoreLinks(t *testing.T) {
 	})
 	if faster < 20 {
 		t.Errorf("%d runs are faster with more links", faster)
+	}
+}
+
+// large are plans of thousands of chips.
+var large = []struct {
+	name                   string
+	in                     Input
+	ranks, replicas, timed int // at most as many replicas simulated and groups timed
+}{
+	{"gpt-1t on 3072", Input{System: "selene", Model: "gpt-1t", Batch: 3072, Seq: 2048,
+		Plan: plan.Parallel{Tensor: 8, Pipeline: 64, Data: 6}}, 3072, 3, 32},
+	{"llama-3.1-405b on 16384", Input{System: "superpod-h100", Model: "llama-3.1-405b", Chips: 16384, Batch: 2048, Seq: 8192,
+		Plan: plan.Parallel{Tensor: 8, Pipeline: 16, Data: 128, Sequence: true, Zero: 1}}, 16384, 1, 32},
+}
+
+// The cost of a plan is that of what differs in it: of thousands of ranks, a few replicas are simulated and a few dozen groups
+// timed, and what is allocated on the way is less than a gigabyte, kept or not.
+func TestLarge(t *testing.T) {
+	for _, c := range large {
+		c.in.Cache = shared
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		r, err := Run(c.in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		runtime.ReadMemStats(&after)
+		if f := &r.Fold; f.Ranks != c.ranks || f.Classes > c.replicas || f.GroupClasses > c.timed {
+			t.Errorf("%s: %s", c.name, f.Text)
+		}
+		if mb := (after.TotalAlloc - before.TotalAlloc) >> 20; mb > 1000 {
+			t.Errorf("%s: %d MB in all", c.name, mb)
+		}
+	}
+}
+
+func BenchmarkLarge(b *testing.B) {
+	for _, c := range large {
+		b.Run(c.name, func(b *testing.B) {
+			for b.Loop() {
+				c.in.Cache = NewCache()
+				if _, err := Run(c.in); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
