@@ -58,15 +58,17 @@ type evaluation struct {
 	comm   []result.PlanComm
 	paces  []float64 // of chips, if they are uneven
 
-	uses                []use
-	tensor, ahead, back *spread
-	sums                []*spread
+	uses                      []use
+	tensor, context, exchange *spread
+	ahead, back               *spread
+	sums                      []*spread
 }
 
 // unit is what a chunk's times are made of; the pipeline sees their sums.
 type unit struct {
 	forward, backward, again event.Time // computing: forward, backward, forward again
 	tensor, other            event.Time // communication that computing waits for, in both directions
+	context, experts         event.Time // what these are of the other
 	pipeline.Chunk
 }
 
@@ -310,7 +312,7 @@ func (e *evaluation) times() error {
 		if err != nil {
 			return err
 		}
-		contextTime = x.longest(e.lay)
+		contextTime, e.context = x.longest(e.lay), x
 		e.uses = append(e.uses, use{x, func(s int) int64 { return e.perLayer(s, 1, 1) }})
 		if x, err = e.within(collective.ReduceScatter, keys, e.contextGroups); err != nil {
 			return err
@@ -339,7 +341,7 @@ func (e *evaluation) times() error {
 		if err != nil {
 			return err
 		}
-		exchange = x.longest(e.lay)
+		exchange, e.exchange = x.longest(e.lay), x
 		e.uses = append(e.uses, use{x, func(s int) int64 {
 			n := e.perLayer(s, 2, 2)
 			if layers := e.stageLayers(s); layers > 0 {
@@ -363,14 +365,14 @@ func (e *evaluation) times() error {
 		shardGather, shardScatter = x.longest(e.lay), (*spread)(nil).longest(e.lay)
 		e.uses = append(e.uses, use{x, func(s int) int64 { return e.perLayer(s, 1, 1) }})
 		if e.train {
-			meet.with(e, x)
+			meet.with(e, e.tensor, x)
 			if x, err = e.across(collective.ReduceScatter, 1, func(int) int64 { return e.layerParams() * e.gradBytes() }); err != nil {
 				return err
 			}
 			shardScatter = x.longest(e.lay)
 			e.uses = append(e.uses, use{x, func(s int) int64 { return e.perLayer(s, 0, 1) }})
 		}
-		meet.with(e, x)
+		meet.with(e, e.tensor, x)
 	}
 	ahead, back, err := e.transfers(act)
 	if err != nil {
@@ -424,14 +426,22 @@ func (e *evaluation) times() error {
 			if par.Sequence {
 				tb += beyond(gather[r][s], attn.backward/2) + beyond(gather[r][s], mlp.backward/2) // inputs again, for gradients of weights
 			}
-			var of, ob event.Time
+			var of, ob, context, experts event.Time
 			if contextTime != nil {
 				of += beyond(contextTime[r][s], attn.core+ring(attn.core))
 				ob += beyond(contextTime[r][s]+contextBack[r][s], attn.coreBack+ring(attn.coreBack))
+				context = of
+				if e.train {
+					context += ob
+				}
 			}
 			if exchange != nil {
 				of += 2 * exchange[r][s]
 				ob += 2 * exchange[r][s]
+				experts = 2 * exchange[r][s]
+				if e.train {
+					experts *= 2
+				}
 			}
 			var gatherShards, scatterShards, zf, zb event.Time
 			if par.Zero == 3 {
@@ -489,6 +499,7 @@ func (e *evaluation) times() error {
 					u.backward, btensor, bother = 0, 0, 0
 				}
 				u.tensor, u.other = ftensor+btensor, other+bother
+				u.context, u.experts = n*context, (n-first)*experts
 				u.Ahead, u.Back, u.Layers = ahead[r][s], back[r][s], max(1, e.layers[k])
 				e.units[r][s] = append(e.units[r][s], u)
 			}
@@ -529,7 +540,7 @@ func (e *evaluation) pace(d, s int) float64 {
 // computing.
 type meeting struct{ waited, beside float64 }
 
-// meetings are those of tensor parallelism and of sharded weights and gradients, by replica and stage.
+// meetings are those of two rounds, by replica and stage.
 type meetings [][]meeting
 
 func (e *evaluation) meetings() meetings {
@@ -542,13 +553,13 @@ func (e *evaluation) meetings() meetings {
 	return out
 }
 
-// with lowers the speeds to those of a round beside tensor parallelism.
-func (m meetings) with(e *evaluation, x *spread) {
+// with lowers the speeds to those of a round that computing waits for and one beside it.
+func (m meetings) with(e *evaluation, waited, beside *spread) {
 	if e.net == nil {
 		return
 	}
-	e.net.speeds(e.lay, e.tensor, x, func(d, s int, v float64) { m[d][s].waited = min(m[d][s].waited, v) })
-	e.net.speeds(e.lay, x, e.tensor, func(d, s int, v float64) { m[d][s].beside = min(m[d][s].beside, v) })
+	e.net.speeds(e.lay, waited, beside, func(d, s int, v float64) { m[d][s].waited = min(m[d][s].waited, v) })
+	e.net.speeds(e.lay, beside, waited, func(d, s int, v float64) { m[d][s].beside = min(m[d][s].beside, v) })
 }
 
 // delay is how much longer computing and the communication that it waits for take with other communication beside them,
@@ -560,6 +571,16 @@ func (m meeting) delay(beside, work, waited event.Time) event.Time {
 		return slowed - waited + beside - done
 	}
 	return event.Time(float64(slowed-waited) * (float64(beside) / float64(done)))
+}
+
+// waits are the kinds of communication that passes wait for, and how long.
+var waits = [...]struct {
+	of   func(e *evaluation) *spread
+	time func(u *unit) event.Time
+}{
+	{func(e *evaluation) *spread { return e.tensor }, func(u *unit) event.Time { return u.tensor }},
+	{func(e *evaluation) *spread { return e.context }, func(u *unit) event.Time { return u.context }},
+	{func(e *evaluation) *spread { return e.exchange }, func(u *unit) event.Time { return u.experts }},
 }
 
 // meet works out what slows what where passes, transfers between stages and sums of gradients load the same links.
@@ -582,21 +603,32 @@ func (e *evaluation) meet() {
 	}
 	// A pass is communication only in part: that is slowed, and slows what is beside it.
 	passes := func(x *spread, pass, other func(*pipeline.Share) *float64) {
-		m := e.meetings()
-		m.with(e, x)
-		for d := range m {
-			for s := range m[d] {
-				if m[d][s] == (meeting{1, 1}) {
-					continue
-				}
-				var all, waits event.Time
+		var m [len(waits)]meetings
+		for i, w := range waits {
+			m[i] = e.meetings()
+			m[i].with(e, w.of(e), x)
+		}
+		for d := range e.lay.d {
+			for s := range e.lay.p {
+				var all event.Time
 				for _, u := range e.units[d][s] {
-					all, waits = all+u.Forward+u.Backward+u.Weight, waits+u.tensor
+					all += u.Forward + u.Backward + u.Weight
 				}
-				part := float64(waits) / float64(max(1, all))
-				slowed := part / m[d][s].waited
-				lower(pass)(d, s, 1/(1-part+slowed))
-				lower(other)(d, s, (1-part+float64(slowed*m[d][s].beside))/(1-part+slowed))
+				long, done := 1.0, 1.0 // a pass beside the other, and what is done of that
+				for i, w := range waits {
+					var part event.Time
+					for _, u := range e.units[d][s] {
+						part += w.time(&u)
+					}
+					share := float64(part) / float64(max(1, all))
+					slowed := share / m[i][d][s].waited
+					long += slowed - share
+					done += float64(slowed*m[i][d][s].beside) - share
+				}
+				if long > 1 || done < 1 {
+					lower(pass)(d, s, 1/long)
+					lower(other)(d, s, done/long)
+				}
 			}
 		}
 	}
@@ -1218,7 +1250,11 @@ func (e *evaluation) account(r *result.Parallel, out *pipeline.Outcome, passes, 
 		}
 		kinds[kind] = true
 		slowed := st.Forward + st.Backward + st.Weight - work
-		tensor += slowed // by what goes on beside it on the links
+		if e.par.Tensor > 1 { // by what goes on beside it on the links
+			tensor += slowed
+		} else {
+			other += slowed
+		}
 		work += slowed
 		busy += work
 		send += st.Send

@@ -16,6 +16,7 @@ import (
 	"maru/sim/event"
 	"maru/sim/fabric"
 	"maru/sim/result"
+	"maru/workloads/model"
 	"maru/workloads/parallel/collective"
 	"maru/workloads/plan"
 )
@@ -89,7 +90,16 @@ func draw(t *rapid.T, dir string) (string, Input) {
 	p.Overlap = rapid.SampledFrom([][]string{{"none"}, {"dp"}, {"pp"}, {"dp", "pp"}}).Draw(t, "overlap")
 	p.Sequence = rapid.Bool().Draw(t, "sp")
 	data := f.chips / (p.Tensor * p.Pipeline * p.Context)
-	return text, Input{System: file, Described: gpt(8, 512, 8), Seq: 256, Batch: data * 4 * rapid.Int64Range(1, 2).Draw(t, "rounds"), Cache: shared, Plan: p}
+	m := gpt(8, 512, 8)
+	if rapid.IntRange(0, 3).Draw(t, "experts") == 0 {
+		d := *m.Decoder
+		d.Experts, d.TopK, d.MLPBias, d.Inter = 4, 2, false, 1024
+		m = &model.Model{Name: "moe", Title: "moe", Decoder: &d}
+		if data%2 == 0 {
+			p.Expert = 2
+		}
+	}
+	return text, Input{System: file, Described: m, Seq: 256, Batch: data * 4 * rapid.Int64Range(1, 2).Draw(t, "rounds"), Cache: shared, Plan: p}
 }
 
 // Runs that simulate every replica and time every group are equal to those that fold them, byte for byte, but for what they
