@@ -376,31 +376,42 @@ func TestTwoAtOnce(t *testing.T) {
 	}
 }
 
-// More links never slow a collective by more than 2 %, whatever the library chooses then.
+// More links, within nodes or between them, never slow a collective by more than 2 %, whatever the library chooses then.
 func TestMoreLinks(t *testing.T) {
 	for _, name := range system.Names() {
-		took := func(kind collective.Kind, bytes int64, sets []string) event.Time {
+		load := func(sets ...string) *fabric.Net {
 			s, _, err := system.Load(name, sets)
 			if err != nil {
 				t.Fatal(err)
 			}
-			slice, err := s.Slice(min(int(s.Chips()), 16), nil)
+			chips := min(int(s.Chips()), 16)
+			if node := int(s.Node()); s.ScaleOut != nil && node <= 64 {
+				chips = node * int(min(s.ScaleOut.Members(), 4))
+			}
+			slice, err := s.Slice(chips, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, us := plan(t, fabric.New(slice), kind, bytes, "")
-			return us
+			return fabric.New(slice)
 		}
-		s, _, err := system.Load(name, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		more := []string{fmt.Sprintf("scale_up.link.count=%d", s.ScaleUp.Link.Count.Value+1)}
-		for _, kind := range []collective.Kind{collective.AllReduce, collective.AllGather, collective.AllToAll} {
-			for bytes := int64(1 << 10); bytes <= 1<<30; bytes *= 2 {
-				fewer, with := took(kind, bytes, nil), took(kind, bytes, more)
-				if float64(with) > 1.02*float64(fewer) {
-					t.Errorf("%s, %v of %d bytes: %v with more links, %v with fewer", name, kind, bytes, with, fewer)
+		few := load()
+		s := few.Slice.System
+		tiers := map[string]*system.Tier{"scale_up": &s.ScaleUp, "scale_out": s.ScaleOut}
+		for _, tier := range []string{"scale_up", "scale_out"} {
+			if tiers[tier] == nil {
+				continue
+			}
+			count := tiers[tier].Link.Count.Value
+			for _, more := range []int64{count + 1, 2 * count, 4 * count} {
+				many := load(fmt.Sprintf("%s.link.count=%d", tier, more))
+				for _, kind := range collective.Kinds() {
+					k, _ := collective.ParseKind(kind)
+					for bytes := int64(1 << 10); bytes <= 1<<30; bytes *= 2 {
+						_, fewer := plan(t, few, k, bytes, "")
+						if p, with := plan(t, many, k, bytes, ""); float64(with) > 1.02*float64(fewer) {
+							t.Errorf("%s, %s of %d bytes: %v by %v in %s with %d links in %s, %v with %d", name, kind, bytes, with, p.Algorithm, p.Protocol, more, tier, fewer, count)
+						}
+					}
 				}
 			}
 		}
