@@ -30,8 +30,8 @@ type MemoryError struct {
 func (e *MemoryError) Error() string {
 	gb := func(b int64) string { return fmt.Sprintf("%.1f GB", float64(b)/1e9) }
 	m := e.Memory
-	return fmt.Sprintf("out of memory: stage %d holds %s on each chip (weights %s, gradients %s, optimizer %s, activations %s, layer at work %s, key/value cache %s), a %s has %s; more of tp, pp or zero, recompute, or a smaller microbatch need less",
-		e.Stage, gb(m.Total), gb(m.Weights), gb(m.Grads), gb(m.Optimizer), gb(m.Activations), gb(m.Working), gb(m.KV), e.Chip, gb(e.Capacity))
+	return fmt.Sprintf("out of memory: stage %d holds %s on each chip (weights %s, gradients %s, optimizer %s, activations %s, layer at work %s, key/value cache %s, beside tensors %s), a %s has %s; more of tp, pp or zero, recompute, or a smaller microbatch need less",
+		e.Stage, gb(m.Total), gb(m.Weights), gb(m.Grads), gb(m.Optimizer), gb(m.Activations), gb(m.Working), gb(m.KV), gb(m.Reserved), e.Chip, gb(e.Capacity))
 }
 
 // evaluation is the state of one run.
@@ -50,6 +50,7 @@ type evaluation struct {
 	net   *traffic // nil for one chip
 	node  *fabric.Net
 
+	shard  shards
 	layers []int64 // of each chunk
 	dense  []int64 // how many of them are a model's first, without experts
 	units  [][][]unit
@@ -353,26 +354,9 @@ func (e *evaluation) times() error {
 			exchange[r] = exchange[r-r%int(par.Expert)]
 		}
 	}
-	// Fully sharded weights are gathered for each pass of a layer, and gradients scattered behind each.
-	var shardGather, shardScatter [][]event.Time
-	layerBytes := e.layerParams() * wide
 	meet := e.meetings()
-	if par.Zero == 3 {
-		x, err := e.across(collective.AllGather, 1, func(int) int64 { return layerBytes })
-		if err != nil {
-			return err
-		}
-		shardGather, shardScatter = x.longest(e.lay), (*spread)(nil).longest(e.lay)
-		e.uses = append(e.uses, use{x, func(s int) int64 { return e.perLayer(s, 1, 1) }})
-		if e.train {
-			meet.with(e, e.tensor, x)
-			if x, err = e.across(collective.ReduceScatter, 1, func(int) int64 { return e.layerParams() * e.gradBytes() }); err != nil {
-				return err
-			}
-			shardScatter = x.longest(e.lay)
-			e.uses = append(e.uses, use{x, func(s int) int64 { return e.perLayer(s, 0, 1) }})
-		}
-		meet.with(e, e.tensor, x)
+	if e.shard, err = e.shards(meet); err != nil {
+		return err
 	}
 	ahead, back, err := e.transfers(act)
 	if err != nil {
@@ -445,8 +429,8 @@ func (e *evaluation) times() error {
 			}
 			var gatherShards, scatterShards, zf, zb event.Time
 			if par.Zero == 3 {
-				gatherShards, scatterShards = shardGather[r][s], shardScatter[r][s]
-				zf, zb = gatherShards, gatherShards+scatterShards
+				gatherShards, scatterShards = e.shard.gather[s], e.shard.scatter[s]
+				zf, zb = gatherShards, e.shard.back[s]+scatterShards
 				if par.Hides("dp") {
 					zf, zb = meet[r][s].delay(zf, forward, tf), meet[r][s].delay(zb, backward+recompute, tb)
 				}
@@ -472,7 +456,7 @@ func (e *evaluation) times() error {
 				if first > 0 && exchange != nil {
 					other, bother = other-first*2*exchange[r][s], bother-first*2*exchange[r][s]
 				}
-				if n > 0 {
+				if n > 0 && par.Hides("dp") {
 					other, bother = other+gatherShards, bother+scatterShards // the first gather and the last scatter have nothing beside them
 				}
 				if k == 0 {
@@ -505,7 +489,7 @@ func (e *evaluation) times() error {
 			}
 		}
 	}
-	e.inner(keys, tokens*d.TopK*d.Hidden*wide, layerBytes, contextTime, contextBack, exchange, shardGather, shardScatter, func(comm, work event.Time) event.Time {
+	e.inner(keys, tokens*d.TopK*d.Hidden*wide, contextTime, contextBack, exchange, func(comm, work event.Time) event.Time {
 		if par.Hides("dp") {
 			return meet[0][0].delay(comm, work, 0)
 		}
@@ -651,7 +635,7 @@ func (e *evaluation) meet() {
 }
 
 // inner counts the communication of context and expert parallelism and of sharded weights, as the first stage has it.
-func (e *evaluation) inner(keys, exchanged, layerBytes int64, contextTime, contextBack, exchange, gathers, scatters [][]event.Time,
+func (e *evaluation) inner(keys, exchanged int64, contextTime, contextBack, exchange [][]event.Time,
 	data func(comm, work event.Time) event.Time, forward, backward event.Time) {
 	n := slices.Max(e.layers) * e.par.Interleave * int64(e.micro)
 	passes := int64(1)
@@ -673,15 +657,15 @@ func (e *evaluation) inner(keys, exchanged, layerBytes int64, contextTime, conte
 		t := event.Time(n*2*passes) * exchange[0][0]
 		e.count(ofExpert, n*2*passes*exchanged/e.par.Expert*(e.par.Expert-1), t, t)
 	}
-	if gathers != nil {
-		gather, scatter := gathers[0][0], scatters[0][0]
+	if z := &e.shard; z.gather != nil {
+		gather, back, scatter := z.gather[0], z.back[0], z.scatter[0]
 		replicas := e.par.Data * e.par.Context
 		t, exposed := gather, data(gather, forward)
-		bytes := layerBytes
+		bytes := z.gathered
 		if e.train {
-			t += gather + scatter
-			exposed += data(gather+scatter, backward)
-			bytes += layerBytes + e.layerParams()*e.gradBytes()
+			t += back + scatter
+			exposed += data(back+scatter, backward)
+			bytes += z.gathered*z.backs + z.scattered
 		}
 		e.count(ofData, n*bytes/replicas*(replicas-1), times(t), times(exposed))
 	}
@@ -750,6 +734,14 @@ func (e *evaluation) gradBytes() int64 {
 		return 4
 	}
 	return 2
+}
+
+// stateBytes is what the optimizer keeps of a parameter: a copy and two momenta in fp32, unless the framework says otherwise.
+func (e *evaluation) stateBytes() int64 {
+	if t := e.s.sys.Training; t != nil && t.State.IsSet() {
+		return int64(t.State.Value)
+	}
+	return 12
 }
 
 // tensorCount is how many sums of tensor parallelism, or pairs of gather and scatter, an iteration of the busiest stage has.
@@ -1048,16 +1040,16 @@ func (e *evaluation) memory(s int, st *pipeline.Stage) result.PlanMemory {
 		}
 		m.Working = tokens * (4*d.Hidden + 3*d.Inter/e.par.Tensor) * 2
 	} else {
-		m.Weights, m.Grads, m.Optimizer = StateBytes(n, e.par.Zero, e.par.Data*e.par.Context, e.gradBytes())
+		m.Weights, m.Grads, m.Optimizer = StateBytes(n, e.par.Zero, e.par.Data*e.par.Context, e.gradBytes(), e.stateBytes())
 		if e.par.Zero == 3 {
-			m.Working += 2 * 2 * e.layerParams() // a layer's weights and the next's
+			m.Working += 2 * 2 * e.shard.widest // weights in use and those ahead
 		}
 		if e.par.Schedule == "2bw" {
 			m.Weights *= 2
 		}
 		full, kept := ActivationBytes(d, e.p.Batch, e.p.Seq, &e.par, e.parts.dropout)
 		for c, flight := range st.Stash {
-			m.Activations += int64(flight) * e.layers[c*e.lay.p+s] * kept
+			m.Activations += int64(flight) * (e.layers[c*e.lay.p+s]*kept + e.resultBytes())
 		}
 		if kept < full {
 			m.Working += full
@@ -1067,6 +1059,8 @@ func (e *evaluation) memory(s int, st *pipeline.Stage) result.PlanMemory {
 		}
 	}
 	m.Total = m.Weights + m.Grads + m.Optimizer + m.Activations + m.Working + m.KV
+	m.Reserved = e.reserved(m.Total)
+	m.Total += m.Reserved
 	if e.p.Weights == "external" {
 		m.External, m.Total, m.Weights = m.Weights, m.Total-m.Weights, 0
 	}
@@ -1078,10 +1072,12 @@ func (e *evaluation) wholeMemory(m result.PlanMemory) result.PlanMemory {
 	of := e.costs[model.MLP]
 	m.Weights = of.memory.Weights
 	if e.train {
-		m.Weights, m.Grads, m.Optimizer = StateBytes(e.state[0], e.par.Zero, e.par.Data, e.gradBytes())
+		m.Weights, m.Grads, m.Optimizer = StateBytes(e.state[0], e.par.Zero, e.par.Data, e.gradBytes(), e.stateBytes())
 	}
 	m.Activations, m.KV = of.memory.Activations, of.memory.KV
 	m.Total = m.Weights + m.Grads + m.Optimizer + m.Activations + m.KV
+	m.Reserved = e.reserved(m.Total)
+	m.Total += m.Reserved
 	return m
 }
 
