@@ -146,6 +146,8 @@ type Table struct {
 	Low  config.Figure[unit.Bandwidth] `yaml:"ll_bandwidth" bound:">0" doc:"Most that the low-latency protocol is taken to move in one node."`
 	Line config.Figure[unit.Bandwidth] `yaml:"ll128_channel" bound:">0" doc:"Most that a channel is taken to move in the protocol of 128-byte lines."`
 	Tree config.Figure[unit.Bandwidth] `yaml:"tree_channel" bound:">0" doc:"Most that a channel is taken to move in a tree."`
+	Node config.Figure[unit.Bandwidth] `yaml:"node,optional" bound:">0" doc:"Sustained rate of a chip's links within a node for which the table was tuned: faster ones change nothing of the choice. No limit unless given."`
+	Net  config.Figure[unit.Bandwidth] `yaml:"net,optional" bound:">0" doc:"The same of a node's adapters together."`
 }
 
 // Chips is the number of chips of the whole system.
