@@ -49,17 +49,15 @@ func TestPlan(t *testing.T) {
 			t.Error(d)
 		}
 		for _, f := range append(list, Scaling(search)) {
-			for _, format := range Formats() {
-				var a, b bytes.Buffer
-				if err := f.Write(&a, format); err != nil {
-					t.Fatal(err)
-				}
-				if err := f.Write(&b, format); err != nil {
-					t.Fatal(err)
-				}
-				if a.Len() == 0 || !bytes.Equal(a.Bytes(), b.Bytes()) {
-					t.Errorf("%s as %s: %d and %d bytes", f.Name, format, a.Len(), b.Len())
-				}
+			var a, b bytes.Buffer
+			if err := f.Write(&a, "svg"); err != nil {
+				t.Fatal(err)
+			}
+			if err := f.Write(&b, "svg"); err != nil {
+				t.Fatal(err)
+			}
+			if a.Len() == 0 || !bytes.Equal(a.Bytes(), b.Bytes()) {
+				t.Errorf("%s: %d and %d bytes", f.Name, a.Len(), b.Len())
 			}
 		}
 	}
