@@ -10,7 +10,7 @@ import (
 )
 
 // Communication of 1320 beside work of 600 leaves 720 and takes 16 of 132 cores from the 600.
-func TestBeside(t *testing.T) {
+func TestCoresTaken(t *testing.T) {
 	chip := &arch.Chip{}
 	chip.Cores.Count = config.Figure[int64]{Value: 132}
 	sys := &system.System{Training: &system.Training{Taken: config.Figure[int64]{Value: 16}}}
