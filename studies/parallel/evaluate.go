@@ -275,7 +275,7 @@ func beyond(comm, work event.Time) event.Time { return max(0, comm-work) }
 // communication has meanwhile.
 func (e *evaluation) beside(comm, work event.Time) event.Time {
 	t := e.s.sys.Training
-	if t == nil || !e.train {
+	if t == nil || !e.train || t.Taken.Value == 0 {
 		return beyond(comm, work)
 	}
 	taken := min(1, float64(t.Taken.Value)/float64(e.s.chip.Cores.Count.Value))
@@ -985,7 +985,7 @@ func (e *evaluation) simulate() (*result.Parallel, error) {
 			for c := range int(e.par.Interleave) {
 				layers += e.layers[c*e.lay.p]
 			}
-			cast, err := e.parts.cast(layers * e.layerParams())
+			cast, err := e.parts.cast(layers * (e.layerParams() - e.expertParams())) // grouped products convert theirs each time
 			if err != nil {
 				return nil, err
 			}
