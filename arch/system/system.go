@@ -36,9 +36,32 @@ type Training struct {
 	Dropout   bool                      `yaml:"dropout,optional" doc:"Models with learned positions drop activations and probabilities in training."`
 	Spread    config.Figure[unit.Ratio] `yaml:"spread,optional" bound:">=0,<=0.2" doc:"Standard deviation of the speed of equal chips, of which a job that works in step waits for the slowest. None unless given."`
 	Grads     string                    `yaml:"grads" enum:"fp16,fp32" doc:"Format in which gradients are kept and summed."`
+	State     config.Figure[unit.Bytes] `yaml:"optimizer,optional" bound:">=0" doc:"State of the optimizer for each parameter; 12 B unless given, a copy and two momenta in fp32."`
 	Apart     bool                      `yaml:"accumulate_apart,optional" doc:"A kernel of its own adds the gradients of each microbatch, and not the product that gives them."`
 	Overlap   []string                  `yaml:"overlap" enum:"none,dp,pp,tp" doc:"Communication that computing hides: dp (sums of gradients), pp (transfers between stages), tp (of tensor parallelism), none."`
+	Memory    *Memory                   `yaml:"memory,optional" doc:"What chips hold besides tensors; nothing unless given."`
+	Shards    *Shards                   `yaml:"shards,optional" doc:"How weights that replicas share (ZeRO-3) are gathered tensor by tensor; each layer at once, from and to one buffer, unless given."`
 	Source    string                    `yaml:"source" doc:"Where this is known from."`
+}
+
+// Memory is what a framework and its libraries take of a chip's memory besides tensors, and what it keeps of these longer than
+// it has to.
+type Memory struct {
+	Context      config.Figure[unit.Bytes] `yaml:"context" bound:">=0" doc:"Context of the driver, with the kernels of all libraries."`
+	Communicator config.Figure[unit.Bytes] `yaml:"communicator" bound:">=0" doc:"Buffers of one communicator."`
+	Allocator    config.Figure[unit.Ratio] `yaml:"allocator" bound:">0,<=1" doc:"Share of what the allocator holds that tensors use at the peak."`
+	Results      bool                      `yaml:"results,optional" doc:"Stages keep what they sent to the next until its gradient comes back."`
+}
+
+// Shards is how a framework gathers the weights that replicas share and scatters their gradients, if it does so for each
+// tensor by collectives on lists of pieces, one for each replica.
+type Shards struct {
+	Whole   config.Figure[int64]         `yaml:"whole" bound:">=0" doc:"Elements of a tensor up to which all replicas keep all of it."`
+	Piece   config.Figure[unit.Duration] `yaml:"piece" bound:">=0" doc:"Work of the host for the piece of one replica in one collective, in which chips and links wait."`
+	Gather  config.Figure[unit.Ratio]    `yaml:"gather_copies" bound:">=0" doc:"How often a gathered tensor is copied from memory to memory; a fill counts half."`
+	Scatter config.Figure[unit.Ratio]    `yaml:"scatter_copies" bound:">=0" doc:"The same of the gradients that are scattered."`
+	Again   bool                         `yaml:"again,optional" doc:"Weights are gathered once more between what the backward pass computes again and its products."`
+	Source  string                       `yaml:"source" doc:"Where this is known from."`
 }
 
 // Tier joins members, which are chips or nodes.

@@ -175,11 +175,8 @@ func (s *Session) resolve(in Input) (plan.Plan, plan.Parallel, plan.Sizes, error
 		chips = product
 	} else if chips == 0 {
 		chips = s.sys.Chips()
-		for _, k := range in.Shape {
-			if chips == s.sys.Chips() {
-				chips = 1
-			}
-			chips *= int64(k)
+		if len(in.Shape) > 0 {
+			chips = int64(s.sys.Shaped(in.Shape))
 		}
 	}
 	batch := in.Batch

@@ -112,6 +112,11 @@ func TestByHand(t *testing.T) {
 		// Within nodes 2 x 1/2 of the data at a time, between nodes 2 x 1/2 of half of the data: a link of a chip carries
 		// 4000 bytes, and an adapter 2000, which come behind in a pipeline of one slice.
 		{up("switch", "[2]"), across(2, 2), collective.AllReduce, "hierarchical", 4000, 6},
+		// Nodes on a torus, one chip in each: as the torus of 3 x 3 above.
+		{up("switch", "[1]"), "{topology: torus, shape: [3, 3], link: " + systemtest.Free + "}", collective.AllReduce, "torus", 9000, 4},
+		// Two chips in each of four nodes on a ring, whose links they share: 4000 bytes between the two, and both ways round
+		// 2 x 3/4 x 2000 / 2 for each of them, which come behind in a pipeline of one slice.
+		{up("full", "[2]"), "{topology: ring, shape: [4], link: " + systemtest.Free + "}", collective.AllReduce, "hierarchical", 4000, 7},
 	} {
 		n := net(t, c.up, c.out, "0 us")
 		p, got := plan(t, n, c.kind, c.bytes, c.algorithm)
