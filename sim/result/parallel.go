@@ -32,6 +32,7 @@ type Parallel struct {
 	LatencyPS  int64   `json:"latency_ps"`
 	IterationS float64 `json:"iteration_s"`
 	TokensPerS float64 `json:"tokens_per_s"`
+	Unit       string  `json:"unit,omitempty"` // what tokens_per_s counts, if not tokens
 
 	ModelFlops      float64 `json:"model_flops"`    // of an iteration, nothing computed twice
 	HardwareFlops   float64 `json:"hardware_flops"` // with what is computed again

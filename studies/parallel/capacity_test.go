@@ -30,3 +30,17 @@ func TestMemoryOnChip(t *testing.T) {
 		t.Errorf("a small model does not stay on the chip: %+v", m)
 	}
 }
+
+// Wafers that share a batch gain nearly their number (a wafer streams gradients out while it computes).
+func TestWafersShareBatch(t *testing.T) {
+	rate := func(chips int64) float64 {
+		return mustRun(t, Input{System: "cs3-cluster", Model: "gpt-1.7b", Chips: int(chips), Batch: 64 * chips, Seq: 1024,
+			Plan: plan.Parallel{Data: chips, Microbatch: 8}}).TokensPerS
+	}
+	one := rate(1)
+	for _, n := range []int64{2, 16} {
+		if gain := rate(n) / one; gain < 0.95*float64(n) || gain > float64(n) {
+			t.Errorf("%d wafers are %.2f times as fast as one", n, gain)
+		}
+	}
+}
