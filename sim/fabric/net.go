@@ -13,6 +13,7 @@ package fabric
 
 import (
 	"fmt"
+	"sync"
 
 	"maru/arch/system"
 	"maru/sim/event"
@@ -37,6 +38,7 @@ type Net struct {
 	up    []tier
 	out   *tier
 	ports int // adapters of a node as chips see them
+	spare sync.Pool
 }
 
 // tier is where the links of one instance of a tier begin in the list, and how members reach each other.
