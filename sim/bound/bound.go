@@ -257,15 +257,14 @@ func (b *blocks) pieces() {
 	}
 }
 
-// size is the bytes of the rows of piece i that bits of rows stand for.
-func (b *blocks) size(i int64, rows uint64) float64 {
-	r, c := i/b.across*b.br, i%b.across*b.bw
+// size is the bytes of the rows that bits stand for, of a piece so many rows high
+// and bytes wide.
+func (b *blocks) size(rows uint64, high, wide int64) int64 {
 	n := int64(bits.OnesCount64(rows)) * b.sub
-	high := min(b.br, b.rows-r)
 	if last := (high - 1) / b.sub; rows>>uint(last)&1 == 1 { // which may stand for fewer
 		n -= (last+1)*b.sub - high
 	}
-	return float64(n * min(b.bw, b.width-c))
+	return n * wide
 }
 
 // layer returns the traffic of a layer's launches. From the third layer with
@@ -535,23 +534,26 @@ func (b *blocks) visit(r0, r1, c0, c1 int64, write bool) (sum float64) {
 	} else {
 		b.readAny = true
 	}
+	known := b.written
+	if !write {
+		known = b.read
+	}
+	var fresh int64
 	for r := r0 / b.br; r <= (r1-1)/b.br; r++ {
+		high := min(b.br, b.rows-r*b.br)
 		lo, hi := max(0, r0-r*b.br)/b.sub, (min(b.br, r1-r*b.br)-1)/b.sub
 		rows := uint64(1<<uint(hi)-1<<uint(lo)) | 1<<uint(hi)
 		for c := c0 / b.bw; c <= (c1-1)/b.bw; c++ {
 			i := r*b.across + c
-			if write {
-				if was := b.written[i]; rows&^was != 0 {
-					b.written[i] |= rows
-					sum += b.size(i, was|rows) - b.size(i, was)
-				}
+			if rows&^known[i] == 0 {
 				continue
 			}
-			if was := b.read[i] | b.written[i]; rows&^was != 0 {
-				sum += b.size(i, was|rows) - b.size(i, was)
+			was := b.written[i] | known[i]
+			known[i] |= rows
+			if more := rows &^ was; more != 0 {
+				fresh += b.size(more, high, min(b.bw, b.width-c*b.bw))
 			}
-			b.read[i] |= rows
 		}
 	}
-	return sum
+	return float64(fresh)
 }
