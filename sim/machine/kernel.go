@@ -324,10 +324,15 @@ func (k *kernel) advance(g *group, now event.Time) {
 		util[onL2] = l2 * n / k.m.capPS
 	}
 	util[onDRAM] = dram * n / k.m.dramPS
+	idle, all := float64(dt*n), float64(n/float64(k.m.cores)*dt)
 	for u := range util {
-		if shared(engine(u)) {
+		switch {
+		case shared(engine(u)):
 			k.busy[u] += float64(util[u] * dt)
-			k.stall[u][by] += float64(n / float64(k.m.cores) * dt)
+			k.stall[u][by] += all
+			continue
+		case util[u] == 0:
+			k.stall[u][by] += idle
 			continue
 		}
 		b := min(1, util[u])

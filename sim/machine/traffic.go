@@ -218,9 +218,10 @@ func (k *kernel) covers(in *trace.Instr, l *layout, r0, r1, c0, c1 int64) {
 
 // note marks a region as seen, and returns the bytes of it that were not.
 func (l *layout) note(seen []uint64, r0, r1, c0, c1 int64) (fresh int64) {
-	for br := r0 / l.br; br <= (r1-1)/l.br; br++ {
+	left, right := l.right(c0), l.right(c1-1)
+	for br, last := l.down(r0), l.down(r1-1); br <= last; br++ {
 		rows := l.bits(max(0, r0-br*l.br), min(l.br, r1-br*l.br))
-		for b := br*l.across + c0/l.bw; b <= br*l.across+(c1-1)/l.bw; b++ {
+		for b := br*l.across + left; b <= br*l.across+right; b++ {
 			if bits := rows &^ seen[b]; bits != 0 {
 				fresh += l.bytes(b, bits)
 				seen[b] |= rows
@@ -311,8 +312,8 @@ func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int6
 		seen = k.loaded(in.Slot, l)
 	}
 	var asks, missed, bytes, back int64
-	left, right := c0/l.bw, (c1-1)/l.bw
-	for br := r0 / l.br; br <= (r1-1)/l.br; br++ {
+	left, right := l.right(c0), l.right(c1-1)
+	for br, last := l.down(r0), l.down(r1-1); br <= last; br++ {
 		rows := l.bits(max(0, r0-br*l.br), min(l.br, r1-br*l.br))
 		height := min(l.br, l.rows-br*l.br)
 		for bc := left; bc <= right; bc++ {
