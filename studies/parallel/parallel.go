@@ -39,6 +39,7 @@ type Input struct {
 	DType    string   // default: the chip's preferred format
 	KVDType  string   // default: DType, or that of activations where it is narrower
 	Unfolded bool     // simulate every replica
+	Jobs     int      // of a search, plans at once; default 1
 	Plan     plan.Parallel
 
 	Cache     *Cache           // of others' runs; nil for a new one
