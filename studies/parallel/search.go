@@ -243,20 +243,29 @@ func (e *evaluation) planned() result.Plan {
 	return result.Plan{TP: p.Tensor, PP: p.Pipeline, DP: p.Data, Microbatch: p.Microbatch, Interleave: p.Interleave}
 }
 
-// computing is what the busiest stage computes at least: products of its layers, in all microbatches.
+// computing is what an iteration takes at least: the products of a stage's layers in all microbatches, and, with schedules
+// that end each iteration with empty stages, before the last stage's the first pass of the others, and behind it their last.
 func (e *evaluation) computing() event.Time {
 	attn, mlp := e.costs[model.Attention], e.costs[model.MLP]
 	layer := attn.forward + attn.backward + mlp.forward + mlp.backward
 	if e.par.Recompute == "full" {
 		layer += attn.forward + mlp.forward
 	}
-	var most event.Time
+	var most, ahead event.Time
 	for s := range e.lay.p {
 		var layers int64
 		for k := s; k < len(e.layers); k += e.lay.p {
 			layers += e.layers[k] - e.dense[k]
 		}
-		most = max(most, event.Time(layers)*event.Time(e.micro)*layer)
+		all := event.Time(layers) * event.Time(e.micro) * layer
+		switch e.par.Schedule {
+		case "gpipe", "1f1b", "interleaved":
+			if s == e.lay.p-1 {
+				all += ahead
+			}
+		}
+		most = max(most, all)
+		ahead += event.Time(e.layers[s]-e.dense[s]) * layer
 	}
 	return most
 }
