@@ -115,7 +115,8 @@ func TestAgainstTensor(t *testing.T) {
 	within(t, "over two servers", more, 20, 0.35)
 }
 
-// ZeRO-3 by DeepSpeed on Selene, against PTD-P on as many chips (Narayanan et al., arXiv 2104.04473, table 2).
+// ZeRO-3 by DeepSpeed on Selene, as many TFLOP/s as published (Narayanan et al., arXiv 2104.04473, table 2). What the host does
+// for a piece is taken from the second row. In the fourth, memory is all but full, and it is faster than it was.
 func TestShardedWeights(t *testing.T) {
 	for _, row := range []struct {
 		model            string
@@ -123,8 +124,8 @@ func TestShardedWeights(t *testing.T) {
 		batch            int64
 		published, share float64
 	}{
-		{"gpt3-175b", 384, 4, 1536, 144, 0.15}, {"gpt3-175b", 768, 2, 1536, 88, 0.15}, {"gpt3-175b", 1536, 1, 1536, 44, 0.15},
-		{"gpt-529.6b", 640, 4, 2560, 138, 0.25}, {"gpt-529.6b", 1120, 2, 2240, 98, 0.25}, {"gpt-529.6b", 2240, 1, 2240, 48, 0.27},
+		{"gpt3-175b", 384, 4, 1536, 144, 0.15}, {"gpt3-175b", 768, 2, 1536, 88, 0.05}, {"gpt3-175b", 1536, 1, 1536, 44, 0.15},
+		{"gpt-529.6b", 640, 4, 2560, 138, 0.2}, {"gpt-529.6b", 1120, 2, 2240, 98, 0.15}, {"gpt-529.6b", 2240, 1, 2240, 48, 0.15},
 	} {
 		r := mustRun(t, Input{Model: row.model, Batch: row.batch, Plan: plan.Parallel{Data: row.chips, Microbatch: row.micro, Zero: 3, Recompute: "full"}})
 		t.Logf("%s on %d: %.0f TFLOP/s, published %.0f", row.model, row.chips, r.Tflops, row.published)
