@@ -117,6 +117,22 @@ type Library struct {
 	Line       *Protocol                     `yaml:"ll128,optional" doc:"The same with a flag for each line of 128 bytes."`
 	Bulk       Protocol                      `yaml:"simple" doc:"Bulk protocol: a flag for each slice of a chunk, behind a fence."`
 	Table      *Table                        `yaml:"table,optional" doc:"Figures of the library's own cost table."`
+	Exchange   *Exchange                     `yaml:"exchange,optional" doc:"How messages between pairs are moved (all-to-all, send); over all channels at once unless given."`
+	OneShot    *Reads                        `yaml:"one_shot,optional" doc:"Kernels of inference engines in which every chip reads the data of all others."`
+}
+
+// Exchange is how messages between pairs share the channels.
+type Exchange struct {
+	Channels config.Figure[int64]      `yaml:"channels" bound:"1..1024" doc:"Channels, of which each peer gets an equal part, the chip itself among them."`
+	Part     config.Figure[unit.Bytes] `yaml:"part" bound:">0" doc:"Bytes of a message below which it takes no further channel."`
+	Slice    config.Figure[unit.Bytes] `yaml:"slice" bound:">0" doc:"Longest slice that the bulk protocol sends at once; the receiver takes the last one when it has arrived."`
+	Share    config.Figure[unit.Ratio] `yaml:"share" bound:">0,<=1" doc:"Share of the links' sustained rate that messages of many peers reach together, which do not keep step as those of a ring do."`
+}
+
+// Reads is the kernel of an engine that reads what all others have.
+type Reads struct {
+	Hop   config.Figure[unit.Duration] `yaml:"hop" bound:">=0" doc:"Time until a chip knows that all others have their data ready, besides the latency of the links."`
+	Share config.Figure[unit.Ratio]    `yaml:"share" bound:">0,<=1" doc:"Share of the links' sustained rate that its reads reach."`
 }
 
 // Protocol is a way to tell the receiver that data has arrived.
@@ -128,6 +144,7 @@ type Protocol struct {
 	Least   config.Figure[unit.Bytes]    `yaml:"least,optional" bound:">0" doc:"Bytes of a collective below which it takes no further channel; all channels unless given."`
 	Ranks   bool                         `yaml:"least_of_rank,optional" doc:"Whether these bytes count for each rank of a ring."`
 	Most    config.Figure[unit.Bytes]    `yaml:"most,optional" bound:">0" doc:"Longest message to one peer that uses the protocol outside of rings and trees; no limit unless given."`
+	Each    bool                         `yaml:"most_of_channel,optional" doc:"Whether these bytes count for each channel of that peer."`
 }
 
 // Table holds what NCCL's cost table (src/graph/tuning.cc) has for a generation of chips.

@@ -36,6 +36,7 @@ type Input struct {
 	Batch    int64    // sequences of all replicas; default one microbatch for each
 	Seq      int64    // default 2048
 	DType    string   // default: the chip's preferred format
+	KVDType  string   // default: DType, or that of activations where it is narrower
 	Unfolded bool     // simulate every replica
 	Plan     plan.Parallel
 
@@ -165,6 +166,11 @@ func (s *Session) resolve(in Input) (plan.Plan, plan.Parallel, plan.Sizes, error
 	p.KVDType = p.Wide
 	if p.DType.Bits() >= 16 {
 		p.KVDType = p.DType
+	}
+	if in.KVDType != "" {
+		if p.KVDType, err = dtype.Parse(in.KVDType); err != nil {
+			return fail(err)
+		}
 	}
 	if p.Seq == 0 {
 		p.Seq = run.Length(s.model)

@@ -100,6 +100,8 @@ func TestParams(t *testing.T) {
 		{"deepseek-v3", 671_026_419_200, 37_552_297_472, "arXiv 2412.19437, abstract: 671B, of which 37B for each token"},
 		{"whisper-large-v3", 1_543_490_560, 0, "huggingface.co/openai/whisper-large-v3: 1.54B"},
 		{"sdxl-unet", 2_567_463_684, 0, "arXiv 2307.01952, table 1: 2.6B; its checkpoint: 2,567,463,684"},
+		{"t5-3b", 2_851_598_336 - 2*32*32, 0, "huggingface.co/google-t5/t5-3b: 2 851 598 336, with 32 biases of relative positions for each of 32 heads of either half"},
+		{"qwen3-235b-a22b", 235_093_634_560, 22_190_763_520, "arXiv 2505.09388, table 2: 235B and 22B"},
 		{"dit-xl-2", 675_129_632, 0, "arXiv 2212.09748, table 4: 675M"},
 		{"dlrm-dcnv2", 26_151_671_809, 0, "github.com/mlcommons/inference, recommendation/dlrm_v2/pytorch: 97.31 GB of fp32, counted in GiB"},
 		{"dlrm-kaggle", 540_677_217, 0, "arXiv 1906.00091, section 5.1: approximately 540M"},
