@@ -118,6 +118,9 @@ func TestAgainstTensor(t *testing.T) {
 // ZeRO-3 by DeepSpeed on Selene, as many TFLOP/s as published (Narayanan et al., arXiv 2104.04473, table 2). What the host does
 // for a piece is taken from the second row. In the fourth, memory is all but full, and it is faster than it was.
 func TestShardedWeights(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs collectives of thousands of chips")
+	}
 	for _, row := range []struct {
 		model            string
 		chips, micro     int64
