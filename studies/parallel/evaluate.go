@@ -132,7 +132,7 @@ func (s *Session) prepare(in Input, weights string) (*evaluation, error) {
 	e.parts = s.parts(e.p, &e.par, e.z.Chips, e.train)
 	e.lay = newLayout(&e.par)
 	if e.z.Chips > 1 {
-		if e.node, err = s.net(int(e.z.Chips), in.Shape); err != nil {
+		if e.node, err = s.net(int(e.z.Chips), int(e.par.Tensor), in.Shape); err != nil {
 			return nil, err
 		}
 		e.net = &traffic{net: e.node, format: e.parts.wide().String(), unfolded: in.Unfolded, image: fabric.NewImage(e.node)}
