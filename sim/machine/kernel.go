@@ -74,7 +74,7 @@ type kernel struct {
 	taken int32 // tile programs before it
 
 	l2, dram scales
-	level    float64 // loops that use main memory go at this part of the rate that each had by itself, at most; 0: at their own rate
+	level    float64 // loops with buffers go at this part of the rate that each had by itself, at most; 0: at their own rate
 	room     float64 // bytes per ps of main memory that loops leave to straight-line traffic
 	crowd    float64 // share of their rate that loops reach whose pace round trips set
 	queueing bool
@@ -717,7 +717,7 @@ type demand struct {
 	loop, once struct{ l2, dram int64 }
 	late       int64 // of loop.dram: asked by loops whose pace round trips set
 	queued     int   // residents with straight-line traffic
-	crowded    int   // residents in loops that use main memory, slowed by others on their core
+	crowded    int   // residents in loops with buffers, slowed by others on their core
 }
 
 // fixed is the steps of a demand in one byte per ps.
@@ -739,7 +739,7 @@ func (g *group) demand() (d demand) {
 			if r.late() {
 				d.late += int64(f * s.dram * fixed)
 			}
-			if !s.once && s.dram > 0 && r.own < r.free {
+			if s.buffered() && r.own < r.free {
 				d.crowded++
 			}
 		}
@@ -871,7 +871,7 @@ func (k *kernel) share(now event.Time) {
 				}
 				switch {
 				case s.dram <= 0 || d >= 1:
-				case s.once || d < k.dram.loop || k.level == 0:
+				case !s.buffered() || d < k.dram.loop || k.level == 0:
 					rate, by = rate*d, byDRAM
 				case r.free*k.level < rate:
 					rate, by = r.free*k.level, byDRAM

@@ -120,7 +120,7 @@ func overlap(segs []segment) []segment {
 			}
 			l.l2 += s.l2 / l.iters
 			l.dram += s.dram / l.iters
-			l.spill += s.spill
+			l.dram += s.spill / l.iters
 		}
 	}
 	for i := range segs {
@@ -271,6 +271,9 @@ func (k *kernel) step(segs []segment, s *trace.Step, a *arithmetic, n float64, t
 	}
 
 	// Steady state of a loop: everything overlaps.
+	if m.beside && matrixPS > 0 {
+		mem.work[shScratch] = max(0, mem.work[shScratch]-g.work[shScratch])
+	}
 	for u := range g.work {
 		g.work[u] += mem.work[u] + out.work[u]
 	}
