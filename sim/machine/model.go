@@ -43,7 +43,6 @@ type model struct {
 	diesLat float64 // ps
 	copies  float64 // in flight in one core, of rows at unpredictable places; 0: no limit
 	vmem    float64 // scratchpad bytes per ps
-	beside  bool    // the matrix unit reads operands from the scratchpad while others arrive there
 	special float64 // operations per ps
 	barrier float64 // ps, for all cores to meet between supersteps
 	farLat  float64 // ps, of an exchange between the cores farthest apart
@@ -116,7 +115,6 @@ func newModel(c *arch.Chip, hz float64) *model {
 		m.diesLat = float64(d.Latency.Value)
 	}
 	m.vmem = clk(float64(c.Cores.Scratchpad.Bandwidth.Value))
-	m.beside = c.Cores.Matrix.Sums.IsSet()
 	m.special = clk(float64(c.Cores.Special.Value))
 	m.farLat, m.threads = m.l2Lat, 1
 	if s := c.Superstep; s != nil {

@@ -271,9 +271,6 @@ func (k *kernel) step(segs []segment, s *trace.Step, a *arithmetic, n float64, t
 	}
 
 	// Steady state of a loop: everything overlaps.
-	if m.beside && matrixPS > 0 {
-		mem.work[shScratch] = max(0, mem.work[shScratch]-g.work[shScratch])
-	}
 	for u := range g.work {
 		g.work[u] += mem.work[u] + out.work[u]
 	}

@@ -239,7 +239,7 @@ func (e *estimate) cost(x *gemmTile) float64 {
 
 	chain := unit + float64((x.waits+x.scales)*waitClocks) + float64(x.promote*x.rows*x.cols)/t.vectorRate(dtype.FP32)
 	period := func(active, each float64) float64 {
-		p := max(each*unit, chain/float64(max(1, x.ways)), each*t.scratchBytes(pad, load)/t.scratchRate, each*load/t.port, active*each*fetch/t.l2Rate,
+		p := max(each*unit, chain/float64(max(1, x.ways)), each*(pad+load)/t.scratchRate, each*load/t.port, active*each*fetch/t.l2Rate,
 			active*each*dramEach/t.dramRate, (lat+chain)/float64(x.stages))
 		if t.inFlight > 0 {
 			p = max(p, each*load*lat/t.inFlight)
@@ -261,7 +261,7 @@ func (e *estimate) cost(x *gemmTile) float64 {
 		each := fullIters / n // of the iterations costed so far, in a step
 		return e.walkCost(x, n, walkWork{
 			unit: unit * each, chain: float64(chain*each) + (arith+staging)/n, lat: lat, load: load * each, fetch: fetch * each,
-			scratch: float64(t.scratchBytes(pad, load)*each) + staging*t.scratchRate/n, dram: dramEach * each, moved: (extraBytes + outBytes) / n,
+			scratch: float64((pad+load)*each) + staging*t.scratchRate/n, dram: dramEach * each, moved: (extraBytes + outBytes) / n,
 		})
 	}
 	waveOf := func(n, iters float64) float64 { // n tile programs, at most a wave
@@ -294,15 +294,6 @@ func (e *estimate) cost(x *gemmTile) float64 {
 		c *= 1 + float64(idleShare*float64(idle)/float64(t.cores))
 	}
 	return c
-}
-
-// scratchBytes is what counts against the rate of the scratchpad of bytes that
-// the matrix unit reads and of bytes that arrive.
-func (t *target) scratchBytes(read, arrive float64) float64 {
-	if t.sums > 0 {
-		return max(read, arrive)
-	}
-	return read + arrive
 }
 
 // walkWork is what one step of a persistent program takes.
