@@ -32,6 +32,7 @@ type Parallel struct {
 	LatencyPS  int64   `json:"latency_ps"`
 	IterationS float64 `json:"iteration_s"`
 	TokensPerS float64 `json:"tokens_per_s"`
+	Unit       string  `json:"unit,omitempty"` // what tokens_per_s counts, if not tokens
 
 	ModelFlops      float64 `json:"model_flops"`    // of an iteration, nothing computed twice
 	HardwareFlops   float64 `json:"hardware_flops"` // with what is computed again
@@ -47,13 +48,15 @@ type Parallel struct {
 	Comm    []PlanComm  `json:"communication"`
 	Stages  []PlanStage `json:"stages"`
 	Fold    Fold        `json:"fold"`
+	Links   []LinkLoad  `json:"links"`    // what they carry in an iteration; the busiest, if they are very many
+	Matrix  [][]int64   `json:"matrix"`   // bytes from chip to chip in an iteration, by source; empty for many chips
+	Switch  [][]int64   `json:"switch"`   // bytes that each chip sends to and gets from a switch that reduces
 	Spans   []PlanSpan  `json:"timeline"` // of the first replica
 	Cut     bool        `json:"timeline_truncated"`
 	Figures int         `json:"figures"`
 	// Estimated counts figures of system and chip that are estimates.
 	Estimated int      `json:"estimated"`
 	Warnings  []string `json:"warnings"`
-	Events    int64    `json:"events_handled"`
 }
 
 // Plan is a resolved plan.
@@ -115,18 +118,25 @@ type PlanMemory struct {
 	Activations int64 `json:"activation_bytes"`
 	Working     int64 `json:"working_bytes"` // of the layer at work
 	KV          int64 `json:"kv_bytes"`
+	Reserved    int64 `json:"reserved_bytes"` // besides tensors
 	Total       int64 `json:"total_bytes"`
 	Capacity    int64 `json:"capacity_bytes"`
+	External    int64 `json:"external_bytes,omitempty"` // weights that are streamed from memory beyond the chip, not in Total
 }
 
-// Fold says what was simulated for what.
+// Fold says what was simulated for what. Everything else of a result is the same unfolded.
 type Fold struct {
-	Ranks      int    `json:"ranks"`
-	Replicas   int    `json:"replicas"`
-	Classes    int    `json:"replica_classes"` // simulated once each
-	Parts      int    `json:"parts_simulated"` // on one chip
-	StageKinds int    `json:"stage_kinds"`
-	Text       string `json:"text"`
+	Unfolded     bool   `json:"unfolded"` // every replica and group was simulated
+	Ranks        int    `json:"ranks"`
+	RankClasses  int    `json:"rank_classes"` // that are provably alike
+	Replicas     int    `json:"replicas"`
+	Classes      int    `json:"replica_classes"` // simulated once each
+	Groups       int    `json:"groups"`          // of chips that communicate, of all kinds
+	GroupClasses int    `json:"group_classes"`   // timed once each
+	Parts        int    `json:"parts_simulated"` // on one chip
+	StageKinds   int    `json:"stage_kinds"`
+	Events       int64  `json:"events_handled"` // by the pipeline
+	Text         string `json:"text"`
 }
 
 // PlanSpan is something that a stage did.
@@ -181,7 +191,7 @@ func (r *Parallel) Validate() error {
 	}
 	for i, s := range r.Stages {
 		m := s.Memory
-		if got := m.Weights + m.Grads + m.Optimizer + m.Activations + m.Working + m.KV; got != m.Total {
+		if got := m.Weights + m.Grads + m.Optimizer + m.Activations + m.Working + m.KV + m.Reserved; got != m.Total {
 			return fmt.Errorf("result: stage %d holds %d bytes in all, %d in parts", i, m.Total, got)
 		}
 	}
