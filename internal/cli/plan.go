@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"path/filepath"
+	"runtime"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -51,7 +52,10 @@ they give, and writes a picture of it into the folder --out.`,
 			if args[0] == "scale" {
 				res, err = parallel.Scale(input, scale, weak)
 			} else {
+				e.progress("search")
+				input.Jobs = runtime.GOMAXPROCS(0)
 				res, err = parallel.Search(input)
+				e.stopProgress()
 			}
 			if err != nil {
 				return err
