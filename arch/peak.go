@@ -67,10 +67,12 @@ func (c *Chip) ScratchpadBandwidth(clock unit.Frequency) unit.Bandwidth {
 	return unit.BytesPerClock(float64(c.Cores.Count.Value) * float64(c.Cores.Scratchpad.Bandwidth.Value)).At(clock)
 }
 
-// WriteWindow is the time in ps that full write queues between the shared cache
-// and main memory last at its rate: assumed, some hundred entries for each
-// channel. Nobody waits for writes within it.
-const WriteWindow = 2e6
+// WriteWindow is the time in ps that modified data on its way from the shared
+// cache to main memory lasts at its rate, at most: assumed, about a
+// sixth of the cache, so that results of tile programs that end together leave
+// while the next ones compute (products with a K of 32 to 128 in the tables of
+// ai-dynamo/aiconfigurator for H100). Nobody waits for writes within it.
+const WriteWindow = 3e6
 
 // L2Bandwidth returns the bandwidth of the shared cache at a clock: the smaller of its own bytes per clock and those of
 // all ports, x clock. It is 0 without a shared cache.

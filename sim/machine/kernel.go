@@ -19,6 +19,7 @@ type resident struct {
 	n    int     // tile programs of this kind on each core
 	rate float64 // iterations per ps; ps per ps in a wait
 	by   limit   // what sets the rate
+	free float64 // rate if it had its core to itself
 	own  float64 // rate before shared memory slows it
 	cap  limit   // what sets that
 	path [limits]float64
@@ -73,6 +74,7 @@ type kernel struct {
 	taken int32 // tile programs before it
 
 	l2, dram scales
+	level    float64 // loops with buffers go at this part of the rate that each had by itself, at most; 0: at their own rate
 	room     float64 // bytes per ps of main memory that loops leave to straight-line traffic
 	crowd    float64 // share of their rate that loops reach whose pace round trips set
 	queueing bool
@@ -753,7 +755,8 @@ func (g *group) rates(m *model) {
 				period, by = w, m.limit(share(u))
 			}
 		}
-		r.own, r.cap = 1/period, by
+		r.free, r.cap = 1/period, by
+		r.own = r.free
 	}
 	for u := range shares {
 		var ask float64
@@ -791,6 +794,7 @@ type demand struct {
 	loop, once struct{ l2, dram int64 }
 	late       int64 // of loop.dram: asked by loops whose pace round trips set
 	queued     int   // residents with straight-line traffic
+	crowded    int   // residents in loops with buffers, slowed by others on their core
 }
 
 // fixed is the steps of a demand in one byte per ps.
@@ -811,6 +815,9 @@ func (g *group) demand() (d demand) {
 			to.dram += int64(f * s.dram * fixed)
 			if r.late() {
 				d.late += int64(f * s.dram * fixed)
+			}
+			if s.buffered() && r.own < r.free {
+				d.crowded++
 			}
 		}
 	}
@@ -907,8 +914,9 @@ func (k *kernel) share(now event.Time) {
 		k.serve(held < 1)
 	}
 	k.queueing = queueing
-	if differ(l2.loop, k.l2.loop) || differ(dram.loop, k.dram.loop) || differ(crowd, k.crowd) {
-		k.l2.loop, k.dram.loop, k.crowd = l2.loop, dram.loop, crowd
+	level := k.fair(l2.loop, dram.loop)
+	if differ(l2.loop, k.l2.loop) || differ(dram.loop, k.dram.loop) || differ(crowd, k.crowd) || differ(level, k.level) {
+		k.l2.loop, k.dram.loop, k.crowd, k.level = l2.loop, dram.loop, crowd, level
 		k.due = k.due[:0]
 		for i := range k.groups {
 			k.due = append(k.due, int32(i))
@@ -938,8 +946,12 @@ func (k *kernel) share(now event.Time) {
 				if s.l2 > 0 && l < 1 {
 					rate, by = rate*l, byL2
 				}
-				if s.dram > 0 && d < 1 {
+				switch {
+				case s.dram <= 0 || d >= 1:
+				case !s.buffered() || d < k.dram.loop || k.level == 0:
 					rate, by = rate*d, byDRAM
+				case r.free*k.level < rate:
+					rate, by = r.free*k.level, byDRAM
 				}
 				if s.spill > 0 && held < 1 {
 					rate, by = rate*held, byDRAM
@@ -978,6 +990,7 @@ func (d *demand) add(o *demand, sign int64) {
 	d.once.dram += sign * o.once.dram
 	d.late += sign * o.late
 	d.queued += int(sign) * o.queued
+	d.crowded += int(sign) * o.crowded
 }
 
 // differ tells two shares of bandwidth apart.

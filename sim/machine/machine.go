@@ -90,7 +90,7 @@ type replay struct {
 	gathers map[float64]*model
 	gap     int64
 	passed  int64   // ps of the pass under way
-	weights []int32 // copy of each tensor in use: itself, or a rotated weight
+	weights []int32 // copy of each tensor in use: itself, or one that takes turns
 	last    []int   // launch of the measured pass that touches a tensor last
 	at      int     // launch under way
 	final   bool    // this is the measured pass
@@ -259,7 +259,7 @@ func (r *replay) skim() {
 	}
 }
 
-// args are the tensors of a launch, weights as the copy in use.
+// args are the tensors of a launch, as the copies in use.
 func (r *replay) args(l *trace.Launch) []int32 {
 	args := make([]int32, len(l.Args))
 	for i, t := range l.Args {
@@ -296,7 +296,11 @@ func residency(s string) (passes, copies int, err error) {
 	return 0, 0, fmt.Errorf("unknown cache residency %q; allowed: cold, warm, rotate:N with N from 1 to 64", s)
 }
 
-// place lays the tensors out, with copies of every weight.
+// turns tells whether copies of a tensor take turns: each of several calls has
+// its own weights, and its result a place of its own.
+func turns(t *trace.Tensor) bool { return t.Role == graph.Weight || t.Role == graph.Output }
+
+// place lays the tensors out, with copies of those that take turns.
 func (r *replay) place(copies int) {
 	n := len(r.tr.Tensors)
 	r.layouts = make([]layout, 0, n)
@@ -304,7 +308,7 @@ func (r *replay) place(copies int) {
 	for c := 0; c < copies; c++ {
 		for i := range r.tr.Tensors {
 			t := &r.tr.Tensors[i]
-			if c > 0 && t.Role != graph.Weight {
+			if c > 0 && !turns(t) {
 				// Not copied; keeps the numbering regular.
 				r.layouts = append(r.layouts, layout{br: 1, bw: 1, across: 1, sub: 1, layer: -1})
 				continue
@@ -340,12 +344,12 @@ func (r *replay) place(copies int) {
 	}
 }
 
-// rotate selects the copy of the weights in use.
+// rotate selects the copies in use.
 func (r *replay) rotate(c int) {
 	n := len(r.tr.Tensors)
 	for i := range r.tr.Tensors {
 		r.weights[i] = int32(i)
-		if r.tr.Tensors[i].Role == graph.Weight {
+		if turns(&r.tr.Tensors[i]) {
 			r.weights[i] = int32(c*n + i)
 		}
 	}

@@ -582,6 +582,33 @@ func TestPartitions(t *testing.T) {
 	}
 }
 
+// Results of calls that take turns lie side by side: one that would stay in the
+// cache if it were written again and again pushes others out.
+func TestResultsTakeTurns(t *testing.T) {
+	c := load(t, "h100-sxm")
+	written := func(cache string) int64 {
+		g := gemm{m: 8192, n: 1024, k: 64, bm: 128, bn: 128, bk: 64, stages: 2, cache: cache}
+		return replay(t, c, parse(t, g.text()), machine.Options{}).Levels[2].WriteBytes
+	}
+	const result = 2 * 8192 * 1024 // a third of the cache
+	if same, turns := written("warm"), written("rotate:5"); same != 0 || turns < result*9/10 {
+		t.Errorf("%d bytes written to main memory, %d where five results take turns; want none, and about %d", same, turns, result)
+	}
+}
+
+// What a persistent program stores beside its loop takes its part of main
+// memory.
+func TestPersistentStores(t *testing.T) {
+	c := load(t, "h100-sxm")
+	text := gemm{m: 16384, n: 16384, k: 128, bm: 128, bn: 256, bk: 64, stages: 4}.text()
+	tr := parse(t, strings.Replace(text, "slots=a,b,c", "slots=a,b,c persistent", 1))
+	res := replay(t, c, tr, machine.Options{NoCap: true})
+	rate := float64(c.Memory.DRAM.Bandwidth.Value) * float64(c.Memory.DRAM.Sustained.Value)
+	if least := float64(res.Levels[2].WriteBytes) / rate * 1e12; float64(res.LatencyPS) < least {
+		t.Errorf("%d ps, main memory takes %.0f for what was written", res.LatencyPS, least)
+	}
+}
+
 // A tile of half an instruction's rows reads half as much of the rows' operand,
 // and one of a quarter no less than that.
 func TestHalfForm(t *testing.T) {

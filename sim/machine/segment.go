@@ -120,7 +120,7 @@ func overlap(segs []segment) []segment {
 			}
 			l.l2 += s.l2 / l.iters
 			l.dram += s.dram / l.iters
-			l.spill += s.spill
+			l.dram += s.spill / l.iters
 		}
 	}
 	for i := range segs {

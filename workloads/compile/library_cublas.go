@@ -41,11 +41,12 @@ var cublas = profile{
 	},
 	// Narrower tiles than 32 columns exist, but gain nothing: an instruction of
 	// wgmma takes as long. Products of one tile take 90 ns for each 64 of K
-	// on H100 and 60 ns on GB200, whatever their columns.
+	// on H100 and 60 ns on GB200, whatever their columns. Newer kernels (nvjet) have
+	// tiles in many widths; of those between the powers of two, 160 and 192.
 	async: gemmRules{
 		tiles: [][2]int64{
 			{64, 32}, {64, 64}, {64, 128}, {64, 256},
-			{128, 32}, {128, 64}, {128, 128}, {128, 192}, {128, 256}, {256, 128},
+			{128, 32}, {128, 64}, {128, 128}, {128, 160}, {128, 192}, {128, 256}, {256, 128},
 		},
 		depth:       []int64{128},
 		minStages:   2,
