@@ -96,8 +96,13 @@ func (s *Session) run(in Input) (*result.Parallel, error) {
 	e.micro = int(e.z.Batch / (e.par.Data * e.par.Microbatch))
 	e.parts = s.parts(e.p, &e.par, e.z.Chips, e.train)
 	e.lay = newLayout(&e.par)
+	e.lay.ranks = in.Ranks
 	if e.z.Chips > 1 {
-		if e.node, err = s.net(int(e.z.Chips), in.Shape); err != nil {
+		chips := int(e.z.Chips)
+		if in.Ranks != nil {
+			chips = in.Chips
+		}
+		if e.node, err = s.Net(chips, in.Shape); err != nil {
 			return nil, err
 		}
 		e.net = &traffic{net: e.node, format: e.parts.wide().String()}
