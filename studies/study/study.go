@@ -508,3 +508,23 @@ func (s *Study) Index(choice []int) int64 {
 	}
 	return i
 }
+
+// Start is the point from which tuning one dimension after the other starts: the values that the base has of axes, or the
+// first ones.
+func (s *Study) Start() []int {
+	choice := make([]int, len(s.Dims))
+	for d := range s.Dims {
+		for v := s.Dims[d].N - 1; v > 0; v-- {
+			same := 0
+			for _, a := range s.Dims[d].Axes {
+				if slices.ContainsFunc(s.base, func(o setting) bool { return o.key.path == a.Path && o.text == a.Values[v] }) {
+					same++
+				}
+			}
+			if same == len(s.Dims[d].Axes) {
+				choice[d] = v
+			}
+		}
+	}
+	return choice
+}
