@@ -195,30 +195,28 @@ func (g *ground) place(j *job, near bool) *placed {
 		best = p
 		return true
 	}
-	for _, order := range g.orders {
-		// One kind between the other as evenly as it goes, then neighbours exchanged while that helps.
-		kinds := make([]bool, np+nd)
-		for i := range kinds {
-			kinds[i] = int64(i+1)*nd/(np+nd) > int64(i)*nd/(np+nd)
+	// One kind between the other as evenly as it goes, then neighbours exchanged while that helps.
+	even := make([]bool, np+nd)
+	for i := range even {
+		even[i] = int64(i+1)*nd/(np+nd) > int64(i)*nd/(np+nd)
+	}
+	var order []int
+	for _, o := range g.orders {
+		if better(g.try(j, o, even, true)) {
+			order = o
 		}
-		mine := g.try(j, order, kinds, true)
-		better(mine)
-		for mine != nil {
-			moved := false
-			for i := range kinds[1:] {
-				if kinds[i] == kinds[i+1] {
-					continue
-				}
-				kinds[i], kinds[i+1] = kinds[i+1], kinds[i]
-				if p := g.try(j, order, kinds, true); p != nil && p.cost < mine.cost*(1-1e-12) {
-					mine, moved = p, true
-					better(p)
-				} else {
-					kinds[i], kinds[i+1] = kinds[i+1], kinds[i]
-				}
+	}
+	for moved := order != nil; moved; {
+		moved = false
+		for i := range even[1:] {
+			if even[i] == even[i+1] {
+				continue
 			}
-			if !moved {
-				break
+			even[i], even[i+1] = even[i+1], even[i]
+			if better(g.try(j, order, even, true)) {
+				moved = true
+			} else {
+				even[i], even[i+1] = even[i+1], even[i]
 			}
 		}
 	}

@@ -276,7 +276,7 @@ func (e *env) candidates() ([]candidate, error) {
 		}
 	}
 	if len(out) == 0 {
-		if problem != nil && len(e.timer.decode) > 0 && !e.fits() {
+		if problem != nil && !e.fits() {
 			return nil, problem
 		}
 		return nil, e.none()
