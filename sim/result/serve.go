@@ -65,14 +65,14 @@ type ServePool struct {
 
 // ServeKV is the keys and values of a request.
 type ServeKV struct {
-	Bytes       int64   `json:"bytes"` // of the prompt
-	TransferUS  float64 `json:"transfer_us"`
-	ExposedUS   float64 `json:"exposed_us"`   // behind prefill, with links as they are used
-	Hops        float64 `json:"hops"`         // links that a byte takes
-	SplitHops   float64 `json:"split_hops"`   // the same with groups in the order of the chips
-	RemoteShare float64 `json:"remote_share"` // that steps of decoding read from other chips
-	HopBytes    float64 `json:"hop_bytes"`    // bytes times links of a request, those of tensor parallelism too
-	SplitCost   float64 `json:"split_hop_bytes"`
+	Bytes         int64   `json:"bytes"` // of the prompt
+	TransferUS    float64 `json:"transfer_us"`
+	ExposedUS     float64 `json:"exposed_us"`   // behind prefill, with links as they are used
+	Hops          float64 `json:"hops"`         // links that a byte takes
+	SplitHops     float64 `json:"split_hops"`   // the same with groups in the order of the chips
+	RemoteShare   float64 `json:"remote_share"` // that steps of decoding read from other chips
+	HopBytes      float64 `json:"hop_bytes"`    // bytes times links of a request, those of tensor parallelism too
+	SplitHopBytes float64 `json:"split_hop_bytes"`
 }
 
 // ServeLink is how busy a link is.

@@ -177,50 +177,60 @@ type job struct {
 	decodeRing      float64
 }
 
-// place puts groups on the chips. It is nil if they do not find room.
-func (g *ground) place(j *job, near bool) *placed {
+// split puts groups of prefill in front of those that decode, in the order of the chips. It is nil if they do not find room.
+func (g *ground) split(j *job) *placed {
+	kinds := make([]bool, j.prefill.Count+j.decode.Count)
+	for i := j.prefill.Count; i < int64(len(kinds)); i++ {
+		kinds[i] = true
+	}
+	return g.try(j, g.orders[0], kinds, false)
+}
+
+// near puts groups on the chips so that caches and sums take few links: in each order of the chips one kind between the other
+// as evenly as it goes, and in the order that is best neighbours exchanged while that helps. The first placement is that with
+// the least cost; others in which groups have other shapes follow, and at last that of split.
+func (g *ground) near(j *job) []*placed {
 	np, nd := j.prefill.Count, j.decode.Count
-	if !near {
-		kinds := make([]bool, np+nd)
-		for i := np; i < np+nd; i++ {
-			kinds[i] = true
-		}
-		return g.try(j, g.orders[0], kinds, false)
-	}
-	best := g.place(j, false)
-	better := func(p *placed) bool {
-		if p == nil || best != nil && p.cost >= best.cost*(1-1e-12) {
-			return false
-		}
-		best = p
-		return true
-	}
-	// One kind between the other as evenly as it goes, then neighbours exchanged while that helps.
 	even := make([]bool, np+nd)
 	for i := range even {
 		even[i] = int64(i+1)*nd/(np+nd) > int64(i)*nd/(np+nd)
 	}
-	var order []int
+	type inOrder struct {
+		*placed
+		order []int
+	}
+	var all []inOrder
 	for _, o := range g.orders {
-		if better(g.try(j, o, even, true)) {
-			order = o
+		if p := g.try(j, o, even, true); p != nil {
+			all = append(all, inOrder{p, o})
 		}
 	}
-	for moved := order != nil; moved; {
+	if s := g.split(j); s != nil {
+		all = append(all, inOrder{s, nil})
+	}
+	slices.SortStableFunc(all, func(a, b inOrder) int { return cmp.Compare(a.cost, b.cost) })
+	for moved := len(all) > 0 && all[0].order != nil; moved; {
 		moved = false
 		for i := range even[1:] {
 			if even[i] == even[i+1] {
 				continue
 			}
 			even[i], even[i+1] = even[i+1], even[i]
-			if better(g.try(j, order, even, true)) {
-				moved = true
+			if p := g.try(j, all[0].order, even, true); p != nil && p.cost < all[0].cost*(1-1e-12) {
+				all[0].placed, moved = p, true
 			} else {
 				even[i], even[i+1] = even[i+1], even[i]
 			}
 		}
 	}
-	return best
+	const most = 3
+	var out []*placed
+	for i, p := range all {
+		if i < most || p.order == nil {
+			out = append(out, p.placed)
+		}
+	}
+	return out
 }
 
 // try places groups in an order of chips: of decoding where kinds is true. Requests go to all groups evenly, or, with near,

@@ -236,7 +236,7 @@ func (e *env) candidates() ([]candidate, error) {
 	if err != nil {
 		return nil, err
 	}
-	var out []candidate
+	var out, roomy []candidate // with caches on their own chips, and elsewhere at no cost
 	var problem error
 	for _, p := range pres {
 		before := e.timer.prefills(p, e.compact(p))
@@ -260,7 +260,7 @@ func (e *env) candidates() ([]candidate, error) {
 				}
 				c := candidate{Group{p.Tensor, p.Pipeline, np}, Group{d.Tensor, d.Pipeline, nd}, 0}
 				// All groups are alike here, so that one of each stands for them.
-				q := &plant{e: e, prefill: c.prefill, decode: c.decode, pool: "free", alike: true, room: e.elsewhere(before, c.prefill, nd, in.Pool)}
+				q := &plant{e: e, prefill: c.prefill, decode: c.decode, pool: "free", alike: true}
 				q.from, q.to = make([]member, np), make([]member, nd)
 				for i := range q.from {
 					q.from[i].before = before
@@ -272,17 +272,31 @@ func (e *env) candidates() ([]candidate, error) {
 					c.value = o.value
 					out = append(out, c)
 				}
+				if q.room = e.elsewhere(before, c.prefill, nd, in.Pool); q.room > 0 {
+					if o := e.judge(q); o != nil {
+						c.value = o.value
+						roomy = append(roomy, c)
+					}
+				}
 			}
 		}
 	}
-	if len(out) == 0 {
+	if len(out)+len(roomy) == 0 {
 		if problem != nil && !e.fits() {
 			return nil, problem
 		}
 		return nil, e.none()
 	}
-	slices.SortStableFunc(out, func(a, b candidate) int { return cmp.Compare(a.value, b.value) })
-	return out[:min(len(out), finalists)], nil
+	var best []candidate
+	for _, list := range [][]candidate{out, roomy} {
+		slices.SortStableFunc(list, func(a, b candidate) int { return cmp.Compare(a.value, b.value) })
+		for _, c := range list[:min(len(list), finalists)] {
+			if !slices.ContainsFunc(best, func(o candidate) bool { return o.prefill == c.prefill && o.decode == c.decode }) {
+				best = append(best, c)
+			}
+		}
+	}
+	return best, nil
 }
 
 // fits reports whether some group of each kind finds room.
@@ -356,22 +370,37 @@ func (e *env) compare(a, b *outcome) int { return cmp.Compare(a.value, b.value) 
 
 // settle places a plan and works it out with the links. It is nil if it does not keep up or misses a limit.
 func (e *env) settle(prefill, decode Group, placement, pool string, shared bool) *outcome {
-	p, where := e.build(prefill, decode, placement, pool, shared)
-	if p == nil {
-		return nil
-	}
-	o := e.judge(p)
-	if o != nil {
-		o.placed = where
-		if o.capacity == 0 {
-			o.capacity = p.capacity()
+	var best *outcome
+	for _, where := range e.places(prefill, decode, placement) {
+		p := e.build(prefill, decode, where, pool, shared)
+		if p == nil {
+			continue
+		}
+		if o := e.judge(p); o != nil && (best == nil || e.compare(o, best) < 0) {
+			best = o
+			best.placed = where
 		}
 	}
-	return o
+	if best != nil && best.capacity == 0 {
+		best.capacity = best.plant.capacity()
+	}
+	return best
 }
 
-// build makes the plant of a plan. It is nil if its groups find no room on the chips, or in their memory.
-func (e *env) build(prefill, decode Group, placement, pool string, shared bool) (*plant, *placed) {
+// places are where groups may lie.
+func (e *env) places(prefill, decode Group, placement string) []*placed {
+	j := e.job(prefill, decode)
+	if placement == "near" {
+		return e.ground.near(j)
+	}
+	if p := e.ground.split(j); p != nil {
+		return []*placed{p}
+	}
+	return nil
+}
+
+// job is what groups have to send each other.
+func (e *env) job(prefill, decode Group) *job {
 	d := e.s.Model().Decoder
 	j := &job{prefill: prefill, decode: decode, parts: parts(d, prefill, decode, e.in.Prompt, e.kv)}
 	for _, x := range j.parts {
@@ -382,22 +411,24 @@ func (e *env) build(prefill, decode Group, placement, pool string, shared bool) 
 		return e.sums(g) * (2 * (t - 1) / t) * float64(tokens*d.Hidden*activation) / t
 	}
 	j.prefillRing, j.decodeRing = ring(prefill, e.in.Prompt), ring(decode, e.in.Output-1)
-	where := e.ground.place(j, placement == "near")
-	if where == nil {
-		return nil, nil
-	}
+	return j
+}
+
+// build makes the plant of a plan. It is nil if its groups find no room in the memory of their chips.
+func (e *env) build(prefill, decode Group, where *placed, pool string, shared bool) *plant {
+	j := e.job(prefill, decode)
 	p := &plant{e: e, prefill: prefill, decode: decode, share: where.share, pool: pool, shared: shared}
 	for _, ranks := range where.prefill {
 		m := member{ranks: ranks, before: e.timer.prefills(prefill, ranks)}
 		if m.before.err != nil {
-			return nil, nil
+			return nil
 		}
 		p.from = append(p.from, m)
 	}
 	for _, ranks := range where.decode {
 		m := member{ranks: ranks, steps: e.timer.decodes(decode, ranks)}
 		if m.steps.err != nil {
-			return nil, nil
+			return nil
 		}
 		p.to = append(p.to, m)
 	}
@@ -408,7 +439,7 @@ func (e *env) build(prefill, decode Group, placement, pool string, shared bool) 
 			p.sends[a][b] = e.transfer(j, p.from[a].ranks, p.to[b].ranks)
 		}
 	}
-	return p, where
+	return p
 }
 
 // transfer is the cache of a prompt on its way between two groups: all parts at once, by the library's protocol for the
@@ -463,11 +494,15 @@ func (e *env) result(done []*outcome) (*result.Serve, error) {
 			r.Links = append(r.Links, result.ServeLink{Name: links[l].Name, Utilization: u})
 		}
 	}
-	if split, where := e.build(p.prefill, p.decode, "split", in.Pool, true); split != nil {
-		r.KV.SplitHops, r.KV.SplitCost = where.hops, where.cost
+	split := e.ground.split(e.job(p.prefill, p.decode))
+	if split != nil {
+		r.KV.SplitHops, r.KV.SplitHopBytes = split.hops, split.cost
 	}
-	add := func(name, placement, pool string, shared bool) {
-		q, _ := e.build(p.prefill, p.decode, placement, pool, shared)
+	add := func(name string, where *placed, pool string, shared bool) {
+		if where == nil {
+			return
+		}
+		q := e.build(p.prefill, p.decode, where, pool, shared)
 		if q == nil {
 			return
 		}
@@ -478,14 +513,14 @@ func (e *env) result(done []*outcome) (*result.Serve, error) {
 		r.Cases = append(r.Cases, c)
 	}
 	if !in.Alone {
-		add("links to itself each", in.Placement, in.Pool, false)
+		add("links to itself each", o.placed, in.Pool, false)
 	}
 	if in.Placement != "split" {
-		add("groups in the order of the chips", "split", in.Pool, !in.Alone)
+		add("groups in the order of the chips", split, in.Pool, !in.Alone)
 	}
 	for pool, name := range poolNames {
 		if word := Pools()[pool]; word != in.Pool {
-			add(name, in.Placement, word, !in.Alone)
+			add(name, o.placed, word, !in.Alone)
 		}
 	}
 	for _, d := range done {

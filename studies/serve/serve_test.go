@@ -116,7 +116,7 @@ func TestOrders(t *testing.T) {
 func TestPlaceByHand(t *testing.T) {
 	g := newGround(fabric.New(systemtest.Slice(t, "{topology: mesh, shape: [4], link: "+systemtest.Free+"}", "", 4)))
 	j := &job{prefill: Group{1, 1, 2}, decode: Group{1, 1, 2}, parts: []part{{0, 0, 1000}}, bytes: 1000}
-	split, near := g.place(j, false), g.place(j, true)
+	split, near := g.split(j), g.near(j)[0]
 	if split.hops != 2 || near.hops != 1 {
 		t.Errorf("%v links in front of each other, %v near; want 2 and 1", split.hops, near.hops)
 	}
@@ -154,17 +154,18 @@ func TestPlacements(t *testing.T) {
 		for _, x := range j.parts {
 			j.bytes += x.bytes
 		}
-		split, near := g.place(j, false), g.place(j, true)
-		if split == nil || near == nil {
+		split, all := g.split(j), g.near(j)
+		if len(all) == 0 {
 			if split != nil {
 				t.Fatal("room in the order of the chips, and none near")
 			}
 			return
 		}
-		if near.cost > split.cost {
+		near := all[0]
+		if split != nil && near.cost > split.cost {
 			t.Fatalf("%v near, %v in the order of the chips", near.cost, split.cost)
 		}
-		for _, p := range []*placed{split, near} {
+		for _, p := range all {
 			used := map[int]bool{}
 			for _, ranks := range slices.Concat(p.prefill, p.decode) {
 				for _, r := range ranks {
