@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"maru/arch/unit"
+	"maru/reports/figure"
 	"maru/reports/terminal"
 	"maru/sim/result"
 	"maru/studies/serve"
@@ -107,6 +108,13 @@ func (e *env) serve(in serve.Input, dir string, json bool, top int) error {
 	}
 	if dir != "" {
 		if err := e.save(dir, func(tmp string) error {
+			for _, f := range figure.Serve(res) {
+				for _, format := range []string{"png", "svg"} {
+					if err := create(filepath.Join(tmp, f.Name+"."+format), func(w io.Writer) error { return f.Write(w, format) }); err != nil {
+						return err
+					}
+				}
+			}
 			return create(filepath.Join(tmp, "result.json"), func(w io.Writer) error { return result.WriteServe(w, res) })
 		}, e.err); err != nil {
 			return err

@@ -1,6 +1,8 @@
 package result
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 )
@@ -34,9 +36,11 @@ type Serve struct {
 	Prefill ServePool   `json:"prefill"`
 	Decode  ServePool   `json:"decode"`
 	KV      ServeKV     `json:"kv"`
-	Links   []ServeLink `json:"links"` // that carry something
-	Cases   []ServeCase `json:"cases"` // the same plan under other assumptions
-	Others  []ServePlan `json:"plans"` // that were worked out, the best first, which is the one above
+	Links   []ServeLink `json:"links"`     // that carry something
+	Cases   []ServeCase `json:"cases"`     // the same plan under other assumptions
+	Curve   []ServeRate `json:"curve"`     // and at other rates
+	Row     int         `json:"row_chips"` // chips in a row of the last axis, or of a node
+	Others  []ServePlan `json:"plans"`     // that were worked out, the best first, which is the one above
 
 	Figures   int      `json:"figures"`
 	Estimated int      `json:"estimated"`
@@ -91,6 +95,14 @@ type ServeCase struct {
 	LatencyUS       float64 `json:"latency_us"`
 }
 
+// ServeRate is the plan at another rate.
+type ServeRate struct {
+	RequestsPerS float64 `json:"requests_per_s"`
+	TTFTUS       float64 `json:"ttft_us"`
+	TPOTUS       float64 `json:"tpot_us"`
+	LatencyUS    float64 `json:"latency_us"`
+}
+
 // ServePlan is a plan that was worked out.
 type ServePlan struct {
 	PrefillGroups   int64   `json:"prefill_groups"`
@@ -107,6 +119,28 @@ type ServePlan struct {
 
 // WriteServe writes r as Write does a Result.
 func WriteServe(w io.Writer, r *Serve) error { return write(w, r) }
+
+// ReadServe reads a result that WriteServe wrote. The error is about the form; see Validate for the figures.
+func ReadServe(r io.Reader) (*Serve, error) {
+	data, err := io.ReadAll(io.LimitReader(r, maxBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("result: %w", err)
+	}
+	if len(data) > maxBytes {
+		return nil, fmt.Errorf("result: larger than %d MiB", maxBytes>>20)
+	}
+	res := new(Serve)
+	if err := json.Unmarshal(data, res); err != nil {
+		return nil, located(data, err)
+	}
+	if res.Version != Version || res.Kind != "serve" {
+		return nil, fmt.Errorf("result: version %d of kind %q; this program reads version %d of serve", res.Version, res.Kind, Version)
+	}
+	return res, nil
+}
+
+// IsServe reports whether a file is a result of a plan of serving.
+func IsServe(data []byte) bool { return bytes.Contains(data, []byte(`"kind": "serve"`)) }
 
 // Validate checks that the figures agree with each other: parts add up to the latency, shares are shares, the plan keeps up,
 // and no chip is in two groups.

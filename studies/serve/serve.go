@@ -523,6 +523,15 @@ func (e *env) result(done []*outcome) (*result.Serve, error) {
 			add(name, o.placed, word, !in.Alone)
 		}
 	}
+	for _, load := range []float64{0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98} {
+		if t, ok := p.at(load * o.capacity); ok {
+			r.Curve = append(r.Curve, result.ServeRate{RequestsPerS: load * o.capacity, TTFTUS: us(t.ttft), TPOTUS: us(t.tpot), LatencyUS: us(t.latency)})
+		}
+	}
+	r.Row = e.net.Node()
+	if axes := e.net.Slice.Up; len(axes) > 1 {
+		r.Row = axes[len(axes)-1].Size
+	}
 	for _, d := range done {
 		q := d.plant
 		r.Others = append(r.Others, result.ServePlan{PrefillGroups: q.prefill.Count, PrefillTP: q.prefill.Tensor, PrefillPP: q.prefill.Pipeline,
