@@ -20,7 +20,11 @@ func Parallel(w io.Writer, r *result.Parallel, o Options) error {
 	if r.Phase != "train" {
 		what = "latency"
 	}
-	p.fact(what, "%s   %s tokens/s, batch %s x %s in %s", human.Time(r.LatencyPS), human.SI(r.TokensPerS, ""), human.Count(r.Batch), human.Count(r.Seq), r.DType)
+	unit, each := "token", " x "+human.Count(r.Seq)
+	if r.Unit != "" {
+		unit, each = r.Unit, ""
+	}
+	p.fact(what, "%s   %s %ss/s, batch %s%s in %s", human.Time(r.LatencyPS), human.SI(r.TokensPerS, ""), unit, human.Count(r.Batch), each, r.DType)
 	p.fact("compute", "%.1f TFLOP/s for each chip, %s in all · MFU %s, HFU %s", r.HardwareTflops,
 		human.SI(r.AggregatePflops*1e15, "FLOP/s"), human.Percent(r.MFU), human.Percent(r.HFU))
 	p.fact("bubble", "%s of the time in which stages work", human.Percent(r.Bubble))

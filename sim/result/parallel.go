@@ -32,6 +32,7 @@ type Parallel struct {
 	LatencyPS  int64   `json:"latency_ps"`
 	IterationS float64 `json:"iteration_s"`
 	TokensPerS float64 `json:"tokens_per_s"`
+	Unit       string  `json:"unit,omitempty"` // what tokens_per_s counts, if not tokens
 
 	ModelFlops      float64 `json:"model_flops"`    // of an iteration, nothing computed twice
 	HardwareFlops   float64 `json:"hardware_flops"` // with what is computed again
@@ -117,6 +118,7 @@ type PlanMemory struct {
 	KV          int64 `json:"kv_bytes"`
 	Total       int64 `json:"total_bytes"`
 	Capacity    int64 `json:"capacity_bytes"`
+	External    int64 `json:"external_bytes,omitempty"` // weights that are streamed from memory beyond the chip, not in Total
 }
 
 // Fold says what was simulated for what.

@@ -193,3 +193,24 @@ func TestResNetEverywhere(t *testing.T) {
 		}
 	}
 }
+
+// TestShortRows runs what has little to compute for each byte, whose copies a
+// compiler makes long: attention and its gradients over many heads, and sums of
+// columns. Copies that each wait for the one before took 4 to 45 times the bound.
+func TestShortRows(t *testing.T) {
+	for _, c := range []struct {
+		op   string
+		most float64 // times the bound
+	}{
+		{"attention:heads=32,seq=2048,head_dim=128", 6},
+		{"attention:backward=1,heads=32,seq=2048,head_dim=128", 4.5},
+		{"reduce:rows=2048,cols=16384", 2.2},
+	} {
+		for _, chip := range []string{"tpu-v5e", "tpu-v6e", "trainium2"} {
+			res := queuesRun(t, run.Input{Chip: chip, Op: c.op})
+			if over := res.LatencyUS / res.BoundUS; over > c.most {
+				t.Errorf("%s on %s: %.1f us, %.1f times its bound", c.op, chip, res.LatencyUS, over)
+			}
+		}
+	}
+}

@@ -20,6 +20,10 @@ type cost struct {
 	forward, backward event.Time
 	core, coreBack    event.Time // attention itself, of these
 	weights           int64      // parameters of the part on the chip
+
+	flops, units int64 // of a pass, and of a model that is run whole what it takes in: tokens, images
+	unit         string
+	memory       graph.Footprint
 }
 
 // parts simulates parts of a model on one chip, each once.
@@ -81,6 +85,9 @@ func (p *parts) of(name string, make func() (*graph.Graph, error)) (*cost, error
 // costOf returns the cost of a part.
 func (p *parts) costOf(part model.Part) (*cost, error) {
 	return p.of(part.String(), func() (*graph.Graph, error) {
+		if p.model.Decoder == nil {
+			return model.Passes(p.model, p.plan)
+		}
 		g, err := model.Shard(p.model, part, p.plan, p.split)
 		if err != nil {
 			return nil, err
@@ -121,6 +128,7 @@ func (p *parts) simulate(g *graph.Graph) (cost, error) {
 			c.weights += g.Tensors[i].Elements()
 		}
 	}
+	c.flops, c.units, c.unit, c.memory = g.Flops(), g.Tokens, g.Unit, g.Footprint()
 	return c, nil
 }
 

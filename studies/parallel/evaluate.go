@@ -23,6 +23,8 @@ type MemoryError struct {
 	Memory   result.PlanMemory
 	Plan     plan.Parallel
 	Capacity int64
+
+	streams bool // weights in memory beyond the chip would help
 }
 
 func (e *MemoryError) Error() string {
@@ -43,12 +45,13 @@ type evaluation struct {
 	micro int
 
 	parts *parts
-	costs [model.Head + 1]*cost
+	costs [model.Parts]*cost
 	lay   layout
 	net   *traffic // nil for one chip
 	node  *fabric.Net
 
 	layers []int64 // of each chunk
+	dense  []int64 // how many of them are a model's first, without experts
 	units  [][][]unit
 	state  []int64 // parameters of a chip, by stage
 	comm   []result.PlanComm
@@ -69,29 +72,40 @@ const (
 	ofContext
 )
 
-// Run runs a plan. If the plan does not say what the backward pass computes again, it is as little as fits.
+// Run runs a plan. If the plan does not say what the backward pass computes again, it is as little as fits. Weights that
+// do not fit a chip without main memory are streamed in inference, if memory beyond the chip holds them.
 func (s *Session) Run(in Input) (*result.Parallel, error) {
 	if in.Plan.Recompute != "" {
-		return s.run(in)
+		return s.placed(in)
 	}
 	var res *result.Parallel
 	var err error
 	for _, word := range plan.Recomputes() {
 		in.Plan.Recompute = word
 		var full *MemoryError
-		if res, err = s.run(in); !errors.As(err, &full) {
+		if res, err = s.placed(in); !errors.As(err, &full) {
 			break
 		}
 	}
 	return res, err
 }
 
-func (s *Session) run(in Input) (*result.Parallel, error) {
+func (s *Session) placed(in Input) (*result.Parallel, error) {
+	res, err := s.run(in, "")
+	var full *MemoryError
+	if errors.As(err, &full) && full.streams {
+		return s.run(in, "external")
+	}
+	return res, err
+}
+
+func (s *Session) run(in Input, weights string) (*result.Parallel, error) {
 	e := &evaluation{s: s, in: in}
 	var err error
 	if e.p, e.par, e.z, err = s.resolve(in); err != nil {
 		return nil, err
 	}
+	e.p.Weights = weights
 	e.train = e.z.Train
 	e.micro = int(e.z.Batch / (e.par.Data * e.par.Microbatch))
 	e.parts = s.parts(e.p, &e.par, e.z.Chips, e.train)
@@ -110,12 +124,25 @@ func (s *Session) run(in Input) (*result.Parallel, error) {
 	for _, kind := range []string{"tensor", "pipeline", "data", "expert", "context"} {
 		e.comm = append(e.comm, result.PlanComm{Kind: kind})
 	}
-	for _, part := range []model.Part{model.Embed, model.Attention, model.MLP, model.Glue, model.Head} {
+	kinds := []model.Part{model.Embed, model.Attention, model.MLP, model.Glue, model.Head}
+	if s.dec.DenseLayers > 0 {
+		kinds = append(kinds, model.Dense)
+	}
+	for _, part := range kinds {
+		if s.whole() && part != model.MLP {
+			e.costs[part] = &cost{}
+			continue
+		}
 		if e.costs[part], err = e.parts.costOf(part); err != nil {
 			return nil, err
 		}
 	}
 	e.layers = e.par.LayersOf(e.z.Layers)
+	e.dense = make([]int64, len(e.layers))
+	for k, left := 0, int64(s.dec.DenseLayers); left > 0 && k < len(e.layers); k++ {
+		e.dense[k] = min(left, e.layers[k])
+		left -= e.dense[k]
+	}
 	if err := e.times(); err != nil {
 		return nil, err
 	}
@@ -129,7 +156,7 @@ func (e *evaluation) layerParams() int64 {
 
 // expertParams is how many of these are of experts, whose gradients fewer replicas share.
 func (e *evaluation) expertParams() int64 {
-	if d := e.s.model.Decoder; d.Experts > 0 {
+	if d := e.s.dec; d.Experts > 0 {
 		n := int64(2)
 		if d.Gated {
 			n = 3
@@ -142,13 +169,16 @@ func (e *evaluation) expertParams() int64 {
 // chunkParams is the number of parameters of a chunk that a chip has.
 func (e *evaluation) chunkParams(k int) int64 {
 	n := e.layers[k] * e.layerParams()
+	if e.dense[k] > 0 {
+		n += e.dense[k] * (e.costs[model.Dense].weights - e.costs[model.MLP].weights)
+	}
 	if k == 0 {
 		n += e.costs[model.Embed].weights
 	}
 	if k == len(e.layers)-1 {
 		n += e.costs[model.Head].weights
-		if k == 0 && e.s.model.Decoder.Tied {
-			n -= e.s.model.Decoder.Vocab * e.s.model.Decoder.Hidden / e.par.Tensor
+		if k == 0 && e.s.dec.Tied {
+			n -= e.s.dec.Vocab * e.s.dec.Hidden / e.par.Tensor
 		}
 	}
 	return n
@@ -243,7 +273,7 @@ func beyond(comm, work event.Time) event.Time { return max(0, comm-work) }
 
 // times works out what each chunk of each stage of each replica takes.
 func (e *evaluation) times() error {
-	d, par := e.s.model.Decoder, &e.par
+	d, par := e.s.dec, &e.par
 	attn, mlp, glue := e.costs[model.Attention], e.costs[model.MLP], e.costs[model.Glue]
 	wide := int64(e.parts.wide().Bits() / 8)
 	tokens := e.p.Batch * e.p.Seq / par.Context
@@ -279,7 +309,7 @@ func (e *evaluation) times() error {
 	}
 	var contextTime, contextBack [][]event.Time
 	var err error
-	keys := e.p.Batch * e.p.Seq * 2 * max(1, d.KeyHeads()/par.Tensor) * d.HeadWidth() * wide
+	keys := e.p.Batch * e.p.Seq * d.CacheWidth(par.Tensor) * wide
 	if par.Context > 1 {
 		if contextTime, err = e.within(collective.AllGather, keys, e.contextGroups); err != nil {
 			return err
@@ -390,11 +420,23 @@ func (e *evaluation) times() error {
 				k := c*stages + s
 				n := event.Time(e.layers[k])
 				u := unit{forward: n * forward, backward: n * backward, again: n * recompute}
+				first := event.Time(e.dense[k])
+				if first > 0 {
+					dense := e.costs[model.Dense]
+					u.forward += first * (dense.forward - mlp.forward)
+					u.backward += first * (dense.backward - mlp.backward)
+					if recompute >= forward {
+						u.again += first * (dense.forward - mlp.forward)
+					}
+				}
 				ftensor, btensor := n*tf, n*tb
 				if par.Recompute == "full" && e.train {
 					btensor += n * tf
 				}
 				other, bother := n*(of+zf), n*(ob+zb)
+				if first > 0 && exchange != nil {
+					other, bother = other-first*2*exchange[r][s], bother-first*2*exchange[r][s]
+				}
 				if n > 0 {
 					other, bother = other+shardGather, bother+shardScatter // the first gather and the last scatter have nothing beside them
 				}
@@ -455,7 +497,8 @@ func (e *evaluation) inner(keys, exchanged, layerBytes int64, contextTime, conte
 		e.count(ofContext, n*(2*passes-1)*keys/e.par.Context*(e.par.Context-1), times(t), times(exposed))
 	}
 	if exchange != nil {
-		t := times(event.Time(2*passes) * exchange[0][0])
+		n := n - e.dense[0]*int64(e.micro)
+		t := event.Time(n*2*passes) * exchange[0][0]
 		e.count(ofExpert, n*2*passes*exchanged/e.par.Expert*(e.par.Expert-1), t, t)
 	}
 	if gather > 0 {
@@ -594,7 +637,7 @@ func (e *evaluation) sums() error {
 		for c := range int(e.par.Interleave) {
 			k := c*e.lay.p + s
 			n := e.chunkParams(k)
-			experts := e.layers[k] * e.expertParams()
+			experts := (e.layers[k] - e.dense[k]) * e.expertParams()
 			t, err := e.longest(kind, (n-experts)*e.gradBytes(), e.dataGroups(s, 1))
 			if err != nil {
 				return err
@@ -701,7 +744,9 @@ func (e *evaluation) fits(out *pipeline.Outcome) error {
 	for s := range e.lay.p {
 		m := e.memory(s, &out.Stages[s])
 		if m.Capacity > 0 && m.Total > m.Capacity {
-			return &MemoryError{Chip: e.s.chip.Name, Stage: s, Memory: m, Plan: e.par, Capacity: m.Capacity}
+			beyond := e.s.chip.Memory.External
+			return &MemoryError{Chip: e.s.chip.Name, Stage: s, Memory: m, Plan: e.par, Capacity: m.Capacity,
+				streams: !e.train && !e.s.chip.HasDRAM() && e.p.Weights == "" && beyond != nil && m.Weights <= int64(beyond.Capacity.Value)}
 		}
 	}
 	return nil
@@ -709,10 +754,10 @@ func (e *evaluation) fits(out *pipeline.Outcome) error {
 
 // memory is what a chip of a stage holds at most.
 func (e *evaluation) memory(s int, st *pipeline.Stage) result.PlanMemory {
-	d := e.s.model.Decoder
-	var m result.PlanMemory
-	if e.s.chip.HasDRAM() {
-		m.Capacity = int64(e.s.chip.Memory.DRAM.Capacity.Value)
+	d := e.s.dec
+	m := result.PlanMemory{Capacity: int64(e.s.chip.Capacity())}
+	if e.s.whole() {
+		return e.wholeMemory(m)
 	}
 	n := e.state[s]
 	if !e.train {
@@ -721,7 +766,7 @@ func (e *evaluation) memory(s int, st *pipeline.Stage) result.PlanMemory {
 		for c := range int(e.par.Interleave) {
 			layers += e.layers[c*e.lay.p+s]
 		}
-		m.KV = e.z.Batch / e.par.Data * e.p.Seq / e.par.Context * 2 * max(1, d.KeyHeads()/e.par.Tensor) * d.HeadWidth() * layers * int64(e.p.KVDType.Bits()) / 8
+		m.KV = e.z.Batch / e.par.Data * e.p.Seq / e.par.Context * d.CacheWidth(e.par.Tensor) * layers * int64(e.p.KVDType.Bits()) / 8
 		tokens := e.p.Batch * e.p.Seq / e.par.Context
 		if e.p.Phase == plan.Decode {
 			tokens = e.p.Batch
@@ -747,6 +792,21 @@ func (e *evaluation) memory(s int, st *pipeline.Stage) result.PlanMemory {
 		}
 	}
 	m.Total = m.Weights + m.Grads + m.Optimizer + m.Activations + m.Working + m.KV
+	if e.p.Weights == "external" {
+		m.External, m.Total, m.Weights = m.Weights, m.Total-m.Weights, 0
+	}
+	return m
+}
+
+// wholeMemory is what a chip holds that runs all of a model: weights as they are stored, activations at their peak.
+func (e *evaluation) wholeMemory(m result.PlanMemory) result.PlanMemory {
+	of := e.costs[model.MLP]
+	m.Weights = of.memory.Weights
+	if e.train {
+		m.Weights, m.Grads, m.Optimizer = StateBytes(e.state[0], e.par.Zero, e.par.Data, e.gradBytes())
+	}
+	m.Activations, m.KV = of.memory.Activations, of.memory.KV
+	m.Total = m.Weights + m.Grads + m.Optimizer + m.Activations + m.KV
 	return m
 }
 
@@ -754,11 +814,15 @@ func (e *evaluation) memory(s int, st *pipeline.Stage) result.PlanMemory {
 // arXiv 2104.04473, section 5.1: 72 B s l h^2 (1 + s/(6h) + V/(12 l h)), and with all layers computed again 96 B s l h^2
 // (1 + s/(6h) + V/(16 l h)).
 func (e *evaluation) flops() (useful, done float64) {
+	if e.s.whole() {
+		all := float64(e.costs[model.MLP].flops) * float64(e.z.Batch/e.p.Batch)
+		return all, all
+	}
 	tokens, keys := float64(e.z.Batch)*float64(e.p.Seq), float64(e.p.Seq)
 	if e.p.Phase == plan.Decode {
 		tokens, keys = float64(e.z.Batch), float64(e.p.Seq+1)
 	}
-	layers, core, head := forwardFlops(e.s.model.Decoder, tokens, keys)
+	layers, core, head := forwardFlops(e.s.dec, tokens, keys)
 	if e.p.Phase == plan.Prefill {
 		head /= float64(e.p.Seq)
 	}
@@ -786,16 +850,14 @@ func ModelFlops(d *model.Decoder, batch, seq float64) float64 {
 // forwardFlops is what a forward pass computes: all layers, attention itself in them, and the logits. Scores count for all
 // pairs of positions, masked or not.
 func forwardFlops(d *model.Decoder, tokens, keys float64) (layers, core, head float64) {
-	q, kv := float64(d.Heads*d.HeadWidth()), float64(d.KeyHeads()*d.HeadWidth())
-	ffn := float64(2 * d.Inter)
-	if d.Gated {
-		ffn = float64(3 * d.Inter)
+	projections, key := d.AttentionMACs()
+	ffn, dense := d.FeedForwardMACs()
+	all := float64(projections + ffn)
+	if d.DenseLayers > 0 {
+		all += float64(float64(d.DenseLayers) / float64(d.Layers) * float64(dense-ffn))
 	}
-	if d.Experts > 0 {
-		ffn *= float64(d.TopK + d.SharedExperts)
-	}
-	core = float64(float64(4*keys*q) * float64(tokens*float64(d.Layers)))
-	layers = float64(float64(2*float64(d.Hidden)*(float64(2*q)+float64(2*kv)+ffn))*float64(tokens*float64(d.Layers))) + core
+	core = float64(float64(2*keys*float64(key)) * float64(tokens*float64(d.Layers)))
+	layers = float64(float64(2*all)*float64(tokens*float64(d.Layers))) + core
 	return layers, core, float64(2 * float64(d.Hidden) * float64(d.Vocab) * tokens)
 }
 
@@ -822,6 +884,13 @@ func (e *evaluation) result(out *pipeline.Outcome, passes, over, step, gather ev
 	if e.p.Phase != plan.Decode {
 		tokens *= float64(e.p.Seq)
 	}
+	if s.whole() {
+		of := e.costs[model.MLP]
+		tokens = float64(of.units) * float64(e.z.Batch/e.p.Batch)
+		if of.unit != "token" {
+			r.Unit = of.unit
+		}
+	}
 	r.TokensPerS = tokens / seconds
 	if !e.train {
 		r.TokensPerS = e.rate()
@@ -842,8 +911,11 @@ func (e *evaluation) result(out *pipeline.Outcome, passes, over, step, gather ev
 			r.Estimated++
 		}
 	}
-	if d := s.model.Decoder; e.p.Seq > d.MaxPositions {
+	if d := s.dec; e.p.Seq > d.MaxPositions {
 		r.Warnings = append(r.Warnings, fmt.Sprintf("a sequence of %d tokens is longer than the model's %d", e.p.Seq, d.MaxPositions))
+	}
+	if e.p.Weights == "external" {
+		r.Warnings = append(r.Warnings, "weights do not fit the chip and are streamed from memory beyond it in each step")
 	}
 	return r, r.Validate()
 }
@@ -867,6 +939,9 @@ func (e *evaluation) rate() float64 {
 		tokens := float64(e.p.Batch)
 		if e.p.Phase != plan.Decode {
 			tokens *= float64(e.p.Seq)
+		}
+		if e.s.whole() {
+			tokens = float64(e.costs[model.MLP].units)
 		}
 		sum += tokens / (float64(slowest) / 1e12)
 	}

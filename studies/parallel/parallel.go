@@ -11,6 +11,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"math"
 
 	"maru/arch"
 	"maru/arch/dtype"
@@ -51,6 +52,7 @@ type Session struct {
 	chip    *arch.Chip
 	chipDoc *config.Doc
 	model   *model.Model
+	dec     *model.Decoder // the model's, or a stand-in of one layer for a model that each chip runs whole
 	in      Input
 	nets    map[int]*fabric.Net
 	cache   *Cache
@@ -77,7 +79,29 @@ func New(in Input) (*Session, error) {
 	if in.Training != nil {
 		s.sys.Training = in.Training
 	}
+	if s.dec = s.model.Decoder; s.dec == nil {
+		s.dec = &model.Decoder{Blocks: model.Blocks{Layers: 1, Heads: 1, Inter: 1}, MaxPositions: math.MaxInt64}
+	}
 	return s, nil
+}
+
+// whole tells whether each chip runs all of the model: decoders are spread in every way, other models share the batch.
+func (s *Session) whole() bool { return s.model.Decoder == nil }
+
+// checkWhole refuses plans that cut a model which is run whole.
+func (s *Session) checkWhole(par *plan.Parallel) error {
+	for _, x := range []struct {
+		name string
+		n    int64
+	}{{"tp", par.Tensor}, {"pp", par.Pipeline}, {"cp", par.Context}, {"ep", par.Expert}, {"interleave", par.Interleave}} {
+		if x.n > 1 {
+			return fmt.Errorf("%s: %s %d; only decoders are cut into parts; allowed: dp, with zero up to 2", s.model.Name, x.name, x.n)
+		}
+	}
+	if par.Zero > 2 || par.Sequence || par.Recompute != "" && par.Recompute != "none" {
+		return fmt.Errorf("%s: zero 3, sp and recompute are of a decoder's layers; allowed: dp, with zero up to 2", s.model.Name)
+	}
+	return nil
 }
 
 // Run runs the input's plan.
@@ -112,9 +136,12 @@ func (s *Session) resolve(in Input) (plan.Plan, plan.Parallel, plan.Sizes, error
 	par := in.Plan
 	p := plan.Plan{Phase: plan.Train, Seq: in.Seq, Fuse: true, Profile: s.chip.Profile, Cache: "cold", Launch: "graph", Data: "random", DType: s.chip.Preferred}
 	fail := func(err error) (plan.Plan, plan.Parallel, plan.Sizes, error) { return p, par, plan.Sizes{}, err }
-	d := s.model.Decoder
-	if d == nil {
-		return fail(fmt.Errorf("%s: only decoders are spread over chips", s.model.Name))
+	d := s.dec
+	if s.whole() {
+		if err := s.checkWhole(&par); err != nil {
+			return fail(err)
+		}
+		par.Tensor, par.Pipeline, par.Context, par.Recompute = 1, 1, 1, "none"
 	}
 	var err error
 	if in.Phase != "" {
@@ -128,10 +155,12 @@ func (s *Session) resolve(in Input) (plan.Plan, plan.Parallel, plan.Sizes, error
 		}
 	}
 	if s.sys.Training != nil && p.Phase == plan.Train {
-		if s.sys.Training.Profile != "" {
+		if s.sys.Training.Profile != "" && !s.whole() {
 			p.Profile = s.sys.Training.Profile
 		}
-		p.Launch = "stream"
+		if s.chip.Discipline == arch.Dispatch { // elsewhere a pass is one program
+			p.Launch = "stream"
+		}
 	}
 	p.Wide = run.Wide(s.chip, p.DType)
 	p.KVDType = p.Wide
@@ -139,7 +168,7 @@ func (s *Session) resolve(in Input) (plan.Plan, plan.Parallel, plan.Sizes, error
 		p.KVDType = p.DType
 	}
 	if p.Seq == 0 {
-		p.Seq = min(2048, d.MaxPositions)
+		p.Seq = run.Length(s.model)
 	}
 	train := p.Phase == plan.Train
 	chips := int64(in.Chips)
@@ -193,6 +222,9 @@ func (s *Session) resolve(in Input) (plan.Plan, plan.Parallel, plan.Sizes, error
 	if !train {
 		par.Attention, par.Recompute, par.Interleave, par.Schedule = "flash", "none", 1, ""
 	}
+	if s.whole() && par.Microbatch == 0 {
+		par.Microbatch = max(1, batch/max(1, par.Data, chips))
+	}
 	if err := par.Resolve(z); err != nil {
 		return fail(err)
 	}
@@ -208,7 +240,7 @@ func (s *Session) resolve(in Input) (plan.Plan, plan.Parallel, plan.Sizes, error
 		return fail(fmt.Errorf("a batch of %d cannot be divided by dp %d x microbatch %d; allowed: a multiple of %d", batch, par.Data, par.Microbatch, par.Data*par.Microbatch))
 	}
 	p.Batch = par.Microbatch
-	if p.Phase == plan.Forward {
+	if p.Phase == plan.Forward && !s.whole() {
 		p.Phase = plan.Prefill
 	}
 	return p, par, z, nil
@@ -220,11 +252,33 @@ func (s *Session) parts(p plan.Plan, par *plan.Parallel, chips int64, train bool
 	if s.sys.Training != nil {
 		slower = slowest(chips, float64(s.sys.Training.Spread.Value))
 	}
-	dropout := train && s.sys.Training != nil && s.sys.Training.Dropout && s.model.Decoder.Positions == "learned"
+	dropout := train && s.sys.Training != nil && s.sys.Training.Dropout && s.dec.Positions == "learned"
 	split := model.Split{Tensor: par.Tensor, Context: par.Context, Expert: par.Expert, Sequence: par.Sequence}
 	p.Fuse = !par.Unfused
-	key := fmt.Sprintf("%s %+v %+v %+v %v %v %v", s.chipDoc.YAML(), *s.model.Decoder, p, split, par.Attention, par.Unfused, dropout)
+	key := fmt.Sprintf("%s %s %+v %+v %+v %v %v %v", s.chipDoc.YAML(), s.kind(), *s.dec, p, split, par.Attention, par.Unfused, dropout)
 	return &parts{chip: s.chip, model: s.model, plan: p, split: split, par: par, dropout: dropout, slower: slower, cache: s.cache, key: key}
+}
+
+// kind describes a model that is run whole.
+func (s *Session) kind() string {
+	m := s.model
+	switch {
+	case m.Encoder != nil:
+		return fmt.Sprintf("%+v", *m.Encoder)
+	case m.ViT != nil:
+		return fmt.Sprintf("%+v", *m.ViT)
+	case m.ResNet != nil:
+		return fmt.Sprintf("%+v", *m.ResNet)
+	case m.Speech != nil:
+		return fmt.Sprintf("%+v", *m.Speech)
+	case m.UNet != nil:
+		return fmt.Sprintf("%+v", *m.UNet)
+	case m.DiT != nil:
+		return fmt.Sprintf("%+v", *m.DiT)
+	case m.DLRM != nil:
+		return fmt.Sprintf("%+v", *m.DLRM)
+	}
+	return ""
 }
 
 // hash names the input.
@@ -232,6 +286,6 @@ func (s *Session) hash(p plan.Plan, par *plan.Parallel, z plan.Sizes) string {
 	h := sha256.New()
 	h.Write(s.sysDoc.YAML())
 	h.Write(s.chipDoc.YAML())
-	fmt.Fprintf(h, "%+v\n%+v\n%+v\n%+v\n", *s.model.Decoder, p, *par, z)
+	fmt.Fprintf(h, "%s%+v\n%+v\n%+v\n%+v\n", s.kind(), *s.dec, p, *par, z)
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }

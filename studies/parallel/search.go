@@ -27,7 +27,7 @@ func Search(in Input) (*result.Search, error) {
 	}
 	d := s.model.Decoder
 	if d == nil {
-		return nil, fmt.Errorf("%s: only decoders are spread over chips", s.model.Name)
+		return nil, fmt.Errorf("%s: each chip runs all of such a model, and there is nothing to search; allowed: a decoder", s.model.Name)
 	}
 	chips := int64(in.Chips)
 	if chips == 0 {

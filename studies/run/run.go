@@ -75,9 +75,9 @@ type Compiled struct {
 // when none is given.
 const defaultSeq = 2048
 
-// length is the sequence length when none is given: the default, or the
+// Length is the sequence length when none is given: the default, or the
 // longest that the model takes if that is less.
-func length(m *model.Model) int64 {
+func Length(m *model.Model) int64 {
 	switch {
 	case m.Decoder != nil:
 		return min(defaultSeq, m.Decoder.MaxPositions)
@@ -222,7 +222,7 @@ func (s *Session) compile(chip *arch.Chip, doc *config.Doc, in Input) (*Compiled
 			}
 		}
 		if p.Seq == 0 {
-			p.Seq = length(m)
+			p.Seq = Length(m)
 		}
 		if c.Graph, err = s.graph(in, p, func() (*graph.Graph, error) { return model.Build(m, p) }); err != nil {
 			return nil, err

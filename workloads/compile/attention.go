@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"maru/arch"
 	"maru/arch/dtype"
 	"maru/workloads/graph"
 	"maru/workloads/trace"
@@ -187,6 +188,7 @@ func (a *attend) prefill() error {
 	c.begin(fmt.Sprintf("%s_%s_%dx%d", a.r.name, a.dt, a.queries, a.keys), a.threads, a.regs,
 		a.scratch(a.queries, a.keys, a.r.held, c.in(0).dt, c.in(1).dt))
 	c.prog.Setup = a.r.setup
+	a.pipeline(c.in(0).dt.Bytes(a.queries * (d.HeadDim + d.ValueDim)))
 	w := a.writer()
 	behind := d.SeqKV - d.SeqQ // keys before the first query
 	segs := segments(d.SeqQ, a.queries, d.Batch > 1)
@@ -303,9 +305,10 @@ func (a *attend) backward() error {
 	s := &c.m.prof.stream
 	c.begin(a.r.name+"_backward_delta", a.streamThreads(), int(s.registers), 0)
 	c.prog.Ops = []trace.Op{{Name: work[0].Name, Kind: work[0].Kind}}
-	per := max(1, s.chunk/max(1, c.in(3).dt.Bytes(d.Heads*d.ValueDim)))
+	width := max(1, c.in(3).dt.Bytes(d.Heads*d.ValueDim))
+	each := a.rows(rows, max(1, s.chunk/width), 2*width+4*d.Heads*(1+d.HeadDim))
 	span := func(name string, ref int, x *operand, cols int64, st bool) trace.Instr {
-		in := load(0, c.slot(name, ref), trace.Expr{Y: per}, fixed(0), per, cols)
+		in := load(0, c.slot(name, ref), each.start, fixed(0), each.per, cols)
 		if x != nil {
 			in.Col = fixed(x.col)
 		}
@@ -316,13 +319,14 @@ func (a *attend) backward() error {
 		return in
 	}
 	body := []trace.Instr{span("o", c.inRef(3), c.in(3), c.in(3).cols, false), span("do", c.inRef(4), c.in(4), c.in(4).cols, false)}
-	body = vector(body, 0, per*2*d.Heads*d.ValueDim, dtype.FP32)
+	body = vector(body, 0, each.per*2*d.Heads*d.ValueDim, dtype.FP32)
 	body = append(body, span("delta", delta, nil, d.Heads, true), span("sums", sums, nil, d.Heads*d.HeadDim, true))
-	c.part([4]int64{1, ceilDiv(rows, per), 1, 1}, once(body...))
+	each.write(c, body)
 	c.finish()
 
 	c.begin(fmt.Sprintf("%s_backward_%s_%dx%d", a.r.name, a.dt, bq, bk), a.threads, a.regs, a.backwardScratch(bq, bk))
 	c.prog.Ops, c.prog.Setup = work, a.r.setup
+	a.pipeline(c.in(0).dt.Bytes(2 * bk * (d.HeadDim + d.ValueDim)))
 	for _, seg := range segments(d.SeqKV, bk, d.Batch > 1) {
 		a.backwardPart(seg, delta, sums)
 	}
@@ -330,11 +334,59 @@ func (a *attend) backward() error {
 
 	// The gradient of Q in its own format.
 	c.begin(a.r.name+"_backward_convert", a.streamThreads(), s.registers, 0)
-	body = vector([]trace.Instr{span("sums", sums, nil, d.Heads*d.HeadDim, false)}, 0, per*d.Heads*d.HeadDim, dtype.FP32)
+	each = a.rows(rows, each.per, 4*d.Heads*d.HeadDim+c.result(0).dt.Bytes(c.result(0).cols))
+	body = vector([]trace.Instr{span("sums", sums, nil, d.Heads*d.HeadDim, false)}, 0, each.per*d.Heads*d.HeadDim, dtype.FP32)
 	body = append(body, span("dq", c.resultRef(0), c.result(0), c.result(0).cols, true))
-	c.part([4]int64{1, ceilDiv(rows, per), 1, 1}, once(body...))
+	each.write(c, body)
 	c.finish()
 	return nil
+}
+
+// pipeline has the compiler of a machine with queues run the copies of the next
+// tile behind the arithmetic of this one, as the pipelines of Pallas and its like
+// do, if extra more bytes of the scratchpad hold what is loaded and stored once for
+// a tile.
+func (a *attend) pipeline(extra int64) {
+	c := a.c
+	c.prog.Persistent = c.t.chip.Discipline == arch.Queues && c.prog.Scratch+extra <= c.t.scratchGroup
+}
+
+// rowWalk is a kernel that walks rows: per of them in each tile program, or, where
+// the compiler schedules the cores, in each turn of a core's loop.
+type rowWalk struct {
+	start        trace.Expr
+	per          int64
+	grid, stages int64
+	count        trace.Expr
+}
+
+// rows cuts rows of so many bytes: per for a tile program of a machine that hands
+// them out, as many as copies are long on others.
+func (a *attend) rows(rows, per, bytes int64) rowWalk {
+	c := a.c
+	rules := &c.m.prof.block
+	if rules.rows == nil {
+		return rowWalk{start: trace.Expr{Y: per}, per: per, grid: ceilDiv(rows, per)}
+	}
+	stages := int64(rules.stages)
+	room := int64(float64(float64(c.t.scratchGroup)*rules.share)) / stages
+	per = max(1, min(ceilDiv(rows, c.t.cores), min(room, 3*rules.chunk)/bytes))
+	chunks := ceilDiv(rows, per)
+	each := ceilDiv(chunks, min(c.t.cores, chunks))
+	c.prog.Scratch = stages * per * bytes
+	return rowWalk{
+		start: trace.Expr{Y: each * per, K: per}, per: per, grid: ceilDiv(chunks, each), stages: stages,
+		count: trace.Expr{C: chunks, Y: -each, Max: each, Min: 1},
+	}
+}
+
+// write writes the kernel of a body.
+func (r *rowWalk) write(c *coder, body []trace.Instr) {
+	step := once(body...)
+	if r.stages > 0 {
+		step = loop(r.count, int(r.stages), int(r.stages), body...)
+	}
+	c.part([4]int64{1, r.grid, 1, 1}, step)
 }
 
 // backwardPart writes the tile programs of a stretch of keys. Grid as in prefill,

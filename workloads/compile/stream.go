@@ -662,9 +662,15 @@ func (w *streamWriter) arith() dtype.Type {
 func (c *coder) columnSum(s *streamed) error {
 	x, y := c.in(0), c.result(0)
 	r := &c.m.prof.stream
-	cols := min(x.cols, 512*8/int64(x.dt.Bits()))
+	const held = 2 // blocks of rows at once
+	cols, depth, ways := min(x.cols, 512*8/int64(x.dt.Bits())), int64(64), 1
+	if rules := &c.m.prof.block; rules.rows != nil {
+		// A core's columns as far as a copy is long, then as many rows.
+		long := min(rules.chunk, int64(float64(c.t.scratchGroup)*rules.share)/held) * 8 / int64(x.dt.Bits())
+		cols = min(max(cols, ceilDiv(x.cols, c.t.cores)), max(1, long))
+		depth, ways = max(1, long/cols), held
+	}
 	across := ceilDiv(x.cols, cols)
-	depth := int64(64)
 	down := max(1, min(ceilDiv(x.rows, depth), ceilDiv(max(1, r.sumPrograms)*c.t.cores, across)))
 	each := ceilDiv(x.rows, down)
 	down = ceilDiv(x.rows, each)
@@ -672,7 +678,7 @@ func (c *coder) columnSum(s *streamed) error {
 	depth = ceilDiv(each, iters)
 	threads, registers, scratch := r.threads, r.registers, int64(0)
 	if c.m.prof.block.rows != nil {
-		threads, registers, scratch = 0, 0, 2*x.dt.Bytes(depth*cols)
+		threads, registers, scratch = 0, 0, held*x.dt.Bytes(depth*cols)
 	}
 	c.begin(s.name, threads, registers, scratch)
 	in, out := c.slot("in", c.inRef(0)), c.slot("out", c.resultRef(0))
@@ -682,7 +688,7 @@ func (c *coder) columnSum(s *streamed) error {
 	st := store(0, out, fixed(0), trace.Expr{C: y.col, X: cols}, 1, cols)
 	st.Sync, st.Atomic = threads > 0, down > 1
 	count := trace.Expr{C: ceilDiv(x.rows, depth), Y: -iters, Max: iters, Min: 1}
-	c.part([4]int64{across, down, 1, 1}, loop(count, 2, 1, body...), once(st))
+	c.part([4]int64{across, down, 1, 1}, loop(count, held, ways, body...), once(st))
 	c.finish()
 	return nil
 }

@@ -28,7 +28,13 @@ const maxPlan = 1 << 31
 // Tokens of the graph: prefill, forward and train Batch*Seq, decode Batch, image
 // and recommendation models Batch. The error says what about the model or plan is wrong; a context
 // beyond the model's longest is a warning of the graph.
-func Build(m *Model, p plan.Plan) (*graph.Graph, error) {
+func Build(m *Model, p plan.Plan) (*graph.Graph, error) { return assemble(m, p, true) }
+
+// Passes makes the same graph without the optimizer's step: what one of several chips that share a batch computes of a
+// microbatch before gradients are added.
+func Passes(m *Model, p plan.Plan) (*graph.Graph, error) { return assemble(m, p, false) }
+
+func assemble(m *Model, p plan.Plan, optimizer bool) (*graph.Graph, error) {
 	var errs []error
 	m.check(func(key, problem, allowed string) {
 		if key != "" {
@@ -82,7 +88,9 @@ func Build(m *Model, p plan.Plan) (*graph.Graph, error) {
 	}
 	if b.train {
 		b.backward()
-		b.optimizer()
+		if optimizer {
+			b.optimizer()
+		}
 	}
 	if err := b.g.Validate(); err != nil {
 		return nil, fmt.Errorf("%s: %w", m.Name, err)

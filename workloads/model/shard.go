@@ -17,10 +17,14 @@ const (
 	MLP                   // feed-forward part, or the experts
 	Glue                  // what is between them: residual addition and norm
 	Head                  // last norm, logits and, in training, the loss
+	Dense                 // feed-forward part of the first layers, where these have no experts
 )
 
+// Parts is the number of kinds of parts.
+const Parts = int(Dense) + 1
+
 func (p Part) String() string {
-	return [...]string{"embed", "attention", "mlp", "glue", "head"}[p]
+	return [...]string{"embed", "attention", "mlp", "glue", "head", "dense"}[p]
 }
 
 // Split says over how many chips the layers of a decoder are spread. 0 counts as 1.
@@ -32,7 +36,8 @@ type Split struct {
 }
 
 // Shard makes the graph of one part on one chip, with shapes as Megatron-LM has them (Shoeybi et al., arXiv 1909.08053;
-// Korthikanti et al., arXiv 2205.05198, for Sequence): the parts of a layer take all positions of the residual stream,
+// Korthikanti et al., arXiv 2205.05198, for Sequence; with latent attention each chip makes the latents itself and has its
+// share of the heads, as DeepSeek-V3, arXiv 2412.19437, section 3.4, has them): the parts of a layer take all positions of the residual stream,
 // [tokens, hidden], and give a summand of it. Training adds the backward pass, which gives the gradient of the part's
 // input too, and no optimizer. With Context, attention is one step of a ring (Liu et al., arXiv 2310.01889): all of the
 // chip's queries with the keys of one chip. If each chip has a piece from either end of the sequence, a causal mask leaves
@@ -41,11 +46,8 @@ type Split struct {
 // The error says what of model, plan and split does not go together.
 func Shard(m *Model, part Part, p plan.Plan, s Split) (*graph.Graph, error) {
 	d := m.Decoder
-	switch {
-	case d == nil:
+	if d == nil {
 		return nil, fmt.Errorf("%s: only decoders are spread over chips", m.Name)
-	case d.KVRank > 0:
-		return nil, fmt.Errorf("%s: latent attention is not spread over chips", m.Name)
 	}
 	if err := m.checkPlan(p); err != nil {
 		return nil, fmt.Errorf("%s: %w", m.Name, err)
@@ -56,10 +58,14 @@ func Shard(m *Model, part Part, p plan.Plan, s Split) (*graph.Graph, error) {
 		n, by int64
 	}{
 		{"heads", d.Heads, t}, {"columns of the feed-forward part", d.Inter, t}, {"positions", p.Seq, c}, {"experts", d.Experts, e},
+		{"columns of the first layers' feed-forward part", d.DenseInter, t},
 	} {
 		if need.n%need.by != 0 {
 			return nil, fmt.Errorf("%s: %d %s do not fall evenly to %d chips", m.Name, need.n, need.what, need.by)
 		}
+	}
+	if d.KVRank > 0 && c > 1 {
+		return nil, fmt.Errorf("%s: latent attention with sequences spread over %d chips is not modelled", m.Name, c)
 	}
 	if d.kvHeads()%t != 0 && t%d.kvHeads() != 0 {
 		return nil, fmt.Errorf("%s: %d key/value heads do not fall evenly to %d chips", m.Name, d.kvHeads(), t)
@@ -78,6 +84,10 @@ func Shard(m *Model, part Part, p plan.Plan, s Split) (*graph.Graph, error) {
 		rope: d.Positions == "rope", causal: c == 1,
 		cache:  p.Phase == plan.Prefill || p.Phase == plan.Decode,
 		window: d.Window, experts: d.Experts, localExperts: d.Experts / e, topK: d.TopK, sharedExperts: d.SharedExperts, routerBias: d.RouterBias,
+		kvRank: d.KVRank, qRank: d.QRank, ropeDim: d.RopeDim, valueDim: d.valueDim(), absorbed: p.Phase == plan.Decode,
+	}
+	if part == Dense {
+		k.experts, k.inter = 0, d.denseInter()/t
 	}
 	if p.Phase == plan.Decode {
 		k.seqQ, k.seqKV = 1, p.Seq+1
@@ -100,7 +110,7 @@ func Shard(m *Model, part Part, p plan.Plan, s Split) (*graph.Graph, error) {
 	case Attention:
 		x := b.stream("x", k.tokens, d.Hidden)
 		b.finishRaw(b.attention(k, x))
-	case MLP:
+	case MLP, Dense:
 		x := b.stream("x", k.tokens, d.Hidden)
 		b.finishRaw(b.feedForward(k, x))
 	case Glue:
@@ -154,6 +164,47 @@ func Step(n int64, dt dtype.Type) *graph.Graph {
 	grad := b.tensor("weight.grad", dt, graph.Input, rows, cols)
 	b.adam("weight", b.weight("weight", rows, cols), grad)
 	return b.g
+}
+
+// CacheWidth is how many elements of a position a layer's cache of keys and values holds on each of t chips that share its
+// heads: those of its key/value heads, or the latent that all heads share.
+func (d *Decoder) CacheWidth(t int64) int64 {
+	if d.KVRank > 0 {
+		return d.KVRank + d.RopeDim
+	}
+	return 2 * max(1, d.kvHeads()/t) * d.headDim()
+}
+
+// AttentionMACs is the multiplications and additions of a layer's attention for one position: of the projections, and of
+// scores and values for each key.
+func (d *Decoder) AttentionMACs() (projections, key int64) {
+	if d.KVRank > 0 {
+		heads, v := d.Heads, d.valueDim()
+		q := heads * (d.headDim() + d.RopeDim)
+		n := d.Hidden*(d.KVRank+d.RopeDim) + d.KVRank*heads*(d.headDim()+v) + heads*v*d.Hidden
+		if d.QRank > 0 {
+			n += d.QRank * (d.Hidden + q)
+		} else {
+			n += d.Hidden * q
+		}
+		return n, q + heads*v
+	}
+	q, kv := d.Heads*d.headDim(), d.kvHeads()*d.headDim()
+	return d.Hidden * (2*q + 2*kv), 2 * q
+}
+
+// FeedForwardMACs is the same of the feed-forward part of a layer: of one with experts, if there are any, and of a first
+// one without.
+func (d *Decoder) FeedForwardMACs() (layer, dense int64) {
+	n := int64(2)
+	if d.Gated {
+		n = 3
+	}
+	layer = n * d.Hidden * d.Inter
+	if d.Experts > 0 {
+		layer *= d.TopK + d.SharedExperts
+	}
+	return layer, n * d.Hidden * d.denseInter()
 }
 
 // HeadWidth is the width of a head.
