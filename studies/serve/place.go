@@ -106,6 +106,14 @@ func (g *ground) cut(order []int, list []Group) [][]int {
 	return out
 }
 
+// heads are what ranks divide a cache by: key/value heads, or nothing with a latent, which every rank has.
+func heads(d *model.Decoder) int64 {
+	if d.KVRank > 0 {
+		return 1
+	}
+	return d.KeyHeads()
+}
+
 // part is bytes that a rank of a group of prefill has to send to a rank of a group that decodes.
 type part struct {
 	src, dst int // ranks
@@ -115,7 +123,7 @@ type part struct {
 // parts says which part of a cache of some tokens goes from which rank to which: stages have runs of layers, and the ranks of
 // a stage have key/value heads; where there are more ranks than heads, several have the same.
 func parts(d *model.Decoder, from, to Group, tokens, headBytes int64) []part {
-	layers, heads := int64(d.Layers), d.KeyHeads()
+	layers, heads := int64(d.Layers), heads(d)
 	spans := func(g Group) []int64 {
 		p := plan.Parallel{Pipeline: g.Pipeline, Interleave: 1}
 		ends := []int64{0}

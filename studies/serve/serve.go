@@ -166,8 +166,8 @@ func newEnv(in *Input) (*env, error) {
 	if dt.Bits() < 16 {
 		dt = run.Wide(s.Chip(), dt)
 	}
-	e.kv = 2 * d.HeadWidth() * int64(dt.Bits()) / 8
-	e.cache = e.kv * d.KeyHeads() * int64(d.Layers)
+	e.kv = d.CacheWidth(heads(d)) * int64(dt.Bits()) / 8
+	e.cache = e.kv * heads(d) * int64(d.Layers)
 	return e, nil
 }
 
