@@ -53,6 +53,7 @@ func TestNames(t *testing.T) {
 		"a10", "a100-pcie-40gb", "a100-pcie-80gb", "a100-sxm-40gb", "a100-sxm-80gb", "a30", "a40", "arc-pro-b60", "b200-sxm", "b300-sxm",
 		"gb200", "gb300", "gh200", "h100-nvl", "h100-pcie", "h100-sxm", "h200-sxm", "h800-pcie", "l4", "l40", "l40s", "mi100", "mi210",
 		"mi250", "mi300x", "p100-pcie", "p4", "rtx-4090", "rtx-pro-6000", "t4", "tpu-v3", "tpu-v4", "tpu-v5e", "v100-pcie", "v100-sxm",
+		"v100-sxm-16gb",
 	} {
 		if !slices.Contains(names, want) {
 			t.Errorf("no chip %s", want)
@@ -154,7 +155,7 @@ func TestUnknown(t *testing.T) {
 		{"tpu", "tpu-v3 or tpu-v4 or tpu-v5e or tpu-v5p or tpu-v6e"},
 		{"tpuv5", "tpu-v3 or tpu-v5e or tpu-v5p"},
 		{"l40x", "l4 or l40"},
-		{"sxm", "a100-sxm-40gb or a100-sxm-80gb or b200-sxm or b300-sxm or h100-sxm or h200-sxm or v100-sxm"},
+		{"sxm", "a100-sxm-40gb or a100-sxm-80gb or b200-sxm or b300-sxm or h100-sxm or h200-sxm or v100-sxm or v100-sxm-16gb"},
 		{"b20-sxm", "b200-sxm"},
 		{"epyc", ""},
 		{"", ""},

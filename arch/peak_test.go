@@ -103,6 +103,7 @@ func TestPublishedPeaks(t *testing.T) {
 		{"gb200", "vector", dtype.FP64, 40, top, usual, "NVIDIA GB200 NVL72 data sheet, one GPU"},
 
 		{"v100-sxm", "matrix", dtype.FP16, 125, spec, usual, "NVIDIA V100 data sheet"},
+		{"v100-sxm-16gb", "matrix", dtype.FP16, 125, spec, usual, "NVIDIA V100 data sheet"},
 		{"v100-sxm", "vector", dtype.FP32, 15.7, spec, usual, "NVIDIA V100 data sheet"},
 		{"v100-sxm", "vector", dtype.FP64, 7.8, spec, usual, "NVIDIA V100 data sheet"},
 		{"v100-sxm", "vector", dtype.FP16, 31.4, spec, usual, "NVIDIA V100 white paper, twice fp32"},

@@ -53,6 +53,26 @@ func axes(list []Axis) string {
 	return strings.Join(sizes, "x")
 }
 
+// Shaped is the number of chips of a block of the system's torus or mesh. If chips of a node are in none, the block is one of
+// nodes.
+func (s *System) Shaped(shape []int) int {
+	n := 1
+	for _, k := range shape {
+		n *= max(k, 0)
+	}
+	if s.shapesNodes() {
+		n *= int(s.Node())
+	}
+	return n
+}
+
+func (s *System) shapesNodes() bool {
+	return !s.ScaleUp.grid() && s.ScaleOut != nil && s.ScaleOut.grid()
+}
+
+// grid reports whether a part of the tier has a shape.
+func (t *Tier) grid() bool { return t.Topology == Torus || t.Topology == Mesh }
+
 // Slice returns the part of the system with a number of chips, all of them for 0: the first chips of a node, or whole
 // nodes. Of a torus or mesh it is a block, the one of the given shape or the one that is closest to a cube, whose longest
 // axes are the system's longest.
@@ -60,10 +80,7 @@ func axes(list []Axis) string {
 // The error says which numbers of chips there are.
 func (s *System) Slice(chips int, shape []int) (*Slice, error) {
 	if chips == 0 && len(shape) > 0 {
-		chips = 1
-		for _, k := range shape {
-			chips *= max(k, 0)
-		}
+		chips = s.Shaped(shape)
 	}
 	if chips == 0 {
 		chips = int(s.Chips())
@@ -77,13 +94,17 @@ func (s *System) Slice(chips int, shape []int) (*Slice, error) {
 	case chips > node && chips%node != 0:
 		return nil, fmt.Errorf("%d chips are no whole nodes of %s; allowed: up to %d, or a multiple of it", chips, s.Name, node)
 	}
-	up, err := s.ScaleUp.block(min(chips, node), shape)
+	inner, outer := shape, []int(nil)
+	if s.shapesNodes() && chips > node {
+		inner, outer = nil, shape
+	}
+	up, err := s.ScaleUp.block(min(chips, node), inner)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s.Name, err)
 	}
 	out := &Slice{System: s, Chips: chips, Up: up}
 	if chips > node {
-		if out.Out, err = s.ScaleOut.block(chips/node, nil); err != nil {
+		if out.Out, err = s.ScaleOut.block(chips/node, outer); err != nil {
 			return nil, fmt.Errorf("%s: %d nodes: %w", s.Name, chips/node, err)
 		}
 	}
@@ -96,9 +117,8 @@ func (t *Tier) block(n int, shape []int) ([]Axis, error) {
 	for i, k := range t.Shape {
 		full[i] = int(k)
 	}
-	grid := t.Topology == Torus || t.Topology == Mesh
 	switch {
-	case len(shape) > 0 && !grid:
+	case len(shape) > 0 && !t.grid():
 		return nil, fmt.Errorf("a %v is cut by its number of members; leave out the shape", t.Topology)
 	case len(shape) > 0:
 		if len(shape) != len(full) {
@@ -114,7 +134,7 @@ func (t *Tier) block(n int, shape []int) ([]Axis, error) {
 		if product != n {
 			return nil, fmt.Errorf("%d chips do not fill a block of %d", n, product)
 		}
-	case grid:
+	case t.grid():
 		if shape = compact(n, full); shape == nil {
 			return nil, fmt.Errorf("%d chips fill no block of %s", n, strings.Trim(strings.ReplaceAll(fmt.Sprint(full), " ", "x"), "[]"))
 		}

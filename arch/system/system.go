@@ -36,9 +36,32 @@ type Training struct {
 	Dropout   bool                      `yaml:"dropout,optional" doc:"Models with learned positions drop activations and probabilities in training."`
 	Spread    config.Figure[unit.Ratio] `yaml:"spread,optional" bound:">=0,<=0.2" doc:"Standard deviation of the speed of equal chips, of which a job that works in step waits for the slowest. None unless given."`
 	Grads     string                    `yaml:"grads" enum:"fp16,fp32" doc:"Format in which gradients are kept and summed."`
+	State     config.Figure[unit.Bytes] `yaml:"optimizer,optional" bound:">=0" doc:"State of the optimizer for each parameter; 12 B unless given, a copy and two momenta in fp32."`
 	Apart     bool                      `yaml:"accumulate_apart,optional" doc:"A kernel of its own adds the gradients of each microbatch, and not the product that gives them."`
 	Overlap   []string                  `yaml:"overlap" enum:"none,dp,pp,tp" doc:"Communication that computing hides: dp (sums of gradients), pp (transfers between stages), tp (of tensor parallelism), none."`
+	Memory    *Memory                   `yaml:"memory,optional" doc:"What chips hold besides tensors; nothing unless given."`
+	Shards    *Shards                   `yaml:"shards,optional" doc:"How weights that replicas share (ZeRO-3) are gathered tensor by tensor; each layer at once, from and to one buffer, unless given."`
 	Source    string                    `yaml:"source" doc:"Where this is known from."`
+}
+
+// Memory is what a framework and its libraries take of a chip's memory besides tensors, and what it keeps of these longer than
+// it has to.
+type Memory struct {
+	Context      config.Figure[unit.Bytes] `yaml:"context" bound:">=0" doc:"Context of the driver, with the kernels of all libraries."`
+	Communicator config.Figure[unit.Bytes] `yaml:"communicator" bound:">=0" doc:"Buffers of one communicator."`
+	Allocator    config.Figure[unit.Ratio] `yaml:"allocator" bound:">0,<=1" doc:"Share of what the allocator holds that tensors use at the peak."`
+	Results      bool                      `yaml:"results,optional" doc:"Stages keep what they sent to the next until its gradient comes back."`
+}
+
+// Shards is how a framework gathers the weights that replicas share and scatters their gradients, if it does so for each
+// tensor by collectives on lists of pieces, one for each replica.
+type Shards struct {
+	Whole   config.Figure[int64]         `yaml:"whole" bound:">=0" doc:"Elements of a tensor up to which all replicas keep all of it."`
+	Piece   config.Figure[unit.Duration] `yaml:"piece" bound:">=0" doc:"Work of the host for the piece of one replica in one collective, in which chips and links wait."`
+	Gather  config.Figure[unit.Ratio]    `yaml:"gather_copies" bound:">=0" doc:"How often a gathered tensor is copied from memory to memory; a fill counts half."`
+	Scatter config.Figure[unit.Ratio]    `yaml:"scatter_copies" bound:">=0" doc:"The same of the gradients that are scattered."`
+	Again   bool                         `yaml:"again,optional" doc:"Weights are gathered once more between what the backward pass computes again and its products."`
+	Source  string                       `yaml:"source" doc:"Where this is known from."`
 }
 
 // Tier joins members, which are chips or nodes.
@@ -94,6 +117,22 @@ type Library struct {
 	Line       *Protocol                     `yaml:"ll128,optional" doc:"The same with a flag for each line of 128 bytes."`
 	Bulk       Protocol                      `yaml:"simple" doc:"Bulk protocol: a flag for each slice of a chunk, behind a fence."`
 	Table      *Table                        `yaml:"table,optional" doc:"Figures of the library's own cost table."`
+	Exchange   *Exchange                     `yaml:"exchange,optional" doc:"How messages between pairs are moved (all-to-all, send); over all channels at once unless given."`
+	OneShot    *Reads                        `yaml:"one_shot,optional" doc:"Kernels of inference engines in which every chip reads the data of all others."`
+}
+
+// Exchange is how messages between pairs share the channels.
+type Exchange struct {
+	Channels config.Figure[int64]      `yaml:"channels" bound:"1..1024" doc:"Channels, of which each peer gets an equal part, the chip itself among them."`
+	Part     config.Figure[unit.Bytes] `yaml:"part" bound:">0" doc:"Bytes of a message below which it takes no further channel."`
+	Slice    config.Figure[unit.Bytes] `yaml:"slice" bound:">0" doc:"Longest slice that the bulk protocol sends at once; the receiver takes the last one when it has arrived."`
+	Share    config.Figure[unit.Ratio] `yaml:"share" bound:">0,<=1" doc:"Share of the links' sustained rate that messages of many peers reach together, which do not keep step as those of a ring do."`
+}
+
+// Reads is the kernel of an engine that reads what all others have.
+type Reads struct {
+	Hop   config.Figure[unit.Duration] `yaml:"hop" bound:">=0" doc:"Time until a chip knows that all others have their data ready, besides the latency of the links."`
+	Share config.Figure[unit.Ratio]    `yaml:"share" bound:">0,<=1" doc:"Share of the links' sustained rate that its reads reach."`
 }
 
 // Protocol is a way to tell the receiver that data has arrived.
@@ -105,6 +144,7 @@ type Protocol struct {
 	Least   config.Figure[unit.Bytes]    `yaml:"least,optional" bound:">0" doc:"Bytes of a collective below which it takes no further channel; all channels unless given."`
 	Ranks   bool                         `yaml:"least_of_rank,optional" doc:"Whether these bytes count for each rank of a ring."`
 	Most    config.Figure[unit.Bytes]    `yaml:"most,optional" bound:">0" doc:"Longest message to one peer that uses the protocol outside of rings and trees; no limit unless given."`
+	Each    bool                         `yaml:"most_of_channel,optional" doc:"Whether these bytes count for each channel of that peer."`
 }
 
 // Table holds what NCCL's cost table (src/graph/tuning.cc) has for a generation of chips.

@@ -98,6 +98,10 @@ func TestSlice(t *testing.T) {
 		{system: "selene", chips: 4, want: "4", wraps: []bool{false}},
 		{system: "selene", chips: 12, err: "12 chips are no whole nodes of selene; allowed: up to 8, or a multiple of it"},
 		{system: "selene", chips: 1 << 20, err: "1048576 chips are more than selene has; allowed: up to 16384"},
+		{system: "tpu-v3-pod", chips: 256, shape: []int{16, 8}, want: "16x8 x 2", wraps: []bool{false}},
+		{system: "tpu-v3-pod", shape: []int{32, 8}, want: "32x8 x 2", wraps: []bool{false}},
+		{system: "tpu-v3-pod", chips: 2048, want: "32x32 x 2", wraps: []bool{false}},
+		{system: "tpu-v3-pod", chips: 256, shape: []int{16, 16}, err: "tpu-v3-pod: 128 nodes: 128 chips do not fill a block of 256"},
 		{system: "dgx-h100", chips: 4, shape: []int{2, 2}, err: "dgx-h100: a switch is cut by its number of members; leave out the shape"},
 	} {
 		s, err := load(c.system).Slice(c.chips, c.shape)

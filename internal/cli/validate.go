@@ -47,9 +47,10 @@ func validateVerb(e *env) *cobra.Command {
 		Short: "Hold predictions against measurements",
 		Long: `Validate reads tables of measured latencies (gemm.csv, attention_prefill.csv,
 attention_decode.csv, moe.csv, pointwise.csv, model.csv, collective.csv,
-scalesim_cycles.csv), predicts each row on the chip or system and in the way it
-was measured, and prints the errors by file, system, number format and source.
-Models over several chips are skipped.
+training.csv, inference_published.csv, scalesim_cycles.csv), predicts each row on
+the chip or system and in the way it was measured, and prints the errors by file,
+system, number format and source. Rows that nothing describes are skipped, and
+those of a source that is noise are not counted; the report says why.
 
 It exits with 1 if a row cannot be predicted, if a system has no chip, or if an
 error is above --max-mape.`,
@@ -252,6 +253,9 @@ func accuracyTable(rep *validate.Report) *terminal.AccuracyReport {
 			out.Notes = append(out.Notes, "uncalibrated "+name+": "+strings.Join(sets, ", "))
 		}
 	}
+	for _, r := range rep.Reasons(validate.OK) {
+		out.Notes = append(out.Notes, "not counted: "+r)
+	}
 	for _, r := range rep.Reasons(validate.Skipped) {
 		out.Notes = append(out.Notes, "skipped: "+r)
 	}
@@ -304,7 +308,7 @@ func accuracyFigures(rep *validate.Report) []*figure.Figure {
 			a.Size = "compulsory bytes"
 		}
 		for _, r := range t.Rows {
-			if r.Status != validate.OK {
+			if r.Status != validate.OK || r.Apart {
 				continue
 			}
 			s := figure.Sample{Group: joined(" ", r.System, r.DType), Measured: r.Target, Predicted: r.Predicted, Size: r.Flops}

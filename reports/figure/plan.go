@@ -127,6 +127,7 @@ func PlanMemory(res *result.Parallel) *Figure {
 		{"activations", func(m *result.PlanMemory) int64 { return m.Activations }, vermillion},
 		{"layer at work", func(m *result.PlanMemory) int64 { return m.Working }, orange},
 		{"key/value cache", func(m *result.PlanMemory) int64 { return m.KV }, purple},
+		{"beside tensors", func(m *result.PlanMemory) int64 { return m.Reserved }, faint},
 	}
 	var most, capacity int64
 	for i := range res.Stages {

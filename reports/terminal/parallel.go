@@ -43,7 +43,7 @@ func Parallel(w io.Writer, r *result.Parallel, o Options) error {
 		}
 	}
 	p.heading("Stages  times of one microbatch, memory of one chip")
-	p.line("  %-7s %6s %11s %11s %9s %9s %9s %9s %9s", "stage", "layers", "forward", "backward", "in flight", "weights", "optimizer", "activat.", "total")
+	p.line("  %-5s %6s %9s %9s %9s %9s %9s %9s %9s %9s", "stage", "layers", "forward", "backward", "in flight", "weights", "optimizer", "activat.", "besides", "total")
 	for i, s := range r.Stages {
 		if n := len(r.Stages); n > 2*o.top() && i == o.top() {
 			p.line("  %s", p.paint(dim, human.Count(int64(n-o.top()-1))+" others"))
@@ -52,8 +52,8 @@ func Parallel(w io.Writer, r *result.Parallel, o Options) error {
 			continue
 		}
 		m := s.Memory
-		p.line("  %-7d %6d %11s %11s %9d %9s %9s %9s %9s", i, s.Layers, human.US(s.ForwardUS), human.US(s.BackwardUS), s.Flight,
-			human.Bytes(m.Weights+m.Grads), human.Bytes(m.Optimizer), human.Bytes(m.Activations+m.Working+m.KV), human.Bytes(m.Total))
+		p.line("  %-5d %6d %9s %9s %9d %9s %9s %9s %9s %9s", i, s.Layers, human.US(s.ForwardUS), human.US(s.BackwardUS), s.Flight,
+			human.Bytes(m.Weights+m.Grads), human.Bytes(m.Optimizer), human.Bytes(m.Activations+m.Working+m.KV), human.Bytes(m.Reserved), human.Bytes(m.Total))
 	}
 	p.line("")
 	for _, warning := range r.Warnings {

@@ -116,6 +116,7 @@ type PlanMemory struct {
 	Activations int64 `json:"activation_bytes"`
 	Working     int64 `json:"working_bytes"` // of the layer at work
 	KV          int64 `json:"kv_bytes"`
+	Reserved    int64 `json:"reserved_bytes"` // besides tensors
 	Total       int64 `json:"total_bytes"`
 	Capacity    int64 `json:"capacity_bytes"`
 	External    int64 `json:"external_bytes,omitempty"` // weights that are streamed from memory beyond the chip, not in Total
@@ -183,7 +184,7 @@ func (r *Parallel) Validate() error {
 	}
 	for i, s := range r.Stages {
 		m := s.Memory
-		if got := m.Weights + m.Grads + m.Optimizer + m.Activations + m.Working + m.KV; got != m.Total {
+		if got := m.Weights + m.Grads + m.Optimizer + m.Activations + m.Working + m.KV + m.Reserved; got != m.Total {
 			return fmt.Errorf("result: stage %d holds %d bytes in all, %d in parts", i, m.Total, got)
 		}
 	}

@@ -20,6 +20,7 @@ type cost struct {
 	forward, backward event.Time
 	core, coreBack    event.Time // attention itself, of these
 	weights           int64      // parameters of the part on the chip
+	tensors           []int64    // the same of each tensor
 
 	flops, units int64 // of a pass, and of a model that is run whole what it takes in: tokens, images
 	unit         string
@@ -128,8 +129,36 @@ func (p *parts) simulate(g *graph.Graph) (cost, error) {
 			c.weights += g.Tensors[i].Elements()
 		}
 	}
+	c.tensors = tensors(g)
 	c.flops, c.units, c.unit, c.memory = g.Flops(), g.Tokens, g.Unit, g.Footprint()
 	return c, nil
+}
+
+// tensors is the parameters of each tensor, where products of one input share theirs: queries, keys and values, gate and
+// up.
+func tensors(g *graph.Graph) (out []int64) {
+	of := map[graph.TensorID]int{} // products by their inputs
+	seen := map[graph.TensorID]bool{}
+	for i := range g.Ops {
+		op := &g.Ops[i]
+		for _, in := range op.In {
+			if g.Tensors[in].Role != graph.Weight || seen[in] || graph.OfBackward(op.Name) {
+				continue
+			}
+			seen[in] = true
+			n := g.Tensors[in].Elements()
+			at, joined := of[op.In[0]]
+			if op.Kind == graph.MatMul && joined {
+				out[at] += n
+				continue
+			}
+			if op.Kind == graph.MatMul {
+				of[op.In[0]] = len(out)
+			}
+			out = append(out, n)
+		}
+	}
+	return out
 }
 
 // most is the number of parameters of which a step is simulated; more take in proportion, as every one is read and written
@@ -154,15 +183,22 @@ func (p *parts) step(n int64) (event.Time, error) {
 }
 
 // accumulate is the time of a kernel that adds n gradients to those of other microbatches.
-func (p *parts) accumulate(n int64) (event.Time, error) {
-	return p.stream("accumulate", n, func(n int64) *graph.Graph {
-		g := &graph.Graph{Name: "accumulate", Unit: "op", Tokens: 1}
+func (p *parts) accumulate(n int64) (event.Time, error) { return p.pointwise("add", n, 2) }
+
+// move is the time of a kernel that copies n values from memory to memory.
+func (p *parts) move(n int64) (event.Time, error) { return p.pointwise("copy", n, 1) }
+
+// pointwise is the time of a kernel over n values of some inputs.
+func (p *parts) pointwise(fn string, n int64, inputs int) (event.Time, error) {
+	return p.stream(fn, n, func(n int64) *graph.Graph {
+		g := &graph.Graph{Name: fn, Unit: "op", Tokens: 1}
 		const cols = 1024
-		sum := func(name string, role graph.Role) graph.TensorID {
-			return g.AddTensor(name, p.wide(), role, -1, n/cols, cols)
+		op := graph.Op{Name: fn, Kind: graph.Elementwise, Fn: fn, Layer: -1, DType: p.wide(), Origin: "optimizer", Rows: n / cols, Cols: cols}
+		for i := range inputs {
+			op.In = append(op.In, g.AddTensor(fmt.Sprintf("in%d", i), p.wide(), graph.Input, -1, n/cols, cols))
 		}
-		g.AddOp(graph.Op{Name: "accumulate", Kind: graph.Elementwise, Fn: "add", Layer: -1, DType: p.wide(), Origin: "optimizer", Rows: n / cols, Cols: cols,
-			In: []graph.TensorID{sum("grad", graph.Input), sum("sum", graph.Input)}, Out: []graph.TensorID{sum("new", graph.Output)}})
+		op.Out = []graph.TensorID{g.AddTensor("out", p.wide(), graph.Output, -1, n/cols, cols)}
+		g.AddOp(op)
 		return g
 	})
 }

@@ -30,8 +30,8 @@ type MemoryError struct {
 func (e *MemoryError) Error() string {
 	gb := func(b int64) string { return fmt.Sprintf("%.1f GB", float64(b)/1e9) }
 	m := e.Memory
-	return fmt.Sprintf("out of memory: stage %d holds %s on each chip (weights %s, gradients %s, optimizer %s, activations %s, layer at work %s, key/value cache %s), a %s has %s; more of tp, pp or zero, recompute, or a smaller microbatch need less",
-		e.Stage, gb(m.Total), gb(m.Weights), gb(m.Grads), gb(m.Optimizer), gb(m.Activations), gb(m.Working), gb(m.KV), e.Chip, gb(e.Capacity))
+	return fmt.Sprintf("out of memory: stage %d holds %s on each chip (weights %s, gradients %s, optimizer %s, activations %s, layer at work %s, key/value cache %s, beside tensors %s), a %s has %s; more of tp, pp or zero, recompute, or a smaller microbatch need less",
+		e.Stage, gb(m.Total), gb(m.Weights), gb(m.Grads), gb(m.Optimizer), gb(m.Activations), gb(m.Working), gb(m.KV), gb(m.Reserved), e.Chip, gb(e.Capacity))
 }
 
 // evaluation is the state of one run.
@@ -50,6 +50,7 @@ type evaluation struct {
 	net   *traffic // nil for one chip
 	node  *fabric.Net
 
+	shard  shards
 	layers []int64 // of each chunk
 	dense  []int64 // how many of them are a model's first, without experts
 	units  [][][]unit
@@ -342,18 +343,8 @@ func (e *evaluation) times() error {
 			exchange[r] = exchange[r-r%int(par.Expert)]
 		}
 	}
-	// Fully sharded weights are gathered for each pass of a layer, and gradients scattered behind each.
-	var shardGather, shardScatter event.Time
-	layerBytes := e.layerParams() * wide
-	if par.Zero == 3 {
-		if shardGather, err = e.longest(collective.AllGather, layerBytes, e.dataGroups(0, 1)); err != nil {
-			return err
-		}
-		if e.train {
-			if shardScatter, err = e.longest(collective.ReduceScatter, e.layerParams()*e.gradBytes(), e.dataGroups(0, 1)); err != nil {
-				return err
-			}
-		}
+	if e.shard, err = e.shards(); err != nil {
+		return err
 	}
 	ahead, back, again, err := e.transfers(act)
 	if err != nil {
@@ -415,7 +406,7 @@ func (e *evaluation) times() error {
 				}
 				return comm
 			}
-			zf, zb := data(shardGather, forward+tf), data(shardGather+shardScatter, backward+recompute+tb)
+			zf, zb := data(e.shard.gather, forward+tf), data(e.shard.back+e.shard.scatter, backward+recompute+tb)
 			for c := range chunks {
 				k := c*stages + s
 				n := event.Time(e.layers[k])
@@ -437,8 +428,8 @@ func (e *evaluation) times() error {
 				if first > 0 && exchange != nil {
 					other, bother = other-first*2*exchange[r][s], bother-first*2*exchange[r][s]
 				}
-				if n > 0 {
-					other, bother = other+shardGather, bother+shardScatter // the first gather and the last scatter have nothing beside them
+				if n > 0 && par.Hides("dp") {
+					other, bother = other+e.shard.gather, bother+e.shard.scatter // the first gather and the last scatter have nothing beside them
 				}
 				if k == 0 {
 					u.forward += e.costs[model.Embed].forward
@@ -468,7 +459,7 @@ func (e *evaluation) times() error {
 			}
 		}
 	}
-	e.inner(keys, tokens*d.TopK*d.Hidden*wide, layerBytes, contextTime, contextBack, exchange, shardGather, shardScatter, func(comm, work event.Time) event.Time {
+	e.inner(keys, tokens*d.TopK*d.Hidden*wide, contextTime, contextBack, exchange, func(comm, work event.Time) event.Time {
 		if par.Hides("dp") {
 			return beyond(comm, work)
 		}
@@ -479,7 +470,7 @@ func (e *evaluation) times() error {
 }
 
 // inner counts the communication of context and expert parallelism and of sharded weights, as the first stage has it.
-func (e *evaluation) inner(keys, exchanged, layerBytes int64, contextTime, contextBack, exchange [][]event.Time, gather, scatter event.Time,
+func (e *evaluation) inner(keys, exchanged int64, contextTime, contextBack, exchange [][]event.Time,
 	data func(comm, work event.Time) event.Time, forward, backward event.Time) {
 	n := slices.Max(e.layers) * e.par.Interleave * int64(e.micro)
 	passes := int64(1)
@@ -501,14 +492,14 @@ func (e *evaluation) inner(keys, exchanged, layerBytes int64, contextTime, conte
 		t := event.Time(n*2*passes) * exchange[0][0]
 		e.count(ofExpert, n*2*passes*exchanged/e.par.Expert*(e.par.Expert-1), t, t)
 	}
-	if gather > 0 {
+	if z := &e.shard; z.gather > 0 {
 		replicas := e.par.Data * e.par.Context
-		t, exposed := gather, data(gather, forward)
-		bytes := layerBytes
+		t, exposed := z.gather, data(z.gather, forward)
+		bytes := z.gathered
 		if e.train {
-			t += gather + scatter
-			exposed += data(gather+scatter, backward)
-			bytes += layerBytes + e.layerParams()*e.gradBytes()
+			t += z.back + z.scatter
+			exposed += data(z.back+z.scatter, backward)
+			bytes += z.gathered*int64(z.back/z.gather) + z.scattered
 		}
 		e.count(ofData, n*bytes/replicas*(replicas-1), times(t), times(exposed))
 	}
@@ -519,6 +510,14 @@ func (e *evaluation) gradBytes() int64 {
 		return 4
 	}
 	return 2
+}
+
+// stateBytes is what the optimizer keeps of a parameter: a copy and two momenta in fp32, unless the framework says otherwise.
+func (e *evaluation) stateBytes() int64 {
+	if t := e.s.sys.Training; t != nil && t.State.IsSet() {
+		return int64(t.State.Value)
+	}
+	return 12
 }
 
 // tensorCount is how many sums of tensor parallelism, or pairs of gather and scatter, an iteration of the busiest stage has.
@@ -773,16 +772,16 @@ func (e *evaluation) memory(s int, st *pipeline.Stage) result.PlanMemory {
 		}
 		m.Working = tokens * (4*d.Hidden + 3*d.Inter/e.par.Tensor) * 2
 	} else {
-		m.Weights, m.Grads, m.Optimizer = StateBytes(n, e.par.Zero, e.par.Data*e.par.Context, e.gradBytes())
+		m.Weights, m.Grads, m.Optimizer = StateBytes(n, e.par.Zero, e.par.Data*e.par.Context, e.gradBytes(), e.stateBytes())
 		if e.par.Zero == 3 {
-			m.Working += 2 * 2 * e.layerParams() // a layer's weights and the next's
+			m.Working += 2 * 2 * e.shard.widest // weights in use and those ahead
 		}
 		if e.par.Schedule == "2bw" {
 			m.Weights *= 2
 		}
 		full, kept := ActivationBytes(d, e.p.Batch, e.p.Seq, &e.par, e.parts.dropout)
 		for c, flight := range st.Stash {
-			m.Activations += int64(flight) * e.layers[c*e.lay.p+s] * kept
+			m.Activations += int64(flight) * (e.layers[c*e.lay.p+s]*kept + e.resultBytes())
 		}
 		if kept < full {
 			m.Working += full
@@ -792,6 +791,8 @@ func (e *evaluation) memory(s int, st *pipeline.Stage) result.PlanMemory {
 		}
 	}
 	m.Total = m.Weights + m.Grads + m.Optimizer + m.Activations + m.Working + m.KV
+	m.Reserved = e.reserved(m.Total)
+	m.Total += m.Reserved
 	if e.p.Weights == "external" {
 		m.External, m.Total, m.Weights = m.Weights, m.Total-m.Weights, 0
 	}
@@ -803,10 +804,12 @@ func (e *evaluation) wholeMemory(m result.PlanMemory) result.PlanMemory {
 	of := e.costs[model.MLP]
 	m.Weights = of.memory.Weights
 	if e.train {
-		m.Weights, m.Grads, m.Optimizer = StateBytes(e.state[0], e.par.Zero, e.par.Data, e.gradBytes())
+		m.Weights, m.Grads, m.Optimizer = StateBytes(e.state[0], e.par.Zero, e.par.Data, e.gradBytes(), e.stateBytes())
 	}
 	m.Activations, m.KV = of.memory.Activations, of.memory.KV
 	m.Total = m.Weights + m.Grads + m.Optimizer + m.Activations + m.KV
+	m.Reserved = e.reserved(m.Total)
+	m.Total += m.Reserved
 	return m
 }
 

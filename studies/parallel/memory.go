@@ -6,10 +6,11 @@ import (
 )
 
 // StateBytes is what a chip keeps of n parameters in mixed-precision training with Adam, in bytes: weights and gradients in
-// 16 bits (gradients in 32 bits if grad is 4) and 12 bytes of the optimizer, divided among replicas as the ZeRO stage says
-// (Rajbhandari et al., arXiv 1910.02054, section 5: 16, 4 + 12/N, 2 + 14/N, 16/N bytes for each parameter).
-func StateBytes(n, zero, replicas, grad int64) (weights, grads, optimizer int64) {
-	weights, grads, optimizer = 2*n, grad*n, 12*n
+// 16 bits (gradients in 32 bits if grad is 4) and state bytes of the optimizer for each, divided among replicas as the ZeRO
+// stage says (Rajbhandari et al., arXiv 1910.02054, section 5, with 12 bytes of state: 16, 4 + 12/N, 2 + 14/N, 16/N bytes for
+// each parameter).
+func StateBytes(n, zero, replicas, grad, state int64) (weights, grads, optimizer int64) {
+	weights, grads, optimizer = 2*n, grad*n, state*n
 	share := func(b int64) int64 { return (b + replicas - 1) / replicas }
 	if zero >= 1 {
 		optimizer = share(optimizer)
@@ -69,4 +70,46 @@ func ActivationBytes(d *model.Decoder, b, s int64, p *plan.Parallel, dropout boo
 		kept = full
 	}
 	return full, kept
+}
+
+// resultBytes is what a chunk keeps of what it sent to the next, of one microbatch.
+func (e *evaluation) resultBytes() int64 {
+	if t := e.s.sys.Training; t == nil || t.Memory == nil || !t.Memory.Results || e.lay.p == 1 {
+		return 0
+	}
+	bytes := e.p.Batch * e.p.Seq / e.par.Context * e.s.dec.Hidden * int64(e.parts.wide().Bits()/8)
+	if e.par.Sequence {
+		bytes /= e.par.Tensor
+	}
+	return bytes
+}
+
+// reserved is what a chip in training holds besides tensors: the context of its driver, buffers of communicators, and what the
+// allocator of the framework cannot use between tensors.
+func (e *evaluation) reserved(tensors int64) int64 {
+	t := e.s.sys.Training
+	if !e.train || t == nil || t.Memory == nil {
+		return 0
+	}
+	m := t.Memory
+	lost := int64(float64(tensors)/float64(m.Allocator.Value)) - tensors
+	return lost + int64(m.Context.Value) + e.communicators()*int64(m.Communicator.Value)
+}
+
+// communicators is how many groups a chip communicates in: those of its degrees, a pair for either neighbouring stage, the
+// first and last stage for a table of embeddings that they share, and all chips.
+func (e *evaluation) communicators() int64 {
+	n := int64(0)
+	for _, degree := range []int64{e.par.Tensor, e.par.Data * e.par.Context, e.par.Context, e.par.Expert, e.z.Chips} {
+		if degree > 1 {
+			n++
+		}
+	}
+	if e.par.Pipeline > 1 {
+		n += 2
+		if e.s.dec != nil && e.s.dec.Tied {
+			n++
+		}
+	}
+	return n
 }

@@ -37,6 +37,7 @@ type Input struct {
 	Batch    int64    // sequences of all replicas; default one microbatch for each
 	Seq      int64    // default 2048
 	DType    string   // default: the chip's preferred format
+	KVDType  string   // default: DType, or that of activations where it is narrower
 	Unfolded bool     // simulate every replica
 	Plan     plan.Parallel
 
@@ -167,6 +168,11 @@ func (s *Session) resolve(in Input) (plan.Plan, plan.Parallel, plan.Sizes, error
 	if p.DType.Bits() >= 16 {
 		p.KVDType = p.DType
 	}
+	if in.KVDType != "" {
+		if p.KVDType, err = dtype.Parse(in.KVDType); err != nil {
+			return fail(err)
+		}
+	}
 	if p.Seq == 0 {
 		p.Seq = run.Length(s.model)
 	}
@@ -179,11 +185,8 @@ func (s *Session) resolve(in Input) (plan.Plan, plan.Parallel, plan.Sizes, error
 		chips = product
 	} else if chips == 0 {
 		chips = s.sys.Chips()
-		for _, k := range in.Shape {
-			if chips == s.sys.Chips() {
-				chips = 1
-			}
-			chips *= int64(k)
+		if len(in.Shape) > 0 {
+			chips = int64(s.sys.Shaped(in.Shape))
 		}
 	}
 	batch := in.Batch

@@ -48,7 +48,7 @@ func within(t *testing.T, what string, got, want, share float64) {
 func TestZeROMemory(t *testing.T) {
 	const n, replicas = 7_500_000_000, 64
 	for zero, want := range []int64{16 * n, 4*n + 12*n/replicas, 2*n + 14*n/replicas, 16 * n / replicas} {
-		w, g, o := StateBytes(n, int64(zero), replicas, 2)
+		w, g, o := StateBytes(n, int64(zero), replicas, 2, 12)
 		if w+g+o != want {
 			t.Errorf("stage %d: %d bytes, want %d", zero, w+g+o, want)
 		}
@@ -108,27 +108,31 @@ func TestParameters(t *testing.T) {
 	}
 }
 
-// GPT-3 on 96 chips over the batch: the series of the same paper's figure 12, read off a chart. One constant scales it.
+// GPT-3 on 96 chips over the batch: the series of the same paper's figure 12, read off a chart. One constant scales both. The
+// paper does not say how many chunks a stage has. They are more than two: with a batch of 12, two could gain (1 + 11/12) /
+// (1 + 11/24) = 1.31 at most, and 1.45 is published.
 func TestBubbleAndInterleaving(t *testing.T) {
 	batches := []int64{12, 24, 36, 48, 60}
-	series := map[int64][]float64{1: {82, 109, 122, 130, 135}, 2: {119, 134, 141, 143, 146}}
+	series := map[int64][]float64{1: {82, 109, 122, 130, 135}, 4: {119, 134, 141, 143, 146}}
 	rates := map[int64][]float64{}
-	for _, v := range []int64{1, 2} {
+	for _, v := range []int64{1, 4} {
 		for _, b := range batches {
 			rates[v] = append(rates[v], mustRun(t, Input{Described: gpt(96, 12288, 96), Batch: b,
 				Plan: plan.Parallel{Tensor: 8, Pipeline: 12, Data: 1, Interleave: v, Recompute: "full"}}).Tflops)
 		}
 	}
 	scale := series[1][4] / rates[1][4]
+	within(t, "1F1B, batch 60", rates[1][4], series[1][4], 0.04)
 	for i, b := range batches {
-		t.Logf("batch %d: %.0f, interleaved %.0f; gain %.0f %%", b, rates[1][i], rates[2][i], 100*(rates[2][i]/rates[1][i]-1))
+		gain, published := rates[4][i]/rates[1][i], series[4][i]/series[1][i]
+		t.Logf("batch %d: %.0f, interleaved %.0f; gain %.0f %%, published %.0f %%", b, rates[1][i], rates[4][i], 100*(gain-1), 100*(published-1))
 		within(t, "1F1B", rates[1][i]*scale, series[1][i], 0.04)
-		within(t, "interleaved", rates[2][i], series[2][i], 0.08)
-		if i > 0 && rates[2][i]/rates[1][i] >= rates[2][i-1]/rates[1][i-1] {
+		within(t, "interleaved", rates[4][i]*scale, series[4][i], 0.08)
+		within(t, "gain", gain, published, 0.05)
+		if i > 0 && gain >= rates[4][i-1]/rates[1][i-1] {
 			t.Errorf("interleaving gains more at batch %d than at %d", b, batches[i-1])
 		}
 	}
-	within(t, "gain at batch 60", rates[2][4]/rates[1][4], 1.08, 0.03)
 }
 
 // 162 billion parameters on 64 chips are fastest with eight tensor-parallel chips and eight stages (figure 13): a node is as
@@ -169,16 +173,23 @@ func TestScatterAndFusion(t *testing.T) {
 	}
 }
 
-// Computing layers again costs up to a third (figure 17), and so does not fit what fits with it.
+// Computing layers again (figure 17): it takes a third more time, with batches of 8 layers can be kept, at 3.75 sequences a
+// second, and with 256 they have to be computed again, at 8, about twice as many. Where memory runs out is not found as
+// published: a batch of 16 fits, with a tenth to spare.
 func TestRecompute(t *testing.T) {
-	in := Input{Model: "gpt-145.6b", Batch: 4, Plan: plan.Parallel{Tensor: 8, Pipeline: 16, Data: 1, Recompute: "none"}}
-	none := mustRun(t, in)
-	in.Plan.Recompute = "full"
-	full := mustRun(t, in)
-	if loss := 1 - none.IterationS/full.IterationS; loss < 0.2 || loss > 0.34 {
-		t.Errorf("recomputation costs %.2f", loss)
+	run := func(batch int64, word string) *result.Parallel {
+		return mustRun(t, Input{Model: "gpt-145.6b", Batch: batch, Plan: plan.Parallel{Tensor: 8, Pipeline: 16, Data: 1, Recompute: word}})
 	}
-	in.Batch, in.Plan.Microbatch, in.Plan.Recompute, in.System, in.Seq, in.Cache = 64, 4, "none", "selene", 2048, shared
+	within(t, "time with recomputation", run(4, "full").IterationS/run(4, "none").IterationS, 1.33, 0.05)
+	few, many := 8/run(8, "none").IterationS, 256/run(256, "full").IterationS
+	within(t, "kept, batch 8", few, 3.75, 0.1)
+	within(t, "computed again, batch 256", many, 8, 0.05)
+	within(t, "gain", many/few, 2, 0.1)
+	if m := run(16, "none").Stages[0].Memory; float64(m.Total) < 0.85*float64(m.Capacity) {
+		t.Errorf("a batch of 16 holds %d bytes of %d", m.Total, m.Capacity)
+	}
+	in := Input{Model: "gpt-145.6b", Batch: 64, System: "selene", Seq: 2048, Cache: shared,
+		Plan: plan.Parallel{Tensor: 8, Pipeline: 16, Data: 1, Microbatch: 2, Recompute: "none"}}
 	var out *MemoryError
 	if _, err := Run(in); !errors.As(err, &out) {
 		t.Errorf("without recomputation: %v, want out of memory", err)

@@ -83,6 +83,8 @@ func Length(m *model.Model) int64 {
 		return min(defaultSeq, m.Decoder.MaxPositions)
 	case m.Encoder != nil:
 		return min(defaultSeq, m.Encoder.MaxPositions)
+	case m.Seq2Seq != nil:
+		return min(defaultSeq, m.Seq2Seq.MaxPositions)
 	case m.Speech != nil:
 		return min(defaultSeq, m.Speech.MaxPositions)
 	}

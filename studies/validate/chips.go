@@ -91,11 +91,11 @@ func (c *chips) search(system string) (*chip, error) {
 		}
 	}
 	var near []*chip
-	bare, size := cutSize(want)
+	bare, size := cutSize(system)
 	for _, k := range c.known {
 		alike, other := false, false
 		for _, n := range k.names() {
-			b, s := cutSize(plain(n))
+			b, s := cutSize(n)
 			alike = alike || b == bare
 			other = other || b == bare && s != "" && size != "" // equal ones were found above
 		}
@@ -145,11 +145,13 @@ func plain(name string) string {
 
 var memorySize = regexp.MustCompile(`[0-9]+gb$`)
 
-// cutSize takes the size of the memory off a plain name.
+// cutSize takes the size of the memory off a name and makes the rest plain. Separators tell where it starts: of
+// h100_sxm5_80gb it is 80gb.
 func cutSize(name string) (bare, size string) {
+	name = strings.ToLower(name)
 	at := memorySize.FindStringIndex(name)
 	if at == nil {
-		return name, ""
+		return plain(name), ""
 	}
-	return name[:at[0]], name[at[0]:]
+	return plain(name[:at[0]]), name[at[0]:]
 }

@@ -2,9 +2,11 @@ package validate
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"maru/arch/system"
+	"maru/internal/config"
 	"maru/sim/fabric"
 	"maru/studies/run"
 	"maru/workloads/parallel/collective"
@@ -12,21 +14,34 @@ import (
 
 // systems finds systems by the chips and links that tables name, and cuts each for every number of chips once.
 type systems struct {
-	sets  []string
-	names map[string]string // by SYSTEM:TOPOLOGY
+	sets  map[string][]string // by system, those whose section it has
+	names map[string]string   // by SYSTEM:TOPOLOGY
 	nets  map[string]*fabric.Net
 	bad   error // of the options
 }
 
 func newSystems(sets []string) (*systems, error) {
-	s := &systems{sets: sets, names: map[string]string{}, nets: map[string]*fabric.Net{}}
+	s := &systems{sets: map[string][]string{}, names: map[string]string{}, nets: map[string]*fabric.Net{}}
+	docs := map[string]*config.Doc{}
 	for _, name := range system.Names() {
-		sys, _, err := system.Load(name, nil)
+		sys, doc, err := system.Load(name, nil)
 		if err != nil {
 			return nil, err
 		}
 		for _, m := range sys.Measured {
 			s.names[measured(m)] = name
+		}
+		docs[name] = doc
+	}
+	for _, set := range sets {
+		path, _, _ := strings.Cut(set, "=")
+		section := path[:max(0, strings.LastIndexByte(path, '.'))]
+		has := func(name string) bool { return docs[name].Has(section) }
+		known := slices.ContainsFunc(system.Names(), has)
+		for _, name := range system.Names() {
+			if has(name) || !known {
+				s.sets[name] = append(s.sets[name], set)
+			}
 		}
 	}
 	return s, nil
@@ -38,10 +53,11 @@ func measured(text string) string {
 	return plain(chip) + ":" + plain(links)
 }
 
-// net returns the links between some chips of the system that a table means, nil if there is none.
-func (s *systems) net(chip, topology string, ranks, nodes int) (*fabric.Net, error) {
-	name := s.names[measured(chip+":"+topology)]
+// net returns the links between some chips of the system that a table means by SYSTEM:TOPOLOGY, nil if there is none.
+func (s *systems) net(what string, ranks, nodes int) (*fabric.Net, error) {
+	name := s.names[measured(what)]
 	if name == "" {
+		chip, _, _ := strings.Cut(what, ":")
 		name = s.names[measured(chip+":*")] // however its links are called
 	}
 	if name == "" {
@@ -51,7 +67,7 @@ func (s *systems) net(chip, topology string, ranks, nodes int) (*fabric.Net, err
 	if net, ok := s.nets[key]; ok {
 		return net, nil
 	}
-	sys, _, err := system.Load(name, s.sets)
+	sys, _, err := system.Load(name, s.sets[name])
 	if err != nil {
 		if s.bad == nil {
 			s.bad = fmt.Errorf("%s with changed figures: %w", name, err)
@@ -70,14 +86,31 @@ func (s *systems) net(chip, topology string, ranks, nodes int) (*fabric.Net, err
 	return s.nets[key], nil
 }
 
-// among returns the links between all chips of the smallest system that has just so many of a chip in a node, nil if there
-// is none.
+// among returns the links between some chips of the system that smallest names, nil if there is none.
 func (s *systems) among(chip string, ranks int) (*fabric.Net, error) {
+	found, err := s.smallest(chip, ranks)
+	if found == "" || err != nil {
+		return nil, err
+	}
+	sys, _, err := system.Load(found, s.sets[found])
+	if err != nil {
+		return nil, err
+	}
+	slice, err := sys.Slice(ranks, nil)
+	if err != nil {
+		return nil, err
+	}
+	return fabric.New(slice), nil
+}
+
+// smallest names the system that has just so many of a chip in a node, or otherwise the first that has more, "" if there is
+// none.
+func (s *systems) smallest(chip string, ranks int) (string, error) {
 	found := ""
 	for _, name := range system.Names() {
 		sys, _, err := system.Load(name, nil)
 		if err != nil {
-			return nil, err
+			return "", err
 		}
 		switch {
 		case sys.Chip != chip || sys.Node() < int64(ranks):
@@ -87,18 +120,7 @@ func (s *systems) among(chip string, ranks int) (*fabric.Net, error) {
 			found = name
 		}
 	}
-	if found == "" {
-		return nil, nil
-	}
-	sys, _, err := system.Load(found, s.sets)
-	if err != nil {
-		return nil, err
-	}
-	slice, err := sys.Slice(ranks, nil)
-	if err != nil {
-		return nil, err
-	}
-	return fabric.New(slice), nil
+	return found, nil
 }
 
 // splitSets tells figures of systems from those of chips.
@@ -133,7 +155,14 @@ func (v *validation) collective(_ *Harness, _ *chip, r *record) (job, error) {
 	if len(r.errs) > 0 {
 		return job{}, nil
 	}
-	net, err := v.systems.net(r.row.System, topology, int(ranks), int(nodes))
+	at := r.row.System + ":" + topology
+	if meant, ok := h.Systems[at]; ok {
+		at = meant
+	}
+	if h.Least.IsSet() && bytes < int64(h.Least.Value) {
+		r.row.Apart, r.row.Reason = true, fmt.Sprintf("below the %v from which rows of %s count", h.Least, h.Name)
+	}
+	net, err := v.systems.net(at, int(ranks), int(nodes))
 	if err != nil {
 		return job{}, err
 	}
@@ -158,11 +187,10 @@ func (v *validation) collective(_ *Harness, _ *chip, r *record) (job, error) {
 			req.Algorithm = system.OneShot.String()
 		}
 	}
-	plan, err := collective.New(net, req)
+	us, err := alone(net, req)
 	if err != nil {
 		return job{}, err
 	}
-	us := float64(net.Prepare(&plan.Job).Alone()) / 1e6
 	c, err := v.chips.find(net.Slice.System.Chip)
 	switch {
 	case err != nil:

@@ -37,11 +37,15 @@ type Harness struct {
 	OneCache bool                                 `yaml:"one_cache,optional" doc:"Keys and values lie at the same addresses (attention)."`
 	ByHead   bool                                 `yaml:"by_head,optional" doc:"The cache holds the keys of a head, then those of the next (attention); otherwise all heads of a token lie together."`
 	Unfused  bool                                 `yaml:"unfused,optional" doc:"Every operator is a kernel of its own, as a framework without a compiler runs them, attention too."`
+	Cap      config.Figure[unit.Power]            `yaml:"cap,optional" bound:">0" doc:"Power cap of the chips that were measured, where it is not that of the chip's file."`
+	Least    config.Figure[unit.Bytes]            `yaml:"least,optional" bound:">0" doc:"Collectives of fewer bytes are predicted, but not counted: the source is noise there."`
+	Systems  map[string]string                    `yaml:"systems,optional" doc:"By SYSTEM:TOPOLOGY of the table: the one of a system's file that is meant, where the source calls several alike."`
 	Library  []string                             `yaml:"library,optional" doc:"Library profiles, the first of which the compiler knows is used; otherwise that of the chip."`
 	Pad      map[string]int64                     `yaml:"pad,optional" doc:"By number format: rows to which the scales of each visited expert's rows are padded (mixtures of experts); kernels pass over the padding."`
 	Whole    bool                                 `yaml:"whole,optional" doc:"Activations and weighted sums pass over the choices of all ranks (mixtures of experts)."`
 	OneShot  map[string]config.Figure[unit.Bytes] `yaml:"one_shot,optional" bound:">0" doc:"By number of ranks: the largest all-reduce for which the engine's own kernel is used, in which every rank reads the data of all others; larger ones are NCCL's."`
 	Few      []string                             `yaml:"few,optional" doc:"Library profiles in place of those where a mixture of experts has no more tokens than experts on a rank."`
+	Serving  *Serving                             `yaml:"serving,optional" doc:"How an engine fills its batches (published inference)."`
 	Training *system.Training                     `yaml:"training,optional" doc:"What the framework did (training at scale), in place of what the system's file says."`
 	Routing  Routing                              `yaml:"routing,optional" doc:"How rows were spread over experts."`
 }
@@ -91,6 +95,14 @@ type Load struct {
 type Gate struct {
 	Most   int64 `yaml:"most,optional" bound:"0..1000" doc:"Experts for each token, at most, that one kernel chooses; 0: any number."`
 	Beyond int64 `yaml:"beyond,optional" bound:"0..50" doc:"Kernels besides for each further so many, or a part of them."`
+}
+
+// Serving is how an engine fills its batches when requests never run out.
+type Serving struct {
+	Memory config.Figure[unit.Ratio] `yaml:"memory" bound:">0,<=1" doc:"Share of the memory that weights leave which the key/value cache takes."`
+	Batch  config.Figure[int64]      `yaml:"batch" bound:"1..1000000" doc:"Most requests at once."`
+	Tokens config.Figure[int64]      `yaml:"tokens" bound:"1..10000000" doc:"Most tokens of prompts in a step; a prompt at least."`
+	KV     string                    `yaml:"kv,optional" doc:"Number format of the key/value cache; that of activations unless given."`
 }
 
 // Routing describes how a harness draws the experts of tokens.

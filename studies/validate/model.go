@@ -2,7 +2,9 @@ package validate
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"maru/studies/run"
@@ -13,13 +15,22 @@ import (
 	"maru/workloads/plan"
 )
 
-// oneRank skips rows over several chips, but for operators of which each chip
-// has its share.
-func oneRank(r *record) error {
-	if op := r.word("op"); r.count("ranks", 1) > 1 && !slices.Contains(shared, op) && !slices.Contains(sums, op) && op != "layer_total" {
-		return skip("rows of whole models over several chips are not predicted")
+// switchName is a Switch Transformer with a number of experts.
+var switchName = regexp.MustCompile(`^switch[a-z_]*([1-9][0-9]{0,3})$`)
+
+// switched is a Switch Transformer with so many experts in every second block: T5, half of whose blocks are the encoder's.
+// T5's heads are 64 wide, those of its 3B and 11B (16384 and 65536 columns) 128. It is nil if that does not come out even.
+func switched(name string, layers, hidden, heads, ffn, vocab, seq int64) *model.Model {
+	experts, err := strconv.ParseInt(switchName.FindStringSubmatch(name)[1], 10, 64)
+	if err != nil || experts < 2 || layers%2 != 0 {
+		return nil
 	}
-	return nil
+	s := &model.Seq2Seq{Blocks: model.Blocks{Layers: int(layers / 2), Hidden: hidden, Heads: heads, Inter: ffn, HeadDim: 64},
+		Vocab: max(1, vocab), MaxPositions: seq, Activation: "relu", Experts: experts, TopK: 1, Every: 2}
+	if ffn >= 16384 {
+		s.HeadDim = 128
+	}
+	return &model.Model{Name: name, Title: name, Seq2Seq: s}
 }
 
 // families are the networks of the tables: those whose names start with it.
@@ -32,8 +43,8 @@ var families = []struct {
 	{"bert", "gelu", true},
 }
 
-// model is a row of a whole model on one chip: a forward pass, a backward pass,
-// or both.
+// model is a row of a whole model: a forward pass, a backward pass, or both, on
+// one chip or over several.
 func (v *validation) model(h *Harness, c *chip, r *record) (job, error) {
 	name := r.word("model")
 	f := r.format("dtype")
@@ -57,9 +68,18 @@ func (v *validation) model(h *Harness, c *chip, r *record) (job, error) {
 		}
 		return v.share(h, c, f, op, phase, batch, seq, hidden, heads/ranks, hidden/heads, ffn/ranks)
 	}
-	if ranks := r.count("ranks", 1); ranks > 1 {
+	ranks := r.count("ranks", 1)
+	if ranks > 1 && (op == "layer_total" || slices.Contains(sums, op)) {
 		return v.layer(h, c, f, op, phase, batch, seq, hidden, heads, ffn, ranks)
 	}
+	way, err := spreadOver(r.optional("parallelism"), ranks)
+	if err == nil {
+		err = way.check(batch, layers, heads, ffn)
+	}
+	if err != nil {
+		return job{}, skip(err.Error())
+	}
+	batch /= way.data * way.micro
 	p := plan.Plan{Phase: plan.Forward, Batch: batch, Seq: seq, DType: f.math, KVDType: f.input}
 	timed := func(string) bool { return true }
 	switch {
@@ -75,7 +95,7 @@ func (v *validation) model(h *Harness, c *chip, r *record) (job, error) {
 	default:
 		return job{}, skip(fmt.Sprintf("no prediction of %s in phase %s", op, phase))
 	}
-	m := network(name, layers, hidden, heads, ffn, vocab, seq)
+	m := network(name, layers/way.stages, hidden, heads, ffn, vocab, seq, way.tensor)
 	if m == nil {
 		return job{}, skip("no builder for " + name)
 	}
@@ -87,7 +107,21 @@ func (v *validation) model(h *Harness, c *chip, r *record) (job, error) {
 		g = eager.Lower(g, eager.Options{Dropout: phase == "train", Joined: fused})
 	}
 	p.Fuse = !h.Unfused || fused
-	return v.timed(h, c, &draft{g: g}, p, timed), nil
+	j := v.timed(h, c, &draft{g: g}, p, timed)
+	if ranks == 1 {
+		return j, nil
+	}
+	if op != "e2e" {
+		return job{}, skip(fmt.Sprintf("no prediction of %s over several chips", op))
+	}
+	ends := func(b *run.Brief, prefixes ...string) prediction {
+		return h.read(b, g, c.Chip, func(name string) bool {
+			return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) })
+		})
+	}
+	return v.spread(c, j, ends, way, layers, traffic{
+		format: f.name, stream: batch * seq * hidden * int64(f.input.Bits()) / 8, weights: m.Params() * int64(f.weight.Bits()) / 8, train: phase == "train",
+	})
 }
 
 // shared are the operators of a layer whose heads and feed-forward columns are
@@ -116,11 +150,10 @@ func (v *validation) layer(h *Harness, c *chip, f format, op, phase string, batc
 		queries = 1
 	}
 	req := collective.Request{Kind: collective.AllReduce, Bytes: batch * queries * hidden * int64(f.input.Bits()) / 8, Format: "fp16"}
-	sum, err := collective.New(net, req)
+	us, err := alone(net, req)
 	if err != nil {
 		return job{}, err
 	}
-	us := float64(net.Prepare(&sum.Job).Alone()) / 1e6
 	key := fmt.Sprintf("layer %s %s %s %s %d %d %d %d %d %d", c.Name, h.Name, op, phase, batch, seq, hidden, heads, ffn, ranks)
 	if slices.Contains(sums, op) {
 		return job{key: key, read: func(*run.Brief) prediction { return prediction{us: us, bytes: float64(req.Bytes)} }}, nil
@@ -200,13 +233,21 @@ func (v *validation) share(h *Harness, c *chip, f format, op, phase string, batc
 	return v.operation(h, c, d, plan.Plan{DType: f.math}), nil
 }
 
-// network is a model of the given sizes; nil if there is none of the name.
-func network(name string, layers, hidden, heads, ffn, vocab, seq int64) *model.Model {
+// network is what each of some tensor-parallel chips has of a model of the given sizes: its heads, columns and rows of the
+// embedding table. It is nil if there is no model of the name.
+func network(name string, layers, hidden, heads, ffn, vocab, seq, chips int64) *model.Model {
+	if switchName.MatchString(name) && chips == 1 {
+		return switched(name, layers, hidden, heads, ffn, vocab, seq)
+	}
 	for _, f := range families {
 		if !strings.HasPrefix(name, f.prefix) {
 			continue
 		}
-		b := model.Blocks{Layers: int(layers), Hidden: hidden, Heads: heads, Inter: ffn}
+		b := model.Blocks{Layers: int(layers), Hidden: hidden, Heads: heads / chips, Inter: ffn / chips}
+		if chips > 1 {
+			b.HeadDim = hidden / heads
+		}
+		vocab := (vocab + chips - 1) / chips
 		if f.encoder {
 			return &model.Model{Name: name, Title: name, Encoder: &model.Encoder{Blocks: b, Vocab: max(1, vocab), MaxPositions: seq, TokenTypes: 2, Head: "pooler"}}
 		}

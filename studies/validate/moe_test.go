@@ -145,7 +145,7 @@ func TestLoaded(t *testing.T) {
 func TestEager(t *testing.T) {
 	for _, phase := range []plan.Phase{plan.Forward, plan.Train} {
 		for _, joined := range []bool{false, true} {
-			m := network("gpt2", 3, 64, 4, 256, 500, 32)
+			m := network("gpt2", 3, 64, 4, 256, 500, 32, 1)
 			p := plan.Plan{Phase: phase, Batch: 2, Seq: 32, DType: dtype.FP32, KVDType: dtype.FP32}
 			g, err := model.Build(m, p)
 			if err != nil {
@@ -182,7 +182,7 @@ func TestEager(t *testing.T) {
 			}
 		}
 	}
-	if network("switch_xl", 1, 1, 1, 1, 1, 1) != nil {
+	if network("switch_xl", 1, 1, 1, 1, 1, 1, 1) != nil {
 		t.Error("a network that there is no builder for")
 	}
 }

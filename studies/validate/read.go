@@ -25,7 +25,6 @@ type kind struct {
 	unit     string
 	skip     string // why no row of it is predicted
 	chipless bool   // no chip stands for the system of a row
-	before   func(r *record) error
 	job      func(v *validation, h *Harness, c *chip, r *record) (job, error)
 }
 
@@ -43,7 +42,7 @@ func init() {
 			measured: words("latency_us"), job: (*validation).moe},
 		{name: "pointwise", columns: words("source system dtype op rows cols read_bytes write_bytes latency_us"), measured: words("latency_us"), job: (*validation).pointwise},
 		{name: "model", columns: words("source system dtype model phase batch seq layers hidden heads ffn vocab ranks parallelism global_batch fused op latency_us"),
-			measured: words("latency_us"), before: oneRank, job: (*validation).model},
+			measured: words("latency_us"), job: (*validation).model},
 		{name: "scalesim_cycles", columns: words("case_id op array_rows array_cols dataflow M N K compute_cycles"),
 			measured: words("compute_cycles stall_cycles total_cycles total_cycles_incl_prefetch overall_util_pct mapping_eff_pct compute_util_pct host_wall_s"),
 			unit:     "cycles", chipless: true, job: (*validation).systolic},
@@ -51,7 +50,7 @@ func init() {
 		{name: "training", columns: words("model layers hidden heads ffn seq vocab system dtype tp pp dp gpus global_batch iter_time_s source"),
 			measured: words("iter_time_s tflops_per_gpu pct_peak tokens_per_s"), chipless: true, job: (*validation).training},
 		{name: "serving", columns: words("source system dtype model isl osl concurrency ttft_ms tpot_ms"), measured: words("ttft_ms tpot_ms"), skip: "serving with its scheduler is not predicted"},
-		{name: "inference_published", columns: words("id source system model metric value unit"), measured: words("value"), skip: "published inference results are not predicted"},
+		{name: "inference_published", columns: words("id source system model metric value unit"), measured: words("value"), chipless: true, job: (*validation).inference},
 	}
 }
 

@@ -60,7 +60,8 @@ type Group struct {
 	Variant string `json:"variant,omitempty"`
 
 	All     Stats `json:"all"`
-	Long    Stats `json:"long"` // rows of at least the least time
+	Long    Stats `json:"long"`            // rows of at least the least time
+	Apart   int   `json:"apart,omitempty"` // rows that were predicted, but are not counted
 	Skipped int   `json:"skipped"`
 	Failed  int   `json:"failed"`
 }
@@ -128,6 +129,10 @@ func (r *Report) groups(of func(*Row) Group) []*Group {
 			case Failed:
 				b.g.Failed++
 			default:
+				if row.Apart {
+					b.g.Apart++
+					continue
+				}
 				b.all = append(b.all, row)
 				if row.Target >= r.MinUS {
 					b.long = append(b.long, row)

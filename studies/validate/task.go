@@ -93,13 +93,14 @@ func (v *validation) operation(h *Harness, c *chip, d *draft, p plan.Plan) job {
 // timed makes a job of a graph, some of whose operators are measured.
 // Simulations are equal if their graphs print the same.
 func (v *validation) timed(h *Harness, c *chip, d *draft, p plan.Plan, timed func(op string) bool) job {
-	p.Profile = h.profile(c.Chip)
+	on := h.capped(c.Chip)
+	p.Profile = h.profile(on)
 	if v.opt.Library != "" {
 		p.Profile = v.opt.Library
 	}
-	p.Cache = h.residency(c.Chip, d.weights, d.g.Footprint().Total())
+	p.Cache = h.residency(on, d.weights, d.g.Footprint().Total())
 	p.Launch = h.launch()
-	p.Replays = h.replays(c.Chip, d.weights)
+	p.Replays = h.replays(on, d.weights)
 	var key strings.Builder
 	fmt.Fprintf(&key, "%s %s %+v\n", c.Name, h.Name, p)
 	if err := d.g.Print(&key); err != nil {
@@ -109,9 +110,20 @@ func (v *validation) timed(h *Harness, c *chip, d *draft, p plan.Plan, timed fun
 	return job{
 		key:      string(hash[:]),
 		weight:   float64(d.g.Flops()) + float64(d.g.ReadBytes()),
-		simulate: func() (*run.Brief, error) { return run.Short(c.Chip, d.g, p) },
-		read:     func(b *run.Brief) prediction { return h.read(b, d.g, c.Chip, timed) },
+		simulate: func() (*run.Brief, error) { return run.Short(on, d.g, p) },
+		read:     func(b *run.Brief) prediction { return h.read(b, d.g, on, timed) },
 	}
+}
+
+// capped is a chip under the power cap of the board that was measured.
+func (h *Harness) capped(c *arch.Chip) *arch.Chip {
+	if !h.Cap.IsSet() || c.Power == nil {
+		return c
+	}
+	own, power := *c, *c.Power
+	power.Cap = h.Cap
+	own.Power = &power
+	return &own
 }
 
 // launch is how a plan launches kernels.

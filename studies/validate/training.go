@@ -56,7 +56,7 @@ func (v *validation) training(_ *Harness, _ *chip, r *record) (job, error) {
 	if sysName == "" {
 		return job{}, skip("no system for " + r.row.System)
 	}
-	in := parallel.Input{System: sysName, Sets: v.systems.sets, ChipSets: v.opt.Set, Chips: int(chips), Batch: batch, Seq: seq,
+	in := parallel.Input{System: sysName, Sets: v.systems.sets[sysName], ChipSets: v.opt.Set, Chips: int(chips), Batch: batch, Seq: seq,
 		DType: r.optional("dtype"), Plan: par, Phase: "train", Training: h.Training, Cache: v.costs}
 	m := &model.Model{Name: name, Title: name, Decoder: trained(name, b, kv, vocab, seq)}
 	in.Described = m

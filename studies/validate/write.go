@@ -97,7 +97,7 @@ type summary struct {
 	Sizes        []*Group            `json:"sizes,omitempty"`
 }
 
-// reason is why rows were not predicted.
+// reason is why rows were not predicted or not counted.
 type reason struct {
 	File   string `json:"file"`
 	Status string `json:"status"`
@@ -105,11 +105,12 @@ type reason struct {
 	Rows   int    `json:"rows"`
 }
 
-// reasons counts the rows of each reason, in the order of the tables.
+// reasons counts the rows of each reason, in the order of the tables; of rows that were predicted, those that are not
+// counted.
 func (r *Report) reasons() []reason {
 	list := []reason{}
 	for _, row := range r.Rows() {
-		if row.Status == OK {
+		if row.Status == OK && !row.Apart {
 			continue
 		}
 		one := reason{File: row.File, Status: row.Status.String(), Text: row.Reason}
@@ -126,7 +127,7 @@ func (r *Report) reasons() []reason {
 	return list
 }
 
-// Reasons says why rows were not predicted, with the number of rows.
+// Reasons says why rows were not predicted or, with OK, not counted, with the number of rows.
 func (r *Report) Reasons(s Status) []string {
 	var out []string
 	for _, x := range r.reasons() {

@@ -70,6 +70,9 @@ func assemble(m *Model, p plan.Plan, optimizer bool) (*graph.Graph, error) {
 	case m.ViT != nil:
 		b.origin = "vit"
 		b.vit(m.ViT)
+	case m.Seq2Seq != nil:
+		b.origin = "seq2seq"
+		b.seq2seq(m.Seq2Seq)
 	case m.Speech != nil:
 		b.origin = "speech"
 		b.speech(m.Speech)
@@ -99,8 +102,8 @@ func assemble(m *Model, p plan.Plan, optimizer bool) (*graph.Graph, error) {
 }
 
 func (m *Model) checkPlan(p plan.Plan) error {
-	text := m.Decoder != nil || m.Encoder != nil || m.Speech != nil
-	trains := m.Encoder != nil || m.ViT != nil || m.ResNet != nil || m.Decoder != nil && m.Decoder.KVRank == 0
+	text := m.Decoder != nil || m.Encoder != nil || m.Seq2Seq != nil || m.Speech != nil
+	trains := m.Encoder != nil || m.ViT != nil || m.ResNet != nil || m.Seq2Seq != nil || m.Decoder != nil && m.Decoder.KVRank == 0
 	allowed := "forward, train"
 	switch {
 	case m.Decoder != nil:

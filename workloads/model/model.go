@@ -35,6 +35,7 @@ type Model struct {
 	Encoder *Encoder          `yaml:"encoder,optional" doc:"A text encoder as BERT is."`
 	ViT     *ViT              `yaml:"vit,optional" doc:"A vision transformer."`
 	ResNet  *ResNet           `yaml:"resnet,optional" doc:"A residual network of bottleneck blocks."`
+	Seq2Seq *Seq2Seq          `yaml:"seq2seq,optional" doc:"An encoder and a decoder of text as T5 is."`
 	Speech  *Speech           `yaml:"speech,optional" doc:"An encoder of sound and a decoder of text as Whisper is."`
 	UNet    *UNet             `yaml:"unet,optional" doc:"A U-Net that removes noise, as that of Stable Diffusion XL."`
 	DiT     *DiT              `yaml:"dit,optional" doc:"A transformer that removes noise."`
@@ -45,7 +46,7 @@ type Model struct {
 // Sections lists the keys of a description of which there is exactly one, each
 // for a kind of network.
 func Sections() []string {
-	return []string{"decoder", "encoder", "vit", "resnet", "speech", "unet", "dit", "dlrm"}
+	return []string{"decoder", "encoder", "vit", "resnet", "seq2seq", "speech", "unet", "dit", "dlrm"}
 }
 
 // Blocks are the sizes that all transformers have.
@@ -152,6 +153,10 @@ func (m *Model) check(bad report) {
 	if r := m.ResNet; r != nil {
 		sections++
 		r.check(bad)
+	}
+	if m.Seq2Seq != nil {
+		sections++
+		m.Seq2Seq.check(bad)
 	}
 	if m.Speech != nil {
 		sections++
@@ -272,6 +277,11 @@ func (m *Model) estimate() float64 {
 		v := m.ViT
 		return blocks(&v.Blocks, v.Classes, 1) + float64(float64(v.Hidden)*float64(v.Patch)*float64(v.Patch)*float64(v.Channels)) +
 			float64(float64(v.Hidden)*float64(v.Image)*float64(v.Image))
+	case m.Seq2Seq != nil:
+		s := m.Seq2Seq
+		both := s.Blocks
+		both.Layers = m.Layers()
+		return 3 * blocks(&both, s.Vocab, max(1, s.Experts))
 	case m.Speech != nil:
 		s := m.Speech
 		both := s.Blocks
@@ -323,6 +333,8 @@ func (m *Model) Layers() int {
 		return m.Encoder.Layers
 	case m.ViT != nil:
 		return m.ViT.Layers
+	case m.Seq2Seq != nil:
+		return max(m.Seq2Seq.Layers, m.Seq2Seq.decoderLayers())
 	case m.Speech != nil:
 		return max(m.Speech.Layers, m.Speech.decoderLayers())
 	case m.DiT != nil:
@@ -344,6 +356,8 @@ func (m *Model) Params() int64 {
 		return m.ViT.params()
 	case m.ResNet != nil:
 		return m.ResNet.params()
+	case m.Seq2Seq != nil:
+		return m.Seq2Seq.params(m.Seq2Seq.Experts)
 	case m.Speech != nil:
 		return m.Speech.params()
 	case m.UNet != nil:
@@ -361,6 +375,9 @@ func (m *Model) Params() int64 {
 func (m *Model) ActiveParams() int64 {
 	if d := m.Decoder; d != nil {
 		return d.params(d.TopK)
+	}
+	if s := m.Seq2Seq; s != nil {
+		return s.params(s.topK())
 	}
 	return m.Params()
 }

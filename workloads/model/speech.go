@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 
+	"maru/arch/dtype"
 	"maru/workloads/graph"
 )
 
@@ -113,7 +114,11 @@ func (b *builder) cross(d *block, x, other graph.TensorID, c *crossing) graph.Te
 	k := b.linear("cross.k", other, d.batch*c.keys, c.width, dim, false)
 	v := b.linear("cross.v", other, d.batch*c.keys, c.width, dim, c.bias)
 	y := b.out("cross.core", d.tokens, dim)
-	b.op(graph.Op{Name: "cross.core", Kind: graph.Attention, In: ids(q, k, v), Out: ids(y),
+	out := ids(y)
+	if b.train {
+		out = append(out, b.tensor("cross.core.lse", dtype.FP32, graph.Activation, d.tokens, d.heads))
+	}
+	b.op(graph.Op{Name: "cross.core", Kind: graph.Attention, In: ids(q, k, v), Out: out,
 		Attention: &graph.AttentionDims{Batch: d.batch, Heads: d.heads, KVHeads: d.heads, HeadDim: d.headDim, ValueDim: d.headDim, SeqQ: d.seqQ, SeqKV: c.keys}})
 	return b.linear("cross.o", y, d.tokens, dim, d.hidden, d.outBias)
 }

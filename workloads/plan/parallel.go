@@ -18,7 +18,7 @@ type Parallel struct {
 	Context    int64    `yaml:"cp,optional" bound:"1..1048576" doc:"Chips that share each sequence. Default 1."`
 	Expert     int64    `yaml:"ep,optional" bound:"1..1048576" doc:"Replicas that share the experts of each layer. Default 1."`
 	Microbatch int64    `yaml:"microbatch,optional" bound:"1..1048576" doc:"Sequences that go through the stages at once. Default 1."`
-	Schedule   string   `yaml:"schedule,optional" enum:"gpipe,1f1b,interleaved,2bw,zero-bubble" doc:"Order of forward and backward passes. Default 1f1b, or interleaved with interleave above 1."`
+	Schedule   string   `yaml:"schedule,optional" enum:"gpipe,1f1b,interleaved,2bw,zero-bubble,sequential" doc:"Order of forward and backward passes. Default 1f1b, or interleaved with interleave above 1."`
 	Interleave int64    `yaml:"interleave,optional" bound:"1..1024" doc:"Chunks of layers of each stage. Default 1, with schedule interleaved 2."`
 	Zero       int64    `yaml:"zero,optional" bound:"0..3" doc:"What replicas share: 1 the optimizer's state, 2 gradients too, 3 weights too (ZeRO, FSDP). Default 0."`
 	Recompute  string   `yaml:"recompute,optional" enum:"none,selective,full" doc:"What the backward pass computes again instead of keeping it: nothing, scores and probabilities of attention, or whole layers. Default none."`
@@ -54,7 +54,9 @@ func LoadParallel(path string) (*Parallel, error) {
 }
 
 // Schedules, Recomputes, Orders, Attentions, GradFormats and Overlaps list the words of the fields.
-func Schedules() []string   { return []string{"gpipe", "1f1b", "interleaved", "2bw", "zero-bubble"} }
+func Schedules() []string {
+	return []string{"gpipe", "1f1b", "interleaved", "2bw", "zero-bubble", "sequential"}
+}
 func Recomputes() []string  { return []string{"none", "selective", "full"} }
 func Orders() []string      { return []string{"tp-cp-dp-pp", "tp-cp-pp-dp"} }
 func Attentions() []string  { return []string{"flash", "standard"} }

@@ -1,12 +1,16 @@
 // Package schedule orders the work of a pipeline: for each stage the forward and backward passes of all microbatches, in
 // the order in which the stage does them. When they start is the business of sim/pipeline.
 //
-// Modelled: GPipe, 1F1B with a flush, interleaved 1F1B, PipeDream-2BW and the zero-bubble schedule ZB-H1. A stage of an
+// Modelled: GPipe, 1F1B with a flush, interleaved 1F1B, PipeDream-2BW, the zero-bubble schedule ZB-H1, and one microbatch
+// after the other, in which no two stages work at the same time. A stage of an
 // interleaved schedule has several chunks of layers; chunk c of stage s is followed by chunk c of stage s+1, and behind the
 // last stage by chunk c+1 of the first. Floor 1.
 package schedule
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Kind is what a stage does.
 type Kind uint8
@@ -25,7 +29,9 @@ type Item struct {
 }
 
 // Names lists the schedules.
-func Names() []string { return []string{"gpipe", "1f1b", "interleaved", "2bw", "zero-bubble"} }
+func Names() []string {
+	return []string{"gpipe", "1f1b", "interleaved", "2bw", "zero-bubble", "sequential"}
+}
 
 // Order returns the passes of each stage, in order: stages x items. micro is the number of microbatches, chunks that of
 // chunks of each stage, 1 but for "interleaved".
@@ -52,8 +58,10 @@ func Order(name string, stages, micro, chunks int) ([][]Item, error) {
 			out[s] = interleaved(s, stages, micro, chunks)
 		case "zero-bubble":
 			out[s] = zeroBubble(s, stages, micro)
+		case "sequential":
+			out[s] = oneOne(0, micro)
 		default:
-			return nil, fmt.Errorf("unknown schedule %q; allowed: gpipe, 1f1b, interleaved, 2bw, zero-bubble", name)
+			return nil, fmt.Errorf("unknown schedule %q; allowed: %s", name, strings.Join(Names(), ", "))
 		}
 	}
 	return out, nil

@@ -23,6 +23,18 @@ func TestOneOne(t *testing.T) {
 	}
 }
 
+// One microbatch after the other: no stage begins with one ahead of the last one's gradients.
+func TestSequential(t *testing.T) {
+	order, err := Order("sequential", 2, 2, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := []Item{{Forward, 0, 0}, {Backward, 0, 0}, {Forward, 0, 1}, {Backward, 0, 1}}
+	if diff := cmp.Diff([][]Item{one, one}, order); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // Every schedule does each pass of each chunk and microbatch once, forward ahead of backward ahead of weights.
 func TestComplete(t *testing.T) {
 	for _, name := range Names() {

@@ -86,8 +86,14 @@ func (b *builder) protocols(a system.Algorithm) []protocol {
 		if b.req.Kind == AllToAll {
 			message /= int64(b.n)
 		}
-		if low := b.lib.Low; low != nil && (!low.Most.IsSet() || message <= int64(low.Most.Value)) {
-			return []protocol{b.protocol(a, "ll")}
+		if low := b.lib.Low; low != nil {
+			most := int64(low.Most.Value)
+			if low.Each && b.lib.Exchange != nil {
+				most *= b.lanes()
+			}
+			if !low.Most.IsSet() || message <= most {
+				return []protocol{b.protocol(a, "ll")}
+			}
 		}
 		return []protocol{b.protocol(a, "simple")}
 	}
@@ -188,7 +194,7 @@ func (b *builder) job(a system.Algorithm, p protocol) fabric.Job {
 		phases = b.oneShot()
 	}
 	for i := range phases {
-		if a != system.OneShot { // which runs on all cores
+		if a != system.OneShot && phases[i].Limit == 0 { // a one-shot kernel runs on all cores
 			phases[i].Limit = p.limit
 		}
 		if phases[i].Share == 0 {
@@ -519,11 +525,13 @@ func (b *builder) direct(p protocol) []fabric.Phase {
 	switch b.req.Kind {
 	case Send:
 		src, dst := b.ranks[0], b.ranks[1]
-		return []fabric.Phase{{Name: "send", Flows: []fabric.Flow{{Src: src, Dst: dst, Bytes: b.req.Bytes}},
-			Latency: b.hop(p, src, dst), Local: event.Time(p.f.Hop.Value)}}
+		ph := fabric.Phase{Name: "send", Flows: []fabric.Flow{{Src: src, Dst: dst, Bytes: b.req.Bytes}}, Latency: b.hop(p, src, dst)}
+		b.exchange(&ph, p, b.req.Bytes)
+		return []fabric.Phase{ph}
 	case AllToAll:
 		ph := all("exchange", func(_, j int) int64 { return whole.part(j, b.n).bytes() })
 		ph.Local = p.copied(whole.part(0, b.n).bytes()) // of what a rank keeps
+		b.exchange(&ph, p, whole.part(0, b.n).bytes())
 		return []fabric.Phase{ph}
 	}
 	var out []fabric.Phase
@@ -537,9 +545,51 @@ func (b *builder) direct(p protocol) []fabric.Phase {
 	return out
 }
 
+// lanes is how many channels a message between two ranks may take: those of an exchange are dealt out evenly, the rank
+// itself included, by powers of two (NCCL, ncclP2pChannelsPerPeer and addP2pToPlan).
+func (b *builder) lanes() int64 {
+	all := int64(b.lib.Exchange.Channels.Value)
+	if b.req.Kind == Send {
+		return all
+	}
+	return max(1, all>>bits.Len(uint(b.n-1)))
+}
+
+// exchange limits a phase of messages of some bytes to what their channels move. A message takes a channel for each part
+// of it, up to its lanes. In an exchange, half of the warps of a channel send while the other half receives, setting up
+// each peer costs a flag of the low-latency protocol, and in the bulk protocol a receiver takes the last slice when it is
+// there: half of what went through its channel, or the longest slice.
+func (b *builder) exchange(ph *fabric.Phase, p protocol, message int64) {
+	x := b.lib.Exchange
+	if x == nil {
+		return
+	}
+	part := int64(x.Part.Value)
+	lanes := max(1, min(b.lanes(), (message+part-1)/part))
+	rate := float64(b.lib.Channel.Value) * float64(p.f.Format.Value)
+	if b.req.Kind == Send {
+		ph.Limit = float64(lanes) * rate
+		return
+	}
+	busy := min(lanes*int64(b.n-1), int64(x.Channels.Value))
+	ph.Limit = float64(busy) * rate / 2
+	ph.Share = float64(p.f.Share.Value) * float64(x.Share.Value)
+	flag := b.lib.Bulk.Hop.Value
+	if b.lib.Low != nil {
+		flag = b.lib.Low.Hop.Value
+	}
+	ph.Latency += event.Time(b.n-2) * event.Time(flag)
+	ph.Local = event.Time(p.f.Hop.Value)
+	if p.name == "simple" {
+		slice := min((message/lanes+1)/2, int64(x.Slice.Value))
+		ph.Local += fabric.Picoseconds(float64(slice) / rate)
+	}
+}
+
 // oneShot: each rank tells all others that its data is there, reads that of all others, and adds it up (the one-shot
 // kernels of inference engines, such as customAllReduceKernels of TensorRT-LLM): a flag takes one way over a link, a read
-// two. The flag costs a step of the low-latency protocol, where the library has one.
+// two. The flag costs a step of the low-latency protocol, where the library has one, unless the system's file says what such
+// kernels take.
 func (b *builder) oneShot() []fabric.Phase {
 	ph := fabric.Phase{Name: "one-shot", Share: 1}
 	for _, src := range b.ranks {
@@ -553,6 +603,9 @@ func (b *builder) oneShot() []fabric.Phase {
 	flag := b.lib.Bulk.Hop.Value
 	if b.lib.Low != nil {
 		flag = b.lib.Low.Hop.Value
+	}
+	if own := b.lib.OneShot; own != nil {
+		flag, ph.Share = own.Hop.Value, float64(own.Share.Value)
 	}
 	ph.Latency += event.Time(flag)
 	return []fabric.Phase{ph}

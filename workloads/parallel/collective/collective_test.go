@@ -112,6 +112,11 @@ func TestByHand(t *testing.T) {
 		// Within nodes 2 x 1/2 of the data at a time, between nodes 2 x 1/2 of half of the data: a link of a chip carries
 		// 4000 bytes, and an adapter 2000, which come behind in a pipeline of one slice.
 		{up("switch", "[2]"), across(2, 2), collective.AllReduce, "hierarchical", 4000, 6},
+		// Nodes on a torus, one chip in each: as the torus of 3 x 3 above.
+		{up("switch", "[1]"), "{topology: torus, shape: [3, 3], link: " + systemtest.Free + "}", collective.AllReduce, "torus", 9000, 4},
+		// Two chips in each of four nodes on a ring, whose links they share: 4000 bytes between the two, and both ways round
+		// 2 x 3/4 x 2000 / 2 for each of them, which come behind in a pipeline of one slice.
+		{up("full", "[2]"), "{topology: ring, shape: [4], link: " + systemtest.Free + "}", collective.AllReduce, "hierarchical", 4000, 7},
 	} {
 		n := net(t, c.up, c.out, "0 us")
 		p, got := plan(t, n, c.kind, c.bytes, c.algorithm)
@@ -133,7 +138,7 @@ func TestSteps(t *testing.T) {
 		{collective.AllReduce, "halving", 7}, // 3 down, 3 up
 		{collective.AllReduce, "direct", 3},
 		{collective.AllToAll, "", 2},
-		{collective.Send, "", 2},
+		{collective.Send, "", 1},          // it is written where it belongs
 		{collective.AllReduce, "tree", 7}, // leaves are 3 below the root: 3 up, 3 down, and what it ends with
 		{collective.Broadcast, "tree", 5}, // the source to the root of the second tree, and 3 below
 	} {
@@ -149,6 +154,51 @@ func TestSteps(t *testing.T) {
 		}
 		if got := n.Prepare(&p.Job).Alone(); got < c.steps*us || got > c.steps*us+1000 {
 			t.Errorf("%v by %s: %v, want %d us", c.kind, c.algorithm, got, c.steps)
+		}
+	}
+}
+
+// Messages between pairs by hand: eight channels of 1 GB/s, a chip's link of 100 GB/s, steps of 1 us. Parts of 1000 bytes take
+// a microsecond in a channel.
+func TestExchange(t *testing.T) {
+	exchange := "  exchange: {channels: 8, part: 1000 B, slice: 3000 B, share: 0.5}\n  one_shot: {hop: 3 us, share: 0.5}\n"
+	library := strings.Replace(systemtest.Library("1 us"), "channels: 1\n  channel: 1000000 GB/s", "channels: 8\n  channel: 1 GB/s", 1) + exchange
+	for _, c := range []struct {
+		link      string
+		kind      collective.Kind
+		algorithm string
+		ranks     []int
+		bytes     int64
+		us        float64
+	}{
+		// Eight channels for one message, a part each; nobody but the sender uses them.
+		{"100 GB/s", collective.Send, "", []int{0, 1}, 8000, 1 + 1},
+		// Three parts take three channels.
+		{"100 GB/s", collective.Send, "", []int{0, 1}, 3000, 1 + 1},
+		// Of two chips, each has four channels for the other, which send at half of their rate: 4000 bytes a chip at 4 x 0.5 GB/s.
+		// The last slice, half of the 1000 bytes of a channel, is taken at the whole rate.
+		{"100 GB/s", collective.AllToAll, "", []int{0, 1}, 8000, 1 + 2 + 1 + 0.5},
+		// Of four, two channels for each of three others and a flag more for two of them: 4000 bytes to each over 2 x 0.5 GB/s,
+		// half of 2000 bytes at the end.
+		{"100 GB/s", collective.AllToAll, "", []int{0, 1, 2, 3}, 16000, 1 + 2 + 4 + 1 + 1},
+		// Slices have an end: 16000 bytes in a channel, of which 3000 are the last.
+		{"100 GB/s", collective.AllToAll, "", []int{0, 1, 2, 3}, 128000, 1 + 2 + 32 + 1 + 3},
+		// A link of 1 GB/s, of which half is reached, is less than the channels: 12000 bytes.
+		{"1 GB/s", collective.AllToAll, "", []int{0, 1, 2, 3}, 16000, 1 + 2 + 24 + 1 + 1},
+		// Reads of an engine's kernel reach half of the links.
+		{"1 GB/s", collective.AllReduce, "one-shot", []int{0, 1, 2, 3}, 1000, 3 + 6},
+	} {
+		s, err := systemtest.Parse(t, "{topology: switch, shape: [8], link: "+systemtest.Link(c.link, "0 us")+"}", "", library).Slice(0, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := fabric.New(s)
+		p, err := collective.New(n, collective.Request{Kind: c.kind, Bytes: c.bytes, Algorithm: c.algorithm, Ranks: c.ranks})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := float64(n.Prepare(&p.Job).Alone()) / 1e6; got < c.us || got > c.us+1e-3 {
+			t.Errorf("%v of %d bytes among %d by %s: %.6f us, want %g", c.kind, c.bytes, len(c.ranks), c.link, got, c.us)
 		}
 	}
 }

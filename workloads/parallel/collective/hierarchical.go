@@ -8,7 +8,7 @@ import (
 
 // hierarchical: chips of a node reduce and scatter among themselves; those with the same place in all nodes carry out the
 // collective on their part, over an adapter each; then nodes gather. Slices of the data are in all three at once. Within
-// nodes, chunks go along the axes of a torus or round a ring, between nodes round rings.
+// nodes and between them, chunks go along the axes of a torus or round rings.
 func (b *builder) hierarchical(p protocol) []fabric.Phase {
 	k, m := len(b.nodes[0]), len(b.nodes)
 	whole := span{0, b.req.Bytes}
@@ -34,6 +34,19 @@ func (b *builder) hierarchical(p protocol) []fabric.Phase {
 		var slowest event.Time
 		for j, node := range b.nodes {
 			peers[j] = node[i]
+		}
+		one := *b
+		one.ranks, one.n, one.req.Bytes = peers, m, data.bytes()
+		one.nodes, one.even = nil, false
+		one.group()
+		if one.can(system.TorusAlgorithm) == nil {
+			var latency event.Time
+			for _, ph := range one.torus(p) {
+				outer.Flows = append(outer.Flows, ph.Flows...)
+				latency += ph.Latency
+			}
+			outer.Latency = max(outer.Latency, latency)
+			continue
 		}
 		for j, src := range peers {
 			dst := peers[(j+1)%m]

@@ -21,26 +21,32 @@ type axis struct {
 // at is the coordinate of a chip along the axis, from 0.
 func (a axis) at(chip int) int { return chip/a.stride%a.whole - a.first }
 
-// axes returns the axes of the block that the ranks fill. They are a block if they have all combinations of coordinates
-// that follow each other along each axis.
+// axes returns the axes of the block that the ranks fill: chips of a node, or one chip of each of several nodes. They are a
+// block if they have all combinations of coordinates that follow each other along each axis.
 func (b *builder) axes() ([]axis, error) {
 	s := b.net.Slice
-	switch s.System.ScaleUp.Topology {
+	tier, along, whole := &s.System.ScaleUp, s.Up, s.Node()
+	if len(b.nodes) > 1 {
+		tier, along, whole = s.System.ScaleOut, s.Out, s.Chips
+		for _, r := range b.ranks {
+			if len(b.nodes) < b.n || r%s.Node() != b.ranks[0]%s.Node() {
+				return nil, errors.New("the chips are in several nodes, and not the same one of each")
+			}
+		}
+	}
+	switch tier.Topology {
 	case system.Torus, system.Mesh, system.Ring:
 	default:
 		return nil, errors.New("the chips are not in a ring, torus or mesh")
 	}
-	if len(b.nodes) > 1 {
-		return nil, errors.New("the chips are in several nodes")
-	}
-	stride := s.Node()
+	stride := whole
 	var out []axis
 	volume := 1
-	for _, a := range s.Up {
+	for _, a := range along {
 		stride /= a.Size
 		low, high := a.Size, -1
 		for _, r := range b.ranks {
-			at := r % s.Node() / stride % a.Size
+			at := r % whole / stride % a.Size
 			low, high = min(low, at), max(high, at)
 		}
 		size := high - low + 1
