@@ -106,7 +106,8 @@ func (t *timer) room(phase plan.Phase, g Group, ranks []int, seq int64) (free, e
 		if m.Capacity == 0 {
 			return nil, nil, errors.New("a chip without main memory has nowhere to keep keys and values")
 		}
-		free, each = append(free, m.Capacity-m.Weights), append(each, m.KV+m.Working)
+		each = append(each, m.KV+m.Working)
+		free = append(free, m.Capacity-m.Total+each[i])
 	}
 	return free, each, nil
 }
