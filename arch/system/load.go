@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"maru/arch"
+	"maru/arch/unit"
 	"maru/configs"
 	"maru/internal/config"
 )
@@ -84,6 +85,15 @@ func (s *System) fill() {
 	for _, t := range []*Tier{&s.ScaleUp, s.ScaleOut} {
 		if t != nil && !t.Adapters.IsSet() {
 			t.Adapters.Value = 1
+		}
+	}
+	for i := range s.Uneven {
+		u := &s.Uneven[i]
+		u.Count = max(1, u.Count)
+		for _, f := range []*config.Figure[unit.Ratio]{&u.Up, &u.Out, &u.Compute} {
+			if !f.IsSet() {
+				f.Value = 1
+			}
 		}
 	}
 	for _, p := range []*Protocol{s.Library.Low, s.Library.Line, &s.Library.Bulk} {
@@ -163,6 +173,18 @@ func check(s *System, doc *config.Doc, decoded config.Errors) config.Errors {
 	if o := s.ScaleOut; o != nil && good("scale_up.shape") && good("scale_out.adapters") && o.Adapters.IsSet() {
 		if a := o.Adapters.Value; s.Node()%a != 0 && a%s.Node() != 0 {
 			fail("scale_out.adapters", "allowed: a divisor or a multiple of them", "%d adapters for %d chips", a, s.Node())
+		}
+	}
+	for i, u := range s.Uneven {
+		path := fmt.Sprintf("uneven[%d]", i)
+		switch {
+		case !good(path) || !good("scale_up.shape"):
+		case u.Chip >= s.Chips():
+			fail(path+".chip", fmt.Sprintf("allowed: 0 to %d", s.Chips()-1), "no chip %d", u.Chip)
+		case u.Out.IsSet() && s.ScaleOut == nil:
+			fail(path+".scale_out", "allowed with scale_out", "nothing joins nodes")
+		case !u.Up.IsSet() && !u.Out.IsSet() && !u.Compute.IsSet():
+			fail(path, "allowed: scale_up, scale_out, compute", "nothing in which chips are uneven")
 		}
 	}
 	if l := &s.Library; good("library.choice") && l.Choice == ByTable && (l.Table == nil || l.Low == nil) {

@@ -25,6 +25,7 @@ type System struct {
 	Chip     string            `yaml:"chip" doc:"The chip: a name of \"maru list chips\", or a file relative to this one."`
 	ScaleUp  Tier              `yaml:"scale_up" doc:"What joins the chips of a node."`
 	ScaleOut *Tier             `yaml:"scale_out,optional" doc:"What joins nodes."`
+	Uneven   []Uneven          `yaml:"uneven,optional" doc:"Chips that are slower than the others, or whose links are."`
 	Library  Library           `yaml:"library" doc:"The communication library that runs on the system."`
 	Training *Training         `yaml:"training,optional" doc:"What training frameworks do on the system, unless a plan says otherwise."`
 }
@@ -75,6 +76,16 @@ type Tier struct {
 	Levels   []Level              `yaml:"levels,optional" doc:"Levels of switches of a fat tree below the topmost, from the leaves up."`
 	Global   *Link                `yaml:"global,optional" doc:"Links of one member of a dragonfly to other groups."`
 	Reduce   *Reduce              `yaml:"reduce,optional" doc:"Reduction and multicast in the switch."`
+}
+
+// Uneven is chips that fall behind the others, in the numbering of a slice. A link between two members has the lower share
+// of the two; in a torus, a mesh or a dragonfly of nodes that of the node's slowest chip.
+type Uneven struct {
+	Chip    int64                     `yaml:"chip" bound:"0..1048575" doc:"The first chip concerned, as a slice numbers them."`
+	Count   int64                     `yaml:"count,optional" bound:"1..1048576" doc:"How many follow each other. One unless given."`
+	Up      config.Figure[unit.Ratio] `yaml:"scale_up,optional" bound:">0,<=1" doc:"Share of the rate that their links within a node have. All unless given."`
+	Out     config.Figure[unit.Ratio] `yaml:"scale_out,optional" bound:">0,<=1" doc:"The same of their adapters."`
+	Compute config.Figure[unit.Ratio] `yaml:"compute,optional" bound:">0,<=1" doc:"Share of the speed at which they compute. All unless given."`
 }
 
 // Link is one direction of what joins a member to a neighbour, or to the switch.
@@ -152,6 +163,8 @@ type Table struct {
 	Low  config.Figure[unit.Bandwidth] `yaml:"ll_bandwidth" bound:">0" doc:"Most that the low-latency protocol is taken to move in one node."`
 	Line config.Figure[unit.Bandwidth] `yaml:"ll128_channel" bound:">0" doc:"Most that a channel is taken to move in the protocol of 128-byte lines."`
 	Tree config.Figure[unit.Bandwidth] `yaml:"tree_channel" bound:">0" doc:"Most that a channel is taken to move in a tree."`
+	Node config.Figure[unit.Bandwidth] `yaml:"node,optional" bound:">0" doc:"Sustained rate of a chip's links within a node for which the table was tuned: faster ones change nothing of the choice. No limit unless given."`
+	Net  config.Figure[unit.Bandwidth] `yaml:"net,optional" bound:">0" doc:"The same of a node's adapters together."`
 }
 
 // Chips is the number of chips of the whole system.
@@ -161,6 +174,25 @@ func (s *System) Chips() int64 {
 		n *= s.ScaleOut.Members()
 	}
 	return n
+}
+
+// Paces are the shares of the usual rates that the first n chips have: of links within a node, of adapters, of computing.
+func (s *System) Paces(n int) (up, out, compute []float64) {
+	lists := [3][]float64{}
+	for k := range lists {
+		lists[k] = make([]float64, n)
+		for i := range lists[k] {
+			lists[k][i] = 1
+		}
+	}
+	for _, u := range s.Uneven {
+		for i := int(u.Chip); i < min(n, int(u.Chip+u.Count)); i++ {
+			for k, f := range []config.Figure[unit.Ratio]{u.Up, u.Out, u.Compute} {
+				lists[k][i] = min(lists[k][i], float64(f.Value))
+			}
+		}
+	}
+	return lists[0], lists[1], lists[2]
 }
 
 // Node is the number of chips that the inner tier joins.

@@ -144,6 +144,9 @@ scale_up: {topology: switch, shape: [4], link: {bandwidth: 1 GB/s, count: 1, sus
 		{"shape: [4]", "shape: [4], wrap: always", `x.yaml:5:48: scale_up.wrap: a switch has none; allowed with torus, ring`},
 		{"topology: switch", "topology: ring, wrap: multiple", `x.yaml:5:34: scale_up.wrap: no number of which an axis has to be a multiple; add wrap_multiple`},
 		{"shape: [4]", "shape: [4], adapters: 2", `x.yaml:5:52: scale_up.adapters: chips have no adapters of their own; allowed in scale_out`},
+		{"latency: 0 us}}", "latency: 0 us}}\nuneven: [{chip: 4, compute: {value: 0.5, source: a slow one}}]", `x.yaml:6:17: uneven[0].chip: no chip 4; allowed: 0 to 3`},
+		{"latency: 0 us}}", "latency: 0 us}}\nuneven: [{chip: 1, scale_out: {value: 0.5, source: a slow one}}]", `x.yaml:6:39: uneven[0].scale_out: nothing joins nodes; allowed with scale_out`},
+		{"latency: 0 us}}", "latency: 0 us}}\nuneven: [{chip: 1}]", `x.yaml:6:10: uneven[0]: nothing in which chips are uneven; allowed: scale_up, scale_out, compute`},
 		{"sustained: 1", "sustained: 2", `x.yaml:5:89: scale_up.link.sustained: 2 is out of bounds; allowed: more than 0 and at most 1`},
 	} {
 		text := strings.Replace(good, c.from, c.to, 1) + systemtest.Library("0 us")
@@ -158,6 +161,19 @@ scale_up: {topology: switch, shape: [4], link: {bandwidth: 1 GB/s, count: 1, sus
 	}
 	if _, _, err := system.Load("dgx-h10", nil); err == nil || !strings.Contains(err.Error(), "did you mean dgx-h100") {
 		t.Errorf("a name that is nearly right: %v", err)
+	}
+}
+
+// Chips that fall behind, of a part of the system.
+func TestPaces(t *testing.T) {
+	s := systemtest.Parse(t, "{topology: switch, shape: [4], link: "+systemtest.Free+"}", "", `uneven:
+  - {chip: 1, count: 2, scale_up: {value: 0.5, source: drawn by the test}}
+  - {chip: 2, scale_up: {value: 0.25, source: drawn by the test}, compute: {value: 0.9, source: drawn by the test}}
+  - {chip: 3, compute: {value: 0.8, source: drawn by the test}}
+`+systemtest.Library("0 us"))
+	up, out, compute := s.Paces(3)
+	if d := cmp.Diff([][]float64{{1, 0.5, 0.25}, {1, 1, 1}, {1, 1, 0.9}}, [][]float64{up, out, compute}); d != "" {
+		t.Error(d)
 	}
 }
 

@@ -215,7 +215,7 @@ func sniff(name string, data []byte) string {
 	if doc.Has("runs") {
 		return "suite"
 	}
-	for _, section := range []string{"chip", "scale_up", "scale_out", "library"} {
+	for _, section := range []string{"chip", "scale_up", "scale_out", "library", "uneven"} {
 		if doc.Has(section) {
 			return "system"
 		}

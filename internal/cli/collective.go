@@ -158,6 +158,24 @@ func showSystem(e *env, name string, sets []string, yaml bool) error {
 			return err
 		}
 	}
+	if len(s.Uneven) > 0 {
+		fmt.Fprintf(e.out, "\nUneven chips\n")
+	}
+	for _, u := range s.Uneven {
+		chips, slow := fmt.Sprintf("chip %d", u.Chip), []string{}
+		if u.Count > 1 {
+			chips = fmt.Sprintf("chips %d to %d", u.Chip, u.Chip+u.Count-1)
+		}
+		for _, f := range []struct {
+			what  string
+			share float64
+		}{{"links in the node", float64(u.Up.Value)}, {"adapters", float64(u.Out.Value)}, {"computing", float64(u.Compute.Value)}} {
+			if f.share < 1 {
+				slow = append(slow, f.what+" at "+human.Percent(f.share))
+			}
+		}
+		fmt.Fprintf(e.out, "  %s: %s\n", chips, strings.Join(slow, ", "))
+	}
 	lib := &s.Library
 	fmt.Fprintf(e.out, "\nLibrary %s: %d channels of %s, %s from one collective to the next\n", lib.Name, lib.Channels.Value,
 		human.SI(float64(lib.Channel.Value), "B/s"), human.PS(float64(lib.Launch.Value)))

@@ -52,7 +52,7 @@ func (p *planFlags) add(cmd *cobra.Command) {
 		f.BoolVar(&p.unfused, "unfused", false, "each operator is a kernel")
 		f.Var(&p.grads, "grads", "`FORMAT` in which gradients are kept and summed: "+list(plan.GradFormats())+" (default: the system's)")
 		f.StringSliceVar(&p.overlap, "overlap", nil, "`KINDS` of communication that computing hides: "+list(plan.Overlaps())+" (default: the system's)")
-		f.BoolVar(&p.unfolds, "unfolded", false, "simulate every replica, alike or not")
+		f.BoolVar(&p.unfolds, "unfolded", false, "simulate every replica and time every group of chips that communicates, alike or not")
 	})
 	for name, words := range map[string]func() []string{"schedule": plan.Schedules, "recompute": plan.Recomputes, "order": plan.Orders,
 		"attention": plan.Attentions, "grads": plan.GradFormats, "overlap": plan.Overlaps} {

@@ -11,6 +11,7 @@ import (
 // floors only. A name that ends in /... stands for a folder and all below.
 var floors = map[string]int{
 	"sim/event":       0,
+	"sim/fold":        0,
 	"arch/unit":       0,
 	"arch/dtype":      0,
 	"internal/config": 0,

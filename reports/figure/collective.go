@@ -18,41 +18,58 @@ func Collectives(res *result.Collective) []*Figure {
 
 // collectiveFigure gives a figure its heading.
 func collectiveFigure(res *result.Collective, name, title string, width, height float64) *Figure {
-	var ops []string
-	for _, op := range res.Ops {
-		ops = append(ops, fmt.Sprintf("%s of %s by %s, %s: %s", op.Op, human.Bytes(op.Bytes), op.Algorithm, op.Protocol, human.Time(op.LatencyPS)))
-	}
 	f := &Figure{Name: name, width: width, height: height}
 	f.Title = fitText(res.SystemTitle+": "+title, titleSize, width-2*margin)
-	f.subtitle = fitText(strings.Join(append([]string{fmt.Sprintf("%d chips (%s)", res.Chips, res.Shape)}, ops...), "  ·  "), subtitleSize, width-2*margin)
+	for _, long := range []bool{true, false} { // as much as there is room for
+		ops := []string{fmt.Sprintf("%d chips (%s)", res.Chips, res.Shape)}
+		for _, op := range res.Ops {
+			text := fmt.Sprintf("%s of %s", op.Op, human.Bytes(op.Bytes))
+			if long {
+				text += fmt.Sprintf(" by %s, %s", op.Algorithm, op.Protocol)
+			}
+			ops = append(ops, text+": "+human.Time(op.LatencyPS))
+		}
+		if f.subtitle = strings.Join(ops, "  ·  "); textWidth(f.subtitle, subtitleSize) <= width-2*margin {
+			return f
+		}
+	}
+	f.subtitle = fitText(f.subtitle, subtitleSize, width-2*margin)
 	return f
 }
 
-// Matrix draws the bytes from chip to chip as a table of colours. A switch that reduces has a row and a column of its own.
+// Matrix draws the bytes from chip to chip.
 func Matrix(res *result.Collective) *Figure {
+	return matrixFigure(res.Matrix, res.Switch, func(width, height float64) *Figure {
+		return collectiveFigure(res, "matrix", "bytes from chip to chip", width, height)
+	})
+}
+
+// matrixFigure draws bytes from chip to chip as a table of colours. A switch that reduces has a row and a column of its own:
+// adds holds what each chip sends to it and gets from it.
+func matrixFigure(matrix, adds [][]int64, figure func(width, height float64) *Figure) *Figure {
 	const (
 		width = 440.0
 		scale = 62.0 // of the scale at the right
 		left  = 40.0
 	)
-	n := len(res.Matrix)
+	n := len(matrix)
 	cells := n
-	if len(res.Switch) > 0 {
+	if len(adds) > 0 {
 		cells++
 	}
 	side := width - 2*margin - scale - left
 	bottom := margin + 34
-	f := collectiveFigure(res, "matrix", "bytes from chip to chip", width, headRow+side+bottom)
+	f := figure(width, headRow+side+bottom)
 	at := func(src, dst int) int64 {
 		switch {
 		case src == n && dst == n:
 			return 0
 		case src == n:
-			return res.Switch[dst][1]
+			return adds[dst][1]
 		case dst == n:
-			return res.Switch[src][0]
+			return adds[src][0]
 		}
-		return res.Matrix[src][dst]
+		return matrix[src][dst]
 	}
 	var most int64
 	for s := range cells {
@@ -134,9 +151,9 @@ type linkBar struct {
 }
 
 // linkBars joins links of a tier that are equally busy, busiest first.
-func linkBars(res *result.Collective) []linkBar {
+func linkBars(links []result.LinkLoad) []linkBar {
 	var list []linkBar
-	for _, l := range res.Links {
+	for _, l := range links {
 		i := slices.IndexFunc(list, func(b linkBar) bool { return b.tier == l.Tier && b.bytes == l.Bytes && b.share == l.Utilization })
 		if i < 0 {
 			list = append(list, linkBar{name: l.Name, count: 1, share: l.Utilization, bytes: l.Bytes, tier: l.Tier})
@@ -151,14 +168,21 @@ func linkBars(res *result.Collective) []linkBar {
 	return list
 }
 
-// Links draws how busy links were; links that carried the same have one bar.
+// Links draws how busy links were.
 func Links(res *result.Collective) *Figure {
+	return linksFigure(res.Links, func(width, height float64) *Figure {
+		return collectiveFigure(res, "links", "how busy links are", width, height)
+	})
+}
+
+// linksFigure draws how busy links were; links that carried the same have one bar.
+func linksFigure(links []result.LinkLoad, figure func(width, height float64) *Figure) *Figure {
 	const (
 		width = 540.0
 		pitch = 19.0
 		thick = 12.0
 	)
-	list := linkBars(res)
+	list := linkBars(links)
 	label := func(b linkBar) string {
 		if b.count > 1 {
 			return fmt.Sprintf("%s and %d alike", b.name, b.count-1)
@@ -171,7 +195,7 @@ func Links(res *result.Collective) *Figure {
 	}
 	names = min(names, 230)
 	bottom := margin + 52
-	f := collectiveFigure(res, "links", "how busy links are", width, headRow+pitch*float64(max(len(list), 1))+4+bottom)
+	f := figure(width, headRow+pitch*float64(max(len(list), 1))+4+bottom)
 	area := box{margin + names + 8, bottom, width - margin - 92, f.height - headRow}
 	x := axis{0, 100, area.x0, area.x1}
 	tiers := []struct {

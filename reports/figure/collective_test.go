@@ -48,7 +48,7 @@ func TestLinkBars(t *testing.T) {
 		r.Links[i].Utilization = 0.5
 	}
 	r.Links[3].Utilization = 0.75
-	bars := linkBars(r)
+	bars := linkBars(r.Links)
 	if len(bars) != 3 || bars[0].share != 0.75 || bars[1].count+bars[2].count != 3 {
 		t.Errorf("bars %+v", bars)
 	}

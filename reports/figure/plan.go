@@ -3,6 +3,7 @@ package figure
 import (
 	"fmt"
 	"image/color"
+	"slices"
 	"strconv"
 
 	"maru/reports/human"
@@ -11,13 +12,27 @@ import (
 
 // Plan makes every figure of a run of a model on many chips.
 func Plan(res *result.Parallel) []*Figure {
-	return []*Figure{Pipeline(res), PlanMemory(res)}
+	list := []*Figure{Pipeline(res), PlanMemory(res)}
+	if len(res.Links) > 0 {
+		list = append(list, linksFigure(res.Links, func(width, height float64) *Figure {
+			return planFigure(res, "links", "how busy links are", width, height)
+		}))
+	}
+	if len(res.Matrix) > 0 {
+		list = append(list, matrixFigure(res.Matrix, res.Switch, func(width, height float64) *Figure {
+			return planFigure(res, "matrix", "bytes from chip to chip", width, height)
+		}))
+	}
+	return list
 }
 
 func planFigure(res *result.Parallel, name, title string, width, height float64) *Figure {
 	p := res.Plan
 	f := &Figure{Name: name, width: width, height: height}
-	f.Title = fitText(fmt.Sprintf("%s on %d chips of %s: %s", res.Model, res.Chips, res.SystemTitle, title), titleSize, width-2*margin)
+	f.Title = fmt.Sprintf("%s on %d chips of %s: %s", res.Model, res.Chips, res.SystemTitle, title)
+	if textWidth(f.Title, titleSize) > width-2*margin {
+		f.Title = fitText(fmt.Sprintf("%s on %d chips: %s", res.Model, res.Chips, title), titleSize, width-2*margin)
+	}
 	f.subtitle = fitText(fmt.Sprintf("tp %d · pp %d · dp %d · %d microbatches of %d · %s · %s · bubble %s", p.TP, p.PP, p.DP, p.Microbatches, p.Microbatch,
 		p.Schedule, human.Time(res.LatencyPS), human.Percent(res.Bubble)), subtitleSize, width-2*margin)
 	return f
@@ -33,7 +48,7 @@ var passColour = []struct {
 }
 
 // Pipeline draws what the stages do over time: the whole iteration, or the first part of it that has spans. What is blank is
-// bubble. Passes of later chunks are paler.
+// bubble. Passes of later chunks are paler; what goes on beside passes is a strip below them.
 func Pipeline(res *result.Parallel) *Figure {
 	const width = 640.0
 	n := max(1, len(res.Stages))
@@ -67,7 +82,20 @@ func Pipeline(res *result.Parallel) *Figure {
 				c.text(point{area.x0 - 5, area.y1 - pitch*(float64(s)+0.5)}, strconv.Itoa(s), smallSize, atEnd, atCenter, muted)
 			}
 		}
-		for _, s := range res.Spans {
+		strip := func(s *result.PlanSpan) bool {
+			return s.Kind == "send" && slices.Contains(res.Plan.Overlap, "pp") || s.Kind == "reduce" && slices.Contains(res.Plan.Overlap, "dp")
+		}
+		spans := slices.Clone(res.Spans)
+		slices.SortStableFunc(spans, func(a, b result.PlanSpan) int { // strips last, so that no pass hides them
+			switch x, y := strip(&a), strip(&b); {
+			case x == y:
+				return 0
+			case x:
+				return 1
+			}
+			return -1
+		})
+		for _, s := range spans {
 			if s.StartPS >= end || s.Stage >= n {
 				continue
 			}
@@ -79,8 +107,12 @@ func Pipeline(res *result.Parallel) *Figure {
 			}
 			y1 := area.y1 - pitch*float64(s.Stage)
 			b := box{x.at(float64(s.StartPS) / per), y1 - pitch + 0.06*pitch, x.at(float64(min(end, s.EndPS)) / per), y1 - 0.06*pitch}
+			beside := strip(&s)
+			if beside {
+				b.y1 = b.y0 + 0.28*pitch
+			}
 			c.rect(b, tint(col, 1-0.6*float64(s.Chunk)/chunks))
-			if b.x1-b.x0 > 2 {
+			if b.x1-b.x0 > 2 && !beside {
 				c.line(0.3, white, point{b.x1, b.y0}, point{b.x1, b.y1})
 			}
 			if text := strconv.Itoa(s.Micro); (s.Kind == "forward" || s.Kind == "backward") && pitch > 11 && textWidth(text, smallSize) < b.x1-b.x0-2 {
@@ -185,7 +217,7 @@ func Scaling(res *result.Search) *Figure {
 	scaled := res.Kind == "plan scale"
 	title, sub := "plans, the fastest first", fmt.Sprintf("%d chips, batch %d", res.Chips, res.Batch)
 	if scaled {
-		title, sub = "chips", fmt.Sprintf("one plan on more replicas, batch from %d", res.Batch)
+		title, sub = "chips", fmt.Sprintf("one plan on more replicas, batch from %d; dashed is the rate of the first", res.Batch)
 	}
 	f.subtitle = fitText(sub, subtitleSize, width-2*margin)
 	const most = 40
@@ -221,6 +253,7 @@ func Scaling(res *result.Search) *Figure {
 			}
 		}
 		if len(way) > 1 && scaled {
+			c.dashed(0.8, muted, way[0], point{way[len(way)-1].x, way[0].y})
 			c.line(1.2, blue, way...)
 		}
 		c.xAxis(area, x, ticks, title)

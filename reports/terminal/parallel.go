@@ -16,19 +16,24 @@ func Parallel(w io.Writer, r *result.Parallel, o Options) error {
 	p.line("%s", p.paint(bold, fmt.Sprintf("%s · %s on %s chips of %s (%s)", r.Model, r.Phase, human.Count(int64(r.Chips)), r.SystemTitle, r.Shape)))
 	p.line("")
 	p.fact("plan", "%s", PlanText(&r.Plan))
-	what := "iteration"
+	time := "iteration"
 	if r.Phase != "train" {
-		what = "latency"
+		time = "latency"
 	}
 	unit, each := "token", " x "+human.Count(r.Seq)
 	if r.Unit != "" {
 		unit, each = r.Unit, ""
 	}
-	p.fact(what, "%s   %s %ss/s, batch %s%s in %s", human.Time(r.LatencyPS), human.SI(r.TokensPerS, ""), unit, human.Count(r.Batch), each, r.DType)
+	p.fact(time, "%s   %s %ss/s, batch %s%s in %s", human.Time(r.LatencyPS), human.SI(r.TokensPerS, ""), unit, human.Count(r.Batch), each, r.DType)
 	p.fact("compute", "%.1f TFLOP/s for each chip, %s in all · MFU %s, HFU %s", r.HardwareTflops,
 		human.SI(r.AggregatePflops*1e15, "FLOP/s"), human.Percent(r.MFU), human.Percent(r.HFU))
 	p.fact("bubble", "%s of the time in which stages work", human.Percent(r.Bubble))
-	p.fact("folded", "%d replicas simulated as %d, %d kinds of stage", r.Fold.Replicas, r.Fold.Classes, r.Fold.StageKinds)
+	f, what := &r.Fold, "folded"
+	if f.Unfolded {
+		what = "unfolded"
+	}
+	p.fact(what, "%s ranks in %s classes, %s replicas simulated as %s, %s groups as %s", human.Count(int64(f.Ranks)), human.Count(int64(f.RankClasses)),
+		human.Count(int64(f.Replicas)), human.Count(int64(f.Classes)), human.Count(int64(f.Groups)), human.Count(int64(f.GroupClasses)))
 	p.heading("Where the time goes  mean of the stages")
 	for _, part := range r.Parts {
 		if part.TimePS > 0 {

@@ -2,6 +2,7 @@ package fabric_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -113,6 +114,98 @@ func TestAlone(t *testing.T) {
 	up := []fabric.Flow{{Src: 0, Dst: 4, Bytes: 1000}, {Src: 2, Dst: 6, Bytes: 1000}}
 	if got := n.Prepare(&fabric.Job{Phases: []fabric.Phase{{Flows: up}}}).Alone(); got != 2*us {
 		t.Errorf("fat tree with two to one: %v, want 2 us", got)
+	}
+}
+
+// Links of uneven chips, by hand: the rates of both directions, of either end.
+func TestUneven(t *testing.T) {
+	uneven := "\nuneven: [{chip: 1, scale_up: {value: 0.5, source: drawn by the test}}]"
+	across := "\nuneven: [{chip: 1, scale_out: {value: 0.5, source: drawn by the test}}]"
+	node := "{topology: switch, shape: [2], link: " + systemtest.Free + "}"
+	for _, c := range []struct {
+		up, out string
+		want    []string // slow links
+	}{
+		{"{topology: switch, shape: [3], link: " + systemtest.Free + "}" + uneven, "", []string{"node 0, chip 1 to switch", "switch to node 0, chip 1"}},
+		{"{topology: full, shape: [3], link: " + systemtest.Free + "}" + uneven, "",
+			[]string{"node 0, chip 0 to 1", "node 0, chip 1 to 0", "node 0, chip 1 to 1", "node 0, chip 1 to 2", "node 0, chip 2 to 1"}},
+		{"{topology: ring, shape: [4], link: " + systemtest.Free + "}" + uneven, "",
+			[]string{"node 0, chip 0, axis 0 up", "node 0, chip 1, axis 0 up", "node 0, chip 1, axis 0 down", "node 0, chip 2, axis 0 down"}},
+		{"{topology: mesh, shape: [2, 2], link: " + systemtest.Free + "}" + uneven, "", []string{"node 0, chip 0, axis 1 up", "node 0, chip 0, axis 1 down",
+			"node 0, chip 1, axis 0 up", "node 0, chip 1, axis 0 down", "node 0, chip 1, axis 1 up", "node 0, chip 1, axis 1 down", "node 0, chip 3, axis 0 up", "node 0, chip 3, axis 0 down"}},
+		{node, "{topology: switch, shape: [2], adapters: 2, link: " + systemtest.Free + "}" + across, []string{"node 0, port 1 to switch", "switch to node 0, port 1"}},
+		{node, "{topology: switch, shape: [2], adapters: 1, link: " + systemtest.Free + "}" + across, []string{"node 0 to switch", "switch to node 0"}},
+		{node, "{topology: full, shape: [2], adapters: 2, link: " + systemtest.Free + "}" + across, []string{"node 0 to 0", "node 0 to 1", "node 1 to 0"}},
+	} {
+		var got []string
+		for _, l := range fabric.New(systemtest.Slice(t, c.up, c.out, 0)).Links() {
+			full := 1e9
+			if l.Tier == 1 && strings.Contains(c.out, "full") {
+				full = 2e9 // of both adapters together
+			}
+			if l.Rate == full/2 {
+				got = append(got, l.Name)
+			} else if l.Rate != full {
+				t.Errorf("%s: %g", l.Name, l.Rate)
+			}
+		}
+		if d := cmp.Diff(c.want, got); d != "" {
+			t.Errorf("%s, %s: %s", c.up, c.out, d)
+		}
+	}
+}
+
+// Chips whose links correspond, and chips whose links do not.
+func TestImage(t *testing.T) {
+	nets := map[string]*fabric.Net{}
+	for _, c := range topologies {
+		nets[c.name] = fabric.New(systemtest.Slice(t, c.up, c.out, c.chips))
+	}
+	for _, c := range []struct {
+		net  string
+		a, b []int
+		want bool
+	}{
+		{"switch", []int{0, 1}, []int{3, 2}, true},
+		{"full", []int{0, 1, 2}, []int{3, 1, 0}, true},
+		{"ring", []int{0, 1}, []int{2, 3}, true},
+		{"ring", []int{0, 1}, []int{4, 0}, false}, // neighbours, but not as a list of places has it
+		{"ring", []int{0, 2}, []int{0, 1}, false},
+		{"torus", []int{0, 1}, []int{10, 11}, true},
+		{"torus", []int{0, 1}, []int{0, 4}, false}, // along another axis
+		{"fat tree", []int{0, 2}, []int{4, 6}, true},
+		{"fat tree", []int{0, 2}, []int{2, 4}, false}, // another leaf
+		{"fat tree", []int{0, 1}, []int{0, 2}, false}, // another node
+		{"fat tree", []int{0, 4}, []int{6, 3}, false}, // another plane on the way in
+		{"fat tree", []int{0, 4}, []int{6, 2}, true},
+		{"fat tree", []int{0, 2}, []int{0, 2, 4}, false},
+		{"dragonfly", []int{0, 2}, []int{6, 4}, true},
+	} {
+		var pairs [][2]int32
+		for i := range c.a {
+			for k := range c.a {
+				pairs = append(pairs, [2]int32{int32(i), int32(k)})
+			}
+		}
+		n := nets[c.net]
+		m := fabric.NewImage(n)
+		for range 2 { // an image can be used again
+			if got := m.Find(c.a, c.b, pairs); got != c.want {
+				t.Errorf("%s, %v to %v: %v", c.net, c.a, c.b, got)
+			}
+		}
+		if !c.want {
+			continue
+		}
+		for _, p := range pairs {
+			var got []int32
+			for _, l := range n.Path(c.a[p[0]], c.a[p[1]], nil) {
+				got = append(got, m.Link(l))
+			}
+			if d := cmp.Diff(n.Path(c.b[p[0]], c.b[p[1]], nil), got); d != "" {
+				t.Errorf("%s, %v to %v: %s", c.net, c.a, c.b, d)
+			}
+		}
 	}
 }
 

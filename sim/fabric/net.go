@@ -8,11 +8,12 @@
 //
 // Modelled: the bandwidth of every link with the share that a protocol reaches, latency, shortest routes along the axes
 // of a torus in order, pooled links of a fat tree and a dragonfly, multicast and reduction by a switch. Not modelled:
-// packets and their order, head-of-line blocking, adaptive routing, congestion control, hosts. Floor 2.
+// packets and their order, faults, head-of-line blocking, adaptive routing, congestion control, hosts. Floor 2.
 package fabric
 
 import (
 	"fmt"
+	"sync"
 
 	"maru/arch/system"
 	"maru/sim/event"
@@ -37,6 +38,7 @@ type Net struct {
 	up    []tier
 	out   *tier
 	ports int // adapters of a node as chips see them
+	spare sync.Pool
 }
 
 // tier is where the links of one instance of a tier begin in the list, and how members reach each other.
@@ -60,20 +62,32 @@ type level struct {
 // New makes the links of a slice.
 func New(s *system.Slice) *Net {
 	n := &Net{Slice: s, node: s.Node(), ports: 1}
+	within, across, _ := s.System.Paces(s.Chips)
 	for unit := range s.Nodes() {
-		n.up = append(n.up, n.tier(&s.System.ScaleUp, s.Up, 0, 1, 1, fmt.Sprintf("node %d, chip", unit)))
+		pace := func(m, _ int) float64 { return within[unit*n.node+m] }
+		n.up = append(n.up, n.tier(&s.System.ScaleUp, s.Up, 0, 1, 1, fmt.Sprintf("node %d, chip", unit), pace))
 	}
 	if len(s.Out) > 0 {
 		adapters := int(s.System.ScaleOut.Adapters.Value)
 		n.ports = min(adapters, n.node)
-		out := n.tier(s.System.ScaleOut, s.Out, 1, n.ports, float64(adapters)/float64(n.ports), "node")
+		pace := func(m, p int) float64 { // of a port, or of all with -1
+			least := 1.0
+			for c := range n.node {
+				if p < 0 || c*n.ports/n.node == p {
+					least = min(least, across[m*n.node+c])
+				}
+			}
+			return least
+		}
+		out := n.tier(s.System.ScaleOut, s.Out, 1, n.ports, float64(adapters)/float64(n.ports), "node", pace)
 		n.out = &out
 	}
 	return n
 }
 
-// tier adds the links of a tier whose members have a number of ports, each of some adapters.
-func (n *Net) tier(d *system.Tier, axes []system.Axis, number, ports int, adapters float64, name string) tier {
+// tier adds the links of a tier whose members have a number of ports, each of some adapters. pace is the share of its rate
+// that a port of a member has, or the member with port -1.
+func (n *Net) tier(d *system.Tier, axes []system.Axis, number, ports int, adapters float64, name string, pace func(m, p int) float64) tier {
 	t := tier{kind: d.Topology, axes: axes, members: 1, ports: ports, first: len(n.links), name: name}
 	for _, a := range axes {
 		t.members *= a.Size
@@ -94,8 +108,8 @@ func (n *Net) tier(d *system.Tier, axes []system.Axis, number, ports int, adapte
 		}
 		for m := range t.members {
 			for p := range ports {
-				add(port(m, p)+" to switch", rate, latency)
-				add("switch to "+port(m, p), rate, 0)
+				add(port(m, p)+" to switch", rate*pace(m, p), latency)
+				add("switch to "+port(m, p), rate*pace(m, p), 0)
 			}
 		}
 		below, carried := 1, rate
@@ -118,21 +132,29 @@ func (n *Net) tier(d *system.Tier, axes []system.Axis, number, ports int, adapte
 	case system.Full:
 		for a := range t.members {
 			for b := range t.members {
-				add(fmt.Sprintf("%s %d to %d", name, a, b), all, latency)
+				add(fmt.Sprintf("%s %d to %d", name, a, b), all*min(pace(a, -1), pace(b, -1)), latency)
 			}
 		}
 	case system.Ring, system.Torus, system.Mesh:
 		for m := range t.members {
-			for a := range axes {
-				add(fmt.Sprintf("%s %d, axis %d up", name, m, a), all, latency)
-				add(fmt.Sprintf("%s %d, axis %d down", name, m, a), all, latency)
+			stride := t.members
+			for a, axis := range axes {
+				stride /= axis.Size
+				at := m / stride % axis.Size
+				next := func(step int) float64 { // the neighbour's, itself at an end
+					to := (at + step + axis.Size) % axis.Size
+					return min(pace(m, -1), pace(m+(to-at)*stride, -1))
+				}
+				add(fmt.Sprintf("%s %d, axis %d up", name, m, a), all*next(1), latency)
+				add(fmt.Sprintf("%s %d, axis %d down", name, m, a), all*next(-1), latency)
 			}
 		}
 	case system.Dragonfly:
 		group, groups := axes[0].Size, axes[1].Size
 		for a := range t.members {
 			for b := range group {
-				add(fmt.Sprintf("%s %d to %d", name, a, a/group*group+b), all, latency)
+				other := a/group*group + b
+				add(fmt.Sprintf("%s %d to %d", name, a, other), all*min(pace(a, -1), pace(other, -1)), latency)
 			}
 		}
 		global := d.Global.Rate() * adapters * float64(ports*group) / float64(max(1, groups-1))

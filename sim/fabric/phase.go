@@ -49,13 +49,23 @@ type Load struct {
 	rate  float64 // bytes of the link per second, at full speed
 }
 
+// sums are the bytes of links and chips while a phase is prepared, all zero in between.
+type sums struct {
+	link, sent, got []int64
+	links, chips    []int32
+}
+
 // Prepare works out the loads of a job and the time that each phase takes alone: latency and local work, and the longest
 // of the times of all links and chips for what they carry. The flows of a phase are paced so that all end with it.
 func (n *Net) Prepare(job *Job) *Program {
 	p := &Program{Stages: make([]Stage, 0, len(job.Phases))}
-	sum := make([]int64, len(n.links))
-	sent, got := make([]int64, n.Chips()), make([]int64, n.Chips())
-	var links, chips []int32 // that carry or move something
+	w, _ := n.spare.Get().(*sums)
+	if w == nil {
+		w = &sums{link: make([]int64, len(n.links)), sent: make([]int64, n.Chips()), got: make([]int64, n.Chips())}
+	}
+	defer n.spare.Put(w)
+	sum, sent, got := w.link, w.sent, w.got
+	links, chips := w.links[:0], w.chips[:0] // that carry or move something
 	var buf [64]int32
 	for i := range job.Phases {
 		ph := &job.Phases[i]
@@ -99,6 +109,7 @@ func (n *Net) Prepare(job *Job) *Program {
 			}
 			sent[c], got[c] = 0, 0
 		}
+		w.links, w.chips = links, chips
 		links, chips = links[:0], chips[:0]
 		st.Transfer = Picoseconds(longest)
 		st.Alone = ph.Latency + ph.Local + st.Transfer

@@ -64,13 +64,19 @@ func TestBubbles(t *testing.T) {
 	}
 }
 
-// Passes in flight: all microbatches with GPipe, as many as stages follow with 1F1B.
+// Passes in flight: all microbatches with GPipe, as many as stages follow with 1F1B, chunks on the way besides when
+// interleaved (Narayanan et al., arXiv 2104.04473, 2.2).
 func TestStash(t *testing.T) {
 	for _, c := range []struct {
 		schedule string
 		want     []int
-	}{{"gpipe", []int{8, 8, 8, 8}}, {"1f1b", []int{4, 3, 2, 1}}, {"zero-bubble", []int{4, 3, 2, 1}}} {
-		out, err := Simulate(program(t, c.schedule, 4, 8, 1, Chunk{Forward: 10, Backward: 20, Weight: 10}), true)
+	}{{"gpipe", []int{8, 8, 8, 8}}, {"1f1b", []int{4, 3, 2, 1}}, {"2bw", []int{4, 3, 2, 1}}, {"zero-bubble", []int{4, 3, 2, 1}},
+		{"interleaved", []int{11, 9, 7, 5}}} { // 2(p-s-1) + (v-1)p, and one
+		chunks := 1
+		if c.schedule == "interleaved" {
+			chunks = 2
+		}
+		out, err := Simulate(program(t, c.schedule, 4, 8, chunks, Chunk{Forward: 10, Backward: 20, Weight: 10}), true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -117,6 +123,43 @@ func TestReduce(t *testing.T) {
 	}
 }
 
+// Things that a stage does at once slow each other, by hand. A pass of 40 gives the first of its four layers' gradients at 20
+// of the clock; the sum of 32 goes at half speed beside the pass and slows it to 3/4: the pass has done 10 of 40 until then
+// and takes 40 more, to 60, in which the sum does 20 of its 24 ahead of the last layer, 4 until 64, and the last one until 72.
+func TestShares(t *testing.T) {
+	c := Chunk{Forward: 10, Backward: 40, Reduce: 32, Layers: 4}
+	p := program(t, "1f1b", 1, 1, 1, c)
+	p.Overlap, p.Shares = true, [][]Share{{{PassBySum: 0.75, SumByPass: 0.5}}}
+	out, err := Simulate(p, true)
+	if err != nil || out.Passes != 60 || out.Reduced != 72 {
+		t.Errorf("a sum beside a pass: %d and %d, want 60 and 72 (%v)", out.Passes, out.Reduced, err)
+	}
+	// Two stages, one microbatch. Stage 1 ends its passes at 10+8+10+20 = 48 and sends back for 8, beside its sum: at half
+	// speed until 64, and so does the sum of 10, which has done 8 then and 2 until 66. Stage 0 works until 84.
+	c = Chunk{Forward: 10, Backward: 20, Ahead: 8, Back: 8, Reduce: 10}
+	p = program(t, "1f1b", 2, 1, 1, c)
+	p.Shares = [][]Share{{{}, {SendBySum: 0.5, SumBySend: 0.5}}}
+	out, err = Simulate(p, true)
+	if err != nil || out.Passes != 84 || out.Stages[1].Reduced != 66 {
+		t.Errorf("a sum beside a transfer: %d and %d, want 84 and 66 (%v)", out.Passes, out.Stages[1].Reduced, err)
+	}
+	// Where transfers hold up the stage, its sums come behind them.
+	p.Blocking = true
+	out, err = Simulate(p, true)
+	if err != nil || out.Passes != 76 || out.Stages[1].Reduced != 66 {
+		t.Errorf("a sum behind a transfer: %d and %d, want 76 and 66 (%v)", out.Passes, out.Stages[1].Reduced, err)
+	}
+	// A transfer of 8 beside the next pass, of which it is slowed to half and which it slows to half: stage 0 sends from 10 to
+	// 26 and does 8 of its second pass in that time, which ends at 28.
+	p = program(t, "1f1b", 2, 2, 1, c)
+	p.Replicas[0][0][0].Reduce, p.Replicas[0][1][0].Reduce = 0, 0
+	p.Shares = [][]Share{{{SendByPass: 0.5, PassBySend: 0.5}, {}}}
+	p.Spans = 100
+	if out, err = Simulate(p, true); err != nil || out.Spans[0].End != 10 || out.Spans[1].End != 26 || out.Spans[2].End != 28 {
+		t.Errorf("a transfer beside a pass: %+v (%v)", out, err)
+	}
+}
+
 // Folded and unfolded outcomes are equal on random programs, with replicas that are alike and some that are not.
 func TestFold(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -148,6 +191,17 @@ func TestFold(t *testing.T) {
 		for range rapid.IntRange(1, 6).Draw(t, "replicas") {
 			p.Replicas = append(p.Replicas, rapid.SampledFrom(kinds).Draw(t, "replica"))
 		}
+		if rapid.Bool().Draw(t, "shared") {
+			speed := rapid.Custom(func(t *rapid.T) float64 { return rapid.SampledFrom([]float64{0, 1, 0.5, 0.3, 0.77}).Draw(t, "speed") })
+			share := rapid.Custom(func(t *rapid.T) Share {
+				return Share{speed.Draw(t, "pass, sum"), speed.Draw(t, "pass, send"), speed.Draw(t, "send, sum"),
+					speed.Draw(t, "send, pass"), speed.Draw(t, "sum, pass"), speed.Draw(t, "sum, send")}
+			})
+			all := rapid.SliceOfN(share, stages, stages).Draw(t, "shares")
+			for range p.Replicas {
+				p.Shares = append(p.Shares, all)
+			}
+		}
 		folded, err := Simulate(p, true)
 		if err != nil {
 			t.Fatal(err)
@@ -159,7 +213,7 @@ func TestFold(t *testing.T) {
 		if unfolded.Classes != len(p.Replicas) {
 			t.Fatalf("%d replicas simulated of %d", unfolded.Classes, len(p.Replicas))
 		}
-		unfolded.Classes, unfolded.Events = folded.Classes, folded.Events
+		unfolded.Classes, unfolded.Events = folded.Classes, folded.Events // what was simulated, and how much that was
 		if diff := cmp.Diff(unfolded, folded); diff != "" {
 			t.Fatal(diff)
 		}

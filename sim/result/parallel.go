@@ -48,13 +48,15 @@ type Parallel struct {
 	Comm    []PlanComm  `json:"communication"`
 	Stages  []PlanStage `json:"stages"`
 	Fold    Fold        `json:"fold"`
+	Links   []LinkLoad  `json:"links"`    // what they carry in an iteration; the busiest, if they are very many
+	Matrix  [][]int64   `json:"matrix"`   // bytes from chip to chip in an iteration, by source; empty for many chips
+	Switch  [][]int64   `json:"switch"`   // bytes that each chip sends to and gets from a switch that reduces
 	Spans   []PlanSpan  `json:"timeline"` // of the first replica
 	Cut     bool        `json:"timeline_truncated"`
 	Figures int         `json:"figures"`
 	// Estimated counts figures of system and chip that are estimates.
 	Estimated int      `json:"estimated"`
 	Warnings  []string `json:"warnings"`
-	Events    int64    `json:"events_handled"`
 }
 
 // Plan is a resolved plan.
@@ -122,14 +124,19 @@ type PlanMemory struct {
 	External    int64 `json:"external_bytes,omitempty"` // weights that are streamed from memory beyond the chip, not in Total
 }
 
-// Fold says what was simulated for what.
+// Fold says what was simulated for what. Everything else of a result is the same unfolded.
 type Fold struct {
-	Ranks      int    `json:"ranks"`
-	Replicas   int    `json:"replicas"`
-	Classes    int    `json:"replica_classes"` // simulated once each
-	Parts      int    `json:"parts_simulated"` // on one chip
-	StageKinds int    `json:"stage_kinds"`
-	Text       string `json:"text"`
+	Unfolded     bool   `json:"unfolded"` // every replica and group was simulated
+	Ranks        int    `json:"ranks"`
+	RankClasses  int    `json:"rank_classes"` // that are provably alike
+	Replicas     int    `json:"replicas"`
+	Classes      int    `json:"replica_classes"` // simulated once each
+	Groups       int    `json:"groups"`          // of chips that communicate, of all kinds
+	GroupClasses int    `json:"group_classes"`   // timed once each
+	Parts        int    `json:"parts_simulated"` // on one chip
+	StageKinds   int    `json:"stage_kinds"`
+	Events       int64  `json:"events_handled"` // by the pipeline
+	Text         string `json:"text"`
 }
 
 // PlanSpan is something that a stage did.

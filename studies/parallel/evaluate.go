@@ -54,14 +54,22 @@ type evaluation struct {
 	layers []int64 // of each chunk
 	dense  []int64 // how many of them are a model's first, without experts
 	units  [][][]unit
-	state  []int64 // parameters of a chip, by stage
+	shares [][]pipeline.Share // replica, stage; nil if nothing meets on links
+	state  []int64            // parameters of a chip, by stage
 	comm   []result.PlanComm
+	paces  []float64 // of chips, if they are uneven
+
+	uses                      []use
+	tensor, context, exchange *spread
+	ahead, back               *spread
+	sums                      []*spread
 }
 
 // unit is what a chunk's times are made of; the pipeline sees their sums.
 type unit struct {
 	forward, backward, again event.Time // computing: forward, backward, forward again
 	tensor, other            event.Time // communication that computing waits for, in both directions
+	context, experts         event.Time // what these are of the other
 	pipeline.Chunk
 }
 
@@ -120,7 +128,7 @@ func (s *Session) run(in Input, weights string) (*result.Parallel, error) {
 		if e.node, err = s.Net(chips, in.Shape); err != nil {
 			return nil, err
 		}
-		e.net = &traffic{net: e.node, format: e.parts.wide().String()}
+		e.net = &traffic{net: e.node, format: e.parts.wide().String(), unfolded: in.Unfolded, image: fabric.NewImage(e.node)}
 	}
 	for _, kind := range []string{"tensor", "pipeline", "data", "expert", "context"} {
 		e.comm = append(e.comm, result.PlanComm{Kind: kind})
@@ -185,37 +193,41 @@ func (e *evaluation) chunkParams(k int) int64 {
 	return n
 }
 
-// each lists groups of chips: for every replica and stage those that f gives for it.
-func (e *evaluation) each(f func(d, s int) [][]int) (groups [][]int, of [][2]int) {
+// within carries out a collective in groups of every stage of every replica at once; f gives the groups.
+func (e *evaluation) within(kind collective.Kind, bytes int64, f func(d, s int) [][]int) (*spread, error) {
+	if e.net == nil || bytes == 0 {
+		return nil, nil
+	}
+	var list []message
+	x := &spread{}
 	for d := range e.lay.d {
 		for s := range e.lay.p {
 			for _, g := range f(d, s) {
-				groups, of = append(groups, g), append(of, [2]int{d, s})
+				list, x.of = append(list, message{kind, bytes, g}), append(x.of, [2]int{d, s})
 			}
 		}
 	}
-	return groups, of
+	var err error
+	x.round, err = e.net.round(list)
+	return x, err
 }
 
-// within times a collective in groups of every replica and stage: replica x stage, the longest of each.
-func (e *evaluation) within(kind collective.Kind, bytes int64, f func(d, s int) [][]int) ([][]event.Time, error) {
-	out := make([][]event.Time, e.lay.d)
-	for d := range out {
-		out[d] = make([]event.Time, e.lay.p)
+// across carries out a collective over the replicas of every stage at once, of as many bytes as each stage has; share is how
+// many neighbouring replicas have different data.
+func (e *evaluation) across(kind collective.Kind, share int, bytes func(s int) int64) (*spread, error) {
+	if e.net == nil {
+		return nil, nil
 	}
-	if e.net == nil || bytes == 0 {
-		return out, nil
+	var list []message
+	x := &spread{}
+	for s := range e.lay.p {
+		for _, g := range e.dataGroups(s, share) {
+			list, x.of = append(list, message{kind, bytes(s), g}), append(x.of, [2]int{every, s})
+		}
 	}
-	groups, of := e.each(f)
-	times, err := e.net.groups(kind, bytes, groups)
-	if err != nil {
-		return nil, err
-	}
-	for i, t := range times {
-		d, s := of[i][0], of[i][1]
-		out[d][s] = max(out[d][s], t)
-	}
-	return out, nil
+	var err error
+	x.round, err = e.net.round(list)
+	return x, err
 }
 
 func (e *evaluation) tensorGroups(d, s int) (out [][]int) {
@@ -257,18 +269,6 @@ func (e *evaluation) dataGroups(s, share int) (out [][]int) {
 	return out
 }
 
-// longest is the time of a collective over replicas of one stage.
-func (e *evaluation) longest(kind collective.Kind, bytes int64, groups [][]int) (event.Time, error) {
-	if e.net == nil || bytes == 0 {
-		return 0, nil
-	}
-	times, err := e.net.groups(kind, bytes, groups)
-	if err != nil {
-		return 0, err
-	}
-	return slices.Max(times), nil
-}
-
 // beyond is what is left of communication beside computing.
 func beyond(comm, work event.Time) event.Time { return max(0, comm-work) }
 
@@ -290,12 +290,14 @@ func (e *evaluation) times() error {
 	}
 	var pair, gather [][]event.Time
 	for i, k := range kinds {
-		times, err := e.within(k, act, e.tensorGroups)
+		x, err := e.within(k, act, e.tensorGroups)
 		if err != nil {
 			return err
 		}
+		times := x.longest(e.lay)
+		e.uses = append(e.uses, use{x, func(s int) int64 { return e.tensorUses(s, i == 0) }})
 		if i == 0 {
-			pair = times
+			pair, e.tensor = times, x
 			continue
 		}
 		gather = pair
@@ -312,12 +314,17 @@ func (e *evaluation) times() error {
 	var err error
 	keys := e.p.Batch * e.p.Seq * d.CacheWidth(par.Tensor) * wide
 	if par.Context > 1 {
-		if contextTime, err = e.within(collective.AllGather, keys, e.contextGroups); err != nil {
+		x, err := e.within(collective.AllGather, keys, e.contextGroups)
+		if err != nil {
 			return err
 		}
-		if contextBack, err = e.within(collective.ReduceScatter, keys, e.contextGroups); err != nil {
+		contextTime, e.context = x.longest(e.lay), x
+		e.uses = append(e.uses, use{x, func(s int) int64 { return e.perLayer(s, 1, 1) }})
+		if x, err = e.within(collective.ReduceScatter, keys, e.contextGroups); err != nil {
 			return err
 		}
+		contextBack = x.longest(e.lay)
+		e.uses = append(e.uses, use{x, func(s int) int64 { return e.perLayer(s, 0, 1) }})
 	}
 	var exchange [][]event.Time
 	if par.Expert > 1 {
@@ -336,17 +343,27 @@ func (e *evaluation) times() error {
 			}
 			return out
 		}
-		if exchange, err = e.within(collective.AllToAll, tokens*d.TopK*d.Hidden*wide, groups); err != nil {
+		x, err := e.within(collective.AllToAll, tokens*d.TopK*d.Hidden*wide, groups)
+		if err != nil {
 			return err
 		}
+		exchange, e.exchange = x.longest(e.lay), x
+		e.uses = append(e.uses, use{x, func(s int) int64 {
+			n := e.perLayer(s, 2, 2)
+			if layers := e.stageLayers(s); layers > 0 {
+				n -= n / layers * e.stageDense(s)
+			}
+			return n
+		}})
 		for r := range exchange {
 			exchange[r] = exchange[r-r%int(par.Expert)]
 		}
 	}
-	if e.shard, err = e.shards(); err != nil {
+	meet := e.meetings()
+	if e.shard, err = e.shards(meet); err != nil {
 		return err
 	}
-	ahead, back, again, err := e.transfers(act)
+	ahead, back, err := e.transfers(act)
 	if err != nil {
 		return err
 	}
@@ -380,6 +397,13 @@ func (e *evaluation) times() error {
 		e.units[r] = make([][]unit, stages)
 		for s := range stages {
 			t := pair[r][s]
+			pace := e.pace(r, s)
+			slow := func(t event.Time) event.Time {
+				if pace == 1 {
+					return t
+				}
+				return event.Time(float64(t) / pace)
+			}
 			// A product that is cut into as many pieces as there are chips hides all pieces but one.
 			part := func(work event.Time) event.Time {
 				if hides {
@@ -391,22 +415,31 @@ func (e *evaluation) times() error {
 			if par.Sequence {
 				tb += beyond(gather[r][s], attn.backward/2) + beyond(gather[r][s], mlp.backward/2) // inputs again, for gradients of weights
 			}
-			var of, ob event.Time
+			var of, ob, context, experts event.Time
 			if contextTime != nil {
 				of += beyond(contextTime[r][s], attn.core+ring(attn.core))
 				ob += beyond(contextTime[r][s]+contextBack[r][s], attn.coreBack+ring(attn.coreBack))
+				context = of
+				if e.train {
+					context += ob
+				}
 			}
 			if exchange != nil {
 				of += 2 * exchange[r][s]
 				ob += 2 * exchange[r][s]
-			}
-			data := func(comm, work event.Time) event.Time {
-				if par.Hides("dp") {
-					return beyond(comm, work)
+				experts = 2 * exchange[r][s]
+				if e.train {
+					experts *= 2
 				}
-				return comm
 			}
-			zf, zb := data(e.shard.gather, forward+tf), data(e.shard.back+e.shard.scatter, backward+recompute+tb)
+			var gatherShards, scatterShards, zf, zb event.Time
+			if par.Zero == 3 {
+				gatherShards, scatterShards = e.shard.gather[s], e.shard.scatter[s]
+				zf, zb = gatherShards, e.shard.back[s]+scatterShards
+				if par.Hides("dp") {
+					zf, zb = meet[r][s].delay(zf, forward, tf), meet[r][s].delay(zb, backward+recompute, tb)
+				}
+			}
 			for c := range chunks {
 				k := c*stages + s
 				n := event.Time(e.layers[k])
@@ -429,7 +462,7 @@ func (e *evaluation) times() error {
 					other, bother = other-first*2*exchange[r][s], bother-first*2*exchange[r][s]
 				}
 				if n > 0 && par.Hides("dp") {
-					other, bother = other+e.shard.gather, bother+e.shard.scatter // the first gather and the last scatter have nothing beside them
+					other, bother = other+gatherShards, bother+scatterShards // the first gather and the last scatter have nothing beside them
 				}
 				if k == 0 {
 					u.forward += e.costs[model.Embed].forward
@@ -443,6 +476,7 @@ func (e *evaluation) times() error {
 						btensor += t
 					}
 				}
+				u.forward, u.backward, u.again = slow(u.forward), slow(u.backward), slow(u.again)
 				u.Forward = u.forward + ftensor + other
 				if e.train {
 					u.Backward = u.backward + u.again + btensor + bother
@@ -454,19 +488,155 @@ func (e *evaluation) times() error {
 					u.backward, btensor, bother = 0, 0, 0
 				}
 				u.tensor, u.other = ftensor+btensor, other+bother
-				u.Ahead, u.Back, u.Layers = ahead[r][s]+again, back[r][s]+again, max(1, e.layers[k])
+				u.context, u.experts = n*context, (n-first)*experts
+				u.Ahead, u.Back, u.Layers = ahead[r][s], back[r][s], max(1, e.layers[k])
 				e.units[r][s] = append(e.units[r][s], u)
 			}
 		}
 	}
 	e.inner(keys, tokens*d.TopK*d.Hidden*wide, contextTime, contextBack, exchange, func(comm, work event.Time) event.Time {
 		if par.Hides("dp") {
-			return beyond(comm, work)
+			return meet[0][0].delay(comm, work, 0)
 		}
 		return comm
 	}, forward, backward+recompute)
 	e.count(ofTensor, e.tensorBytes(act), pair[0][0]*event.Time(e.tensorCount()), 0)
-	return e.sums()
+	if err := e.gradients(); err != nil {
+		return err
+	}
+	e.meet()
+	return nil
+}
+
+// pace is the share of its usual speed at which the slowest chip of a stage of a replica computes.
+func (e *evaluation) pace(d, s int) float64 {
+	if len(e.s.sys.Uneven) == 0 {
+		return 1
+	}
+	if e.paces == nil {
+		_, _, e.paces = e.s.sys.Paces(int(e.z.Chips))
+	}
+	least := 1.0
+	for t := range e.lay.t {
+		for c := range e.lay.c {
+			least = min(least, e.paces[e.lay.chip(t, c, d, s)])
+		}
+	}
+	return least
+}
+
+// meeting is the speeds of two kinds of communication beside each other: what computing waits for, and what goes on beside
+// computing.
+type meeting struct{ waited, beside float64 }
+
+// meetings are those of two rounds, by replica and stage.
+type meetings [][]meeting
+
+func (e *evaluation) meetings() meetings {
+	out := make(meetings, e.lay.d)
+	for d := range out {
+		for range e.lay.p {
+			out[d] = append(out[d], meeting{1, 1})
+		}
+	}
+	return out
+}
+
+// with lowers the speeds to those of a round that computing waits for and one beside it.
+func (m meetings) with(e *evaluation, waited, beside *spread) {
+	if e.net == nil {
+		return
+	}
+	e.net.speeds(e.lay, waited, beside, func(d, s int, v float64) { m[d][s].waited = min(m[d][s].waited, v) })
+	e.net.speeds(e.lay, beside, waited, func(d, s int, v float64) { m[d][s].beside = min(m[d][s].beside, v) })
+}
+
+// delay is how much longer computing and the communication that it waits for take with other communication beside them,
+// which goes on at full speed while chips compute and slows what they wait for as long as it lasts.
+func (m meeting) delay(beside, work, waited event.Time) event.Time {
+	slowed := event.Time(float64(waited) / m.waited)
+	done := work + event.Time(float64(slowed)*m.beside) // of it, while they go on
+	if beside >= done {
+		return slowed - waited + beside - done
+	}
+	return event.Time(float64(slowed-waited) * (float64(beside) / float64(done)))
+}
+
+// waits are the kinds of communication that passes wait for, and how long.
+var waits = [...]struct {
+	of   func(e *evaluation) *spread
+	time func(u *unit) event.Time
+}{
+	{func(e *evaluation) *spread { return e.tensor }, func(u *unit) event.Time { return u.tensor }},
+	{func(e *evaluation) *spread { return e.context }, func(u *unit) event.Time { return u.context }},
+	{func(e *evaluation) *spread { return e.exchange }, func(u *unit) event.Time { return u.experts }},
+}
+
+// meet works out what slows what where passes, transfers between stages and sums of gradients load the same links.
+func (e *evaluation) meet() {
+	if e.net == nil {
+		return
+	}
+	e.shares = make([][]pipeline.Share, e.lay.d)
+	for d := range e.shares {
+		e.shares[d] = make([]pipeline.Share, e.lay.p)
+	}
+	found := false
+	lower := func(of func(*pipeline.Share) *float64) func(d, s int, speed float64) {
+		return func(d, s int, speed float64) {
+			if f := of(&e.shares[d][s]); *f == 0 || speed < *f {
+				*f = speed
+			}
+			found = true
+		}
+	}
+	// A pass is communication only in part: that is slowed, and slows what is beside it.
+	passes := func(x *spread, pass, other func(*pipeline.Share) *float64) {
+		var m [len(waits)]meetings
+		for i, w := range waits {
+			m[i] = e.meetings()
+			m[i].with(e, w.of(e), x)
+		}
+		for d := range e.lay.d {
+			for s := range e.lay.p {
+				var all event.Time
+				for _, u := range e.units[d][s] {
+					all += u.Forward + u.Backward + u.Weight
+				}
+				long, done := 1.0, 1.0 // a pass beside the other, and what is done of that
+				for i, w := range waits {
+					var part event.Time
+					for _, u := range e.units[d][s] {
+						part += w.time(&u)
+					}
+					share := float64(part) / float64(max(1, all))
+					slowed := share / m[i][d][s].waited
+					long += slowed - share
+					done += float64(slowed*m[i][d][s].beside) - share
+				}
+				if long > 1 || done < 1 {
+					lower(pass)(d, s, 1/long)
+					lower(other)(d, s, done/long)
+				}
+			}
+		}
+	}
+	ways := []*spread{e.ahead, e.back}
+	for _, x := range e.sums {
+		passes(x, func(h *pipeline.Share) *float64 { return &h.PassBySum }, func(h *pipeline.Share) *float64 { return &h.SumByPass })
+		for _, way := range ways {
+			e.net.speeds(e.lay, way, x, lower(func(h *pipeline.Share) *float64 { return &h.SendBySum }))
+			e.net.speeds(e.lay, x, way, lower(func(h *pipeline.Share) *float64 { return &h.SumBySend }))
+		}
+	}
+	if e.par.Hides("pp") {
+		for _, way := range ways {
+			passes(way, func(h *pipeline.Share) *float64 { return &h.PassBySend }, func(h *pipeline.Share) *float64 { return &h.SendByPass })
+		}
+	}
+	if !found {
+		e.shares = nil
+	}
 }
 
 // inner counts the communication of context and expert parallelism and of sharded weights, as the first stage has it.
@@ -492,17 +662,76 @@ func (e *evaluation) inner(keys, exchanged int64, contextTime, contextBack, exch
 		t := event.Time(n*2*passes) * exchange[0][0]
 		e.count(ofExpert, n*2*passes*exchanged/e.par.Expert*(e.par.Expert-1), t, t)
 	}
-	if z := &e.shard; z.gather > 0 {
+	if z := &e.shard; z.gather != nil {
+		gather, back, scatter := z.gather[0], z.back[0], z.scatter[0]
 		replicas := e.par.Data * e.par.Context
-		t, exposed := z.gather, data(z.gather, forward)
+		t, exposed := gather, data(gather, forward)
 		bytes := z.gathered
 		if e.train {
-			t += z.back + z.scatter
-			exposed += data(z.back+z.scatter, backward)
-			bytes += z.gathered*int64(z.back/z.gather) + z.scattered
+			t += back + scatter
+			exposed += data(back+scatter, backward)
+			bytes += z.gathered*z.backs + z.scattered
 		}
 		e.count(ofData, n*bytes/replicas*(replicas-1), times(t), times(exposed))
 	}
+}
+
+// once counts what an iteration does once.
+func once(int) int64 { return 1 }
+
+// stageLayers is the number of layers of a stage, and stageDense how many of them have no experts.
+func (e *evaluation) stageLayers(s int) (n int64) {
+	for k := s; k < len(e.layers); k += e.lay.p {
+		n += e.layers[k]
+	}
+	return n
+}
+
+func (e *evaluation) stageDense(s int) (n int64) {
+	for k := s; k < len(e.dense); k += e.lay.p {
+		n += e.dense[k]
+	}
+	return n
+}
+
+// perLayer counts what an iteration of a stage does in each forward and in each backward pass of a layer.
+func (e *evaluation) perLayer(s int, forward, backward int64) int64 {
+	if e.train {
+		forward += backward
+	}
+	return forward * e.stageLayers(s) * int64(e.micro)
+}
+
+// tensorUses counts the collectives of tensor parallelism of a stage in an iteration: two in each pass of a layer, one behind
+// the embedding and one ahead of the head's gradients; the first kind of two also gathers inputs again.
+func (e *evaluation) tensorUses(s int, first bool) int64 {
+	n := e.perLayer(s, 2, 2)
+	if e.train && e.par.Recompute == "full" {
+		n += e.perLayer(s, 2, 0)
+	}
+	if e.train && e.par.Sequence && first {
+		n += e.perLayer(s, 2, 0)
+	}
+	if s == 0 {
+		n += int64(e.micro)
+	}
+	if s == e.lay.p-1 && e.train {
+		n += int64(e.micro)
+	}
+	return n
+}
+
+// sends counts the transfers of a stage to the next one, or with step -1 to the one before.
+func (e *evaluation) sends(s, step int) (n int64) {
+	if step < 0 && !e.train {
+		return 0
+	}
+	for k := s; k < len(e.layers); k += e.lay.p {
+		if to := k + step; to >= 0 && to < len(e.layers) {
+			n += int64(e.micro)
+		}
+	}
+	return n
 }
 
 func (e *evaluation) gradBytes() int64 {
@@ -549,62 +778,66 @@ func (e *evaluation) count(kind int, bytes int64, time, exposed event.Time) {
 
 func micros(t event.Time) float64 { return float64(t) / 1e6 }
 
-// transfers times what goes from stage to stage: replica x stage, to the next and to the one before, and the gather behind
+// transfers times what goes from stage to stage: replica x stage, to the next and to the one before, with the gather behind
 // it of what came in shares.
-func (e *evaluation) transfers(act int64) (ahead, back [][]event.Time, again event.Time, err error) {
-	blank := func() [][]event.Time {
-		out := make([][]event.Time, e.lay.d)
-		for d := range out {
-			out[d] = make([]event.Time, e.lay.p)
-		}
-		return out
-	}
-	ahead, back = blank(), blank()
+func (e *evaluation) transfers(act int64) (ahead, back [][]event.Time, err error) {
+	var none *spread
+	again := none.longest(e.lay)
 	if e.lay.p == 1 {
-		return ahead, back, 0, nil
+		return again, again, nil
 	}
 	bytes := act
 	if e.par.Tensor > 1 && (!e.par.Whole || e.par.Sequence) {
 		bytes = act / e.par.Tensor
 		if !e.par.Sequence {
-			var times [][]event.Time
-			if times, err = e.within(collective.AllGather, act, e.tensorGroups); err != nil {
-				return nil, nil, 0, err
+			x, err := e.within(collective.AllGather, act, e.tensorGroups)
+			if err != nil {
+				return nil, nil, err
 			}
-			again = times[0][0]
+			again = x.longest(e.lay)
+			e.uses = append(e.uses, use{x, func(s int) int64 {
+				return e.sends((s+e.lay.p-1)%e.lay.p, 1) + e.sends((s+1)%e.lay.p, -1)
+			}})
 		}
 	}
 	round := e.par.Interleave > 1
-	for _, way := range []struct {
-		times [][]event.Time
-		step  int
-	}{{ahead, 1}, {back, -1}} {
-		var bundles [][][2]int
-		var of [][2]int
+	way := func(step int) (*spread, [][]event.Time, error) {
+		var list []message
+		x := &spread{}
 		for d := range e.lay.d {
 			for s := range e.lay.p {
-				to := s + way.step
+				to := s + step
 				if !round && (to < 0 || to == e.lay.p) {
 					continue
 				}
 				to = (to + e.lay.p) % e.lay.p
-				var pairs [][2]int
+				var src, dst []int
 				for c := range e.lay.c {
 					for t := range e.lay.t {
-						pairs = append(pairs, [2]int{e.lay.chip(t, c, d, s), e.lay.chip(t, c, d, to)})
+						src, dst = append(src, e.lay.chip(t, c, d, s)), append(dst, e.lay.chip(t, c, d, to))
 					}
 				}
-				bundles, of = append(bundles, pairs), append(of, [2]int{d, s})
+				list, x.of = append(list, message{collective.Send, bytes, append(src, dst...)}), append(x.of, [2]int{d, s})
 			}
 		}
-		times, err := e.net.bundles(bytes, bundles)
-		if err != nil {
-			return nil, nil, 0, err
+		var err error
+		if x.round, err = e.net.round(list); err != nil {
+			return nil, nil, err
 		}
-		for i, t := range times {
-			way.times[of[i][0]][of[i][1]] = t
+		times := x.longest(e.lay)
+		for _, of := range x.of {
+			d, s := of[0], of[1]
+			times[d][s] += again[d][(s+step+e.lay.p)%e.lay.p]
 		}
+		return x, times, nil
 	}
+	if e.ahead, ahead, err = way(1); err != nil {
+		return nil, nil, err
+	}
+	if e.back, back, err = way(-1); err != nil {
+		return nil, nil, err
+	}
+	e.uses = append(e.uses, use{e.ahead, func(s int) int64 { return e.sends(s, 1) }}, use{e.back, func(s int) int64 { return e.sends(s, -1) }})
 	n := int64(e.micro) * e.par.Interleave
 	if e.train {
 		n *= 2
@@ -612,12 +845,12 @@ func (e *evaluation) transfers(act int64) (ahead, back [][]event.Time, again eve
 	if e.lay.p == 2 && !round {
 		n /= 2
 	}
-	e.count(ofPipeline, n*bytes, event.Time(n)*(slices.Max(ahead[0])+again), 0)
-	return ahead, back, again, nil
+	e.count(ofPipeline, n*bytes, event.Time(n)*slices.Max(ahead[0]), 0)
+	return ahead, back, nil
 }
 
-// sums times the sums of gradients over replicas.
-func (e *evaluation) sums() error {
+// gradients times the sums of gradients over replicas, of all stages at once.
+func (e *evaluation) gradients() error {
 	replicas := e.par.Data * e.par.Context
 	e.state = make([]int64, e.lay.p)
 	for k := range e.layers {
@@ -630,31 +863,34 @@ func (e *evaluation) sums() error {
 	if e.par.Zero > 0 {
 		kind = collective.ReduceScatter
 	}
-	var most event.Time
-	for s := range e.lay.p {
-		var all event.Time
-		for c := range int(e.par.Interleave) {
-			k := c*e.lay.p + s
-			n := e.chunkParams(k)
-			experts := (e.layers[k] - e.dense[k]) * e.expertParams()
-			t, err := e.longest(kind, (n-experts)*e.gradBytes(), e.dataGroups(s, 1))
-			if err != nil {
+	all := make([]event.Time, e.lay.p)
+	for c := range int(e.par.Interleave) {
+		experts := func(s int) int64 { return (e.layers[c*e.lay.p+s] - e.dense[c*e.lay.p+s]) * e.expertParams() }
+		x, err := e.across(kind, 1, func(s int) int64 { return (e.chunkParams(c*e.lay.p+s) - experts(s)) * e.gradBytes() })
+		if err != nil {
+			return err
+		}
+		e.sums = append(e.sums, x)
+		e.uses = append(e.uses, use{x, once})
+		times := x.longest(e.lay)[0]
+		if e.expertParams() > 0 && replicas > e.par.Expert {
+			if x, err = e.across(kind, int(e.par.Expert), func(s int) int64 { return experts(s) * e.gradBytes() }); err != nil {
 				return err
 			}
-			if experts > 0 && replicas > e.par.Expert {
-				x, err := e.longest(kind, experts*e.gradBytes(), e.dataGroups(s, int(e.par.Expert)))
-				if err != nil {
-					return err
-				}
-				t += x
+			e.sums = append(e.sums, x)
+			e.uses = append(e.uses, use{x, once})
+			for s, t := range x.longest(e.lay)[0] {
+				times[s] += t
 			}
+		}
+		for s, t := range times {
 			for r := range e.units {
 				e.units[r][s][c].Reduce = t
 			}
-			all += t
+			all[s] += t
 		}
-		most = max(most, all)
 	}
+	most := slices.Max(all)
 	factor := int64(2)
 	if e.par.Zero > 0 {
 		factor = 1
@@ -680,7 +916,7 @@ func (e *evaluation) pipeline(micro int) (*pipeline.Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &pipeline.Program{Order: order, Blocking: !e.par.Hides("pp"), Overlap: e.par.Hides("dp"), Spans: mostSpans}
+	p := &pipeline.Program{Order: order, Shares: e.shares, Blocking: !e.par.Hides("pp"), Overlap: e.par.Hides("dp"), Spans: mostSpans}
 	for _, replica := range e.units {
 		var stages [][]pipeline.Chunk
 		for _, s := range replica {
@@ -712,6 +948,12 @@ func (e *evaluation) simulate() (*result.Parallel, error) {
 			return nil, err
 		}
 		passes = two.Passes - out.Passes
+		lost := e.lost(passes)
+		passes += lost
+		for s := range out.Stages {
+			st, more := &out.Stages[s], &two.Stages[s]
+			st.Forward, st.Backward, st.Weight, st.Send = more.Forward-st.Forward+lost, more.Backward-st.Backward, more.Weight-st.Weight, more.Send-st.Send
+		}
 		over = passes + beyond(out.Reduced-out.Passes, passes)
 	}
 	var step, gather event.Time
@@ -724,11 +966,23 @@ func (e *evaluation) simulate() (*result.Parallel, error) {
 		if step, err = e.parts.step(n); err != nil {
 			return nil, err
 		}
+		least := 1.0
+		for d := range e.lay.d {
+			for s := range e.lay.p {
+				least = min(least, e.pace(d, s))
+			}
+		}
+		if least < 1 {
+			step = event.Time(float64(step) / least)
+		}
 		if (e.par.Zero == 1 || e.par.Zero == 2) && replicas > 1 {
-			bytes := slices.Max(e.state) * 2
-			if gather, err = e.longest(collective.AllGather, bytes, e.dataGroups(slices.Index(e.state, slices.Max(e.state)), 1)); err != nil {
+			x, err := e.across(collective.AllGather, 1, func(s int) int64 { return e.state[s] * 2 })
+			if err != nil {
 				return nil, err
 			}
+			e.uses = append(e.uses, use{x, once})
+			bytes := slices.Max(e.state) * 2
+			gather = slices.Max(x.longest(e.lay)[0])
 			e.count(ofData, bytes/replicas*(replicas-1), gather, 0)
 			if e.par.Hides("dp") {
 				gather /= event.Time(slices.Max(e.layers) * e.par.Interleave) // all but the first layer's is beside the next forward pass
@@ -736,6 +990,25 @@ func (e *evaluation) simulate() (*result.Parallel, error) {
 		}
 	}
 	return e.result(out, passes, over, step, gather)
+}
+
+// lost is what sums of gradients beside the next batch cost an iteration without a flush, which takes some time without them.
+func (e *evaluation) lost(passes event.Time) event.Time {
+	var most event.Time
+	for d := range e.shares {
+		for s, h := range e.shares[d] {
+			if h.PassBySum == 0 {
+				continue
+			}
+			var sums event.Time
+			for _, u := range e.units[d][s] {
+				sums += u.Reduce
+			}
+			beside := min(float64(passes), float64(sums)/h.SumByPass)
+			most = max(most, event.Time(beside*(1-h.PassBySum)))
+		}
+	}
+	return most
 }
 
 // fits returns an error if a stage needs more memory than a chip has.
@@ -877,7 +1150,7 @@ func (e *evaluation) result(out *pipeline.Outcome, passes, over, step, gather ev
 			Microbatches: int64(e.micro), Schedule: par.Schedule, Interleave: par.Interleave, Zero: par.Zero, Recompute: par.Recompute,
 			Sequence: par.Sequence, Scatter: par.Tensor > 1 && !par.Whole, Order: par.Order, Attention: par.Attention, Fused: !par.Unfused,
 			Grads: par.Grads, Overlap: slices.Clone(par.Overlap)},
-		Events: int64(out.Events), Cut: out.Cut,
+		Cut: out.Cut,
 	}
 	if e.node != nil {
 		r.Shape = e.node.Slice.String()
@@ -908,6 +1181,9 @@ func (e *evaluation) result(out *pipeline.Outcome, passes, over, step, gather ev
 	}
 	e.account(r, out, passes, over, step, gather)
 	e.spans(r, out, max(passes, over), step)
+	if e.net != nil {
+		r.Links, r.Matrix, r.Switch = e.net.carried(e.uses, total)
+	}
 	for _, f := range append(s.sys.Figures(), s.chip.Figures()...) {
 		r.Figures++
 		if f.Estimate {
@@ -974,6 +1250,13 @@ func (e *evaluation) account(r *result.Parallel, out *pipeline.Outcome, passes, 
 			kind += fmt.Sprint(u)
 		}
 		kinds[kind] = true
+		slowed := st.Forward + st.Backward + st.Weight - work
+		if e.par.Tensor > 1 { // by what goes on beside it on the links
+			tensor += slowed
+		} else {
+			other += slowed
+		}
+		work += slowed
 		busy += work
 		send += st.Send
 		ps.BusyUS, ps.IdleUS = micros(work), micros(passes-work-st.Send)
@@ -1001,8 +1284,13 @@ func (e *evaluation) account(r *result.Parallel, out *pipeline.Outcome, passes, 
 	r.Comm = e.comm
 	f := &r.Fold
 	f.Ranks, f.Replicas, f.Classes, f.Parts, f.StageKinds = int(e.z.Chips), e.lay.d, out.Classes, e.parts.used, len(kinds)
-	f.Text = fmt.Sprintf("%d ranks: %d replicas in %d classes, %d tensor- and context-parallel ranks as one, %d kinds of stage from %d simulated parts",
-		f.Ranks, f.Replicas, f.Classes, e.lay.t*e.lay.c, f.StageKinds, f.Parts)
+	f.RankClasses = out.Kinds
+	if e.net != nil {
+		f.Groups, f.GroupClasses = e.net.groups, e.net.timed
+	}
+	f.Unfolded, f.Events = e.in.Unfolded, int64(out.Events)
+	f.Text = fmt.Sprintf("%d ranks in %d classes: %d replicas simulated as %d, %d groups that communicate timed as %d, %d simulated parts of a layer",
+		f.Ranks, f.RankClasses, f.Replicas, f.Classes, f.Groups, f.GroupClasses, f.Parts)
 }
 
 func (e *evaluation) spans(r *result.Parallel, out *pipeline.Outcome, end, step event.Time) {

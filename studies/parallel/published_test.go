@@ -1,7 +1,6 @@
 package parallel
 
 import (
-	"bytes"
 	"errors"
 	"strings"
 	"testing"
@@ -252,51 +251,6 @@ func TestSequenceParallel(t *testing.T) {
 		r := mustRun(t, Input{Described: row.m, Batch: row.batch, Plan: plan.Parallel{Tensor: 8, Pipeline: row.pp, Data: 1, Microbatch: row.mb,
 			Interleave: row.interleave, Recompute: row.recompute, Sequence: row.sp, Grads: "fp32"}})
 		within(t, row.recompute, r.IterationS, row.seconds, row.share)
-	}
-}
-
-// Runs that simulate every replica are equal to those that fold them, byte for byte, on small systems with switches, rings,
-// tori and trees, in either order of ranks.
-func TestFolded(t *testing.T) {
-	small := gpt(8, 512, 8)
-	n := 0
-	for _, sys := range []struct {
-		name  string
-		chips int
-	}{{"selene", 8}, {"selene", 16}, {"selene", 32}, {"tpu-v4-pod", 16}, {"a100-pcie-pairs", 4}, {"groq-dragonfly", 16}} {
-		for _, order := range plan.Orders() {
-			for _, c := range [][2]int64{{1, 2}, {2, 2}, {1, 4}} {
-				in := Input{System: sys.name, Chips: sys.chips, Described: small, Seq: 256, Batch: 32, Cache: shared,
-					Plan: plan.Parallel{Tensor: c[0], Pipeline: c[1], Order: order, Recompute: "none"}}
-				if sys.name == "groq-dragonfly" {
-					continue // its chips do not train
-				}
-				folded, err := Run(in)
-				if err != nil {
-					t.Fatalf("%s: %v", sys.name, err)
-				}
-				in.Unfolded = true
-				unfolded, err := Run(in)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if unfolded.Fold.Classes != unfolded.Fold.Replicas {
-					t.Fatalf("%d of %d replicas simulated", unfolded.Fold.Classes, unfolded.Fold.Replicas)
-				}
-				unfolded.Fold, unfolded.Events = folded.Fold, folded.Events
-				var a, b bytes.Buffer
-				if err := errors.Join(result.WriteParallel(&a, folded), result.WriteParallel(&b, unfolded)); err != nil {
-					t.Fatal(err)
-				}
-				if !bytes.Equal(a.Bytes(), b.Bytes()) {
-					t.Errorf("%s of %d chips, %s, %v: folded and unfolded differ", sys.name, sys.chips, order, c)
-				}
-				n++
-			}
-		}
-	}
-	if n < 20 {
-		t.Errorf("%d systems", n)
 	}
 }
 

@@ -112,6 +112,29 @@ func TestByHand(t *testing.T) {
 		// Within nodes 2 x 1/2 of the data at a time, between nodes 2 x 1/2 of half of the data: a link of a chip carries
 		// 4000 bytes, and an adapter 2000, which come behind in a pipeline of one slice.
 		{up("switch", "[2]"), across(2, 2), collective.AllReduce, "hierarchical", 4000, 6},
+		// A gather is half of that: within nodes 2000 bytes, and 1000 between them.
+		{up("switch", "[2]"), across(2, 2), collective.AllGather, "hierarchical", 4000, 3},
+		{up("switch", "[2]"), across(2, 2), collective.ReduceScatter, "hierarchical", 4000, 3},
+		// Two chips share an adapter and send 1000 bytes to each of four others.
+		{up("switch", "[4]"), across(2, 2), collective.AllToAll, "", 8000, 8},
+		// An axis of two does not wrap: of two parts of 4000, one goes round four chips both ways, 3/4 of 2000, while the other is
+		// exchanged by pairs, 2000; then 500 by pairs and 3/4 of 1000; and all of it back.
+		{up("torus", "[4, 2]"), "", collective.AllReduce, "torus", 8000, 5.5},
+		// A ring along a line closes over all of its links: 3000 bytes of each of two rings.
+		{up("mesh", "[4]"), "", collective.AllReduce, "ring", 4000, 6},
+		// Slices of both halves go round a ring, 2000 bytes over three links one after the other.
+		{up("ring", "[4]"), "", collective.Broadcast, "ring", 4000, 6},
+		{up("torus", "[3, 3]"), "", collective.Send, "", 4000, 4},
+		{up("full", "[4]"), "", collective.AllReduce, "one-shot", 4000, 4},
+		{up("full", "[4]"), "", collective.Broadcast, "ring", 4000, 12},
+		// The fat tree from above: a ring leaves each leaf once, with 6000 bytes; an exchange has 4000 for either leaf.
+		{"{topology: fat-tree, shape: [4], levels: [{members: 2, oversubscription: 2, latency: 0 us}], link: " + systemtest.Free + "}", "",
+			collective.AllReduce, "ring", 4000, 6},
+		{"{topology: fat-tree, shape: [4], levels: [{members: 2, oversubscription: 2, latency: 0 us}], link: " + systemtest.Free + "}", "",
+			collective.AllToAll, "", 4000, 4},
+		// And the dragonfly: 3 to 0 goes over 2, the links between groups and 1; links within groups carry 6000 bytes.
+		{up("switch", "[1]"), "{topology: dragonfly, shape: [2, 2], link: " + systemtest.Free + ", global: " + systemtest.Free + "}",
+			collective.AllReduce, "ring", 4000, 6},
 		// Nodes on a torus, one chip in each: as the torus of 3 x 3 above.
 		{up("switch", "[1]"), "{topology: torus, shape: [3, 3], link: " + systemtest.Free + "}", collective.AllReduce, "torus", 9000, 4},
 		// Two chips in each of four nodes on a ring, whose links they share: 4000 bytes between the two, and both ways round
@@ -154,6 +177,34 @@ func TestSteps(t *testing.T) {
 		}
 		if got := n.Prepare(&p.Job).Alone(); got < c.steps*us || got > c.steps*us+1000 {
 			t.Errorf("%v by %s: %v, want %d us", c.kind, c.algorithm, got, c.steps)
+		}
+	}
+}
+
+// Protocols by hand: six steps of a ring of four chips, the copy, and 6000 bytes. The low-latency one has short steps and half
+// of the bandwidth, so it is taken for what is short.
+func TestProtocols(t *testing.T) {
+	library := strings.Replace(systemtest.Library("5 us"), "  simple:", "  ll: {hop: 1 us, format: 0.5}\n  ll128: {hop: 2 us, format: 0.9375, share: 0.75}\n  simple:", 1)
+	s, err := systemtest.Parse(t, up("switch", "[4]"), "", library).Slice(0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := fabric.New(s)
+	for _, c := range []struct {
+		protocol string
+		us       event.Time
+	}{{"ll", 7 + 12}, {"ll128", 14 + 8}, {"simple", 35 + 6}} {
+		p, err := collective.New(n, collective.Request{Kind: collective.AllReduce, Bytes: 4000, Algorithm: "ring", Protocol: c.protocol})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := n.Prepare(&p.Job).Alone(); got < c.us*us || got > c.us*us+1e5 {
+			t.Errorf("%s: %v, want %d us", p.Protocol, got, c.us)
+		}
+	}
+	for bytes, want := range map[int64]string{100: "ll", 1 << 20: "simple"} {
+		if p, err := collective.New(n, collective.Request{Kind: collective.AllReduce, Bytes: bytes}); err != nil || p.Protocol != want {
+			t.Errorf("%d bytes by %v, want %s (%v)", bytes, p, want, err)
 		}
 	}
 }
@@ -375,31 +426,42 @@ func TestTwoAtOnce(t *testing.T) {
 	}
 }
 
-// More links never slow a collective by more than 2 %, whatever the library chooses then.
+// More links, within nodes or between them, never slow a collective by more than 2 %, whatever the library chooses then.
 func TestMoreLinks(t *testing.T) {
 	for _, name := range system.Names() {
-		took := func(kind collective.Kind, bytes int64, sets []string) event.Time {
+		load := func(sets ...string) *fabric.Net {
 			s, _, err := system.Load(name, sets)
 			if err != nil {
 				t.Fatal(err)
 			}
-			slice, err := s.Slice(min(int(s.Chips()), 16), nil)
+			chips := min(int(s.Chips()), 16)
+			if node := int(s.Node()); s.ScaleOut != nil && node <= 64 {
+				chips = node * int(min(s.ScaleOut.Members(), 4))
+			}
+			slice, err := s.Slice(chips, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, us := plan(t, fabric.New(slice), kind, bytes, "")
-			return us
+			return fabric.New(slice)
 		}
-		s, _, err := system.Load(name, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		more := []string{fmt.Sprintf("scale_up.link.count=%d", s.ScaleUp.Link.Count.Value+1)}
-		for _, kind := range []collective.Kind{collective.AllReduce, collective.AllGather, collective.AllToAll} {
-			for bytes := int64(1 << 10); bytes <= 1<<30; bytes *= 2 {
-				fewer, with := took(kind, bytes, nil), took(kind, bytes, more)
-				if float64(with) > 1.02*float64(fewer) {
-					t.Errorf("%s, %v of %d bytes: %v with more links, %v with fewer", name, kind, bytes, with, fewer)
+		few := load()
+		s := few.Slice.System
+		tiers := map[string]*system.Tier{"scale_up": &s.ScaleUp, "scale_out": s.ScaleOut}
+		for _, tier := range []string{"scale_up", "scale_out"} {
+			if tiers[tier] == nil {
+				continue
+			}
+			count := tiers[tier].Link.Count.Value
+			for _, more := range []int64{count + 1, 2 * count, 4 * count} {
+				many := load(fmt.Sprintf("%s.link.count=%d", tier, more))
+				for _, kind := range collective.Kinds() {
+					k, _ := collective.ParseKind(kind)
+					for bytes := int64(1 << 10); bytes <= 1<<30; bytes *= 2 {
+						_, fewer := plan(t, few, k, bytes, "")
+						if p, with := plan(t, many, k, bytes, ""); float64(with) > 1.02*float64(fewer) {
+							t.Errorf("%s, %s of %d bytes: %v by %v in %s with %d links in %s, %v with %d", name, kind, bytes, with, p.Algorithm, p.Protocol, more, tier, fewer, count)
+						}
+					}
 				}
 			}
 		}

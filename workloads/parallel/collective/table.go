@@ -4,6 +4,8 @@ import (
 	"math/bits"
 
 	"maru/arch/system"
+	"maru/arch/unit"
+	"maru/internal/config"
 	"maru/sim/event"
 	"maru/sim/fabric"
 )
@@ -56,10 +58,17 @@ func (b *builder) table(a system.Algorithm, name string) (event.Time, bool) {
 	}
 	n, nodes := float64(b.n), float64(len(b.nodes))
 	up := &b.net.Slice.System.ScaleUp
-	rate := up.Link.Rate()
+	tuned := func(rate float64, most config.Figure[unit.Bandwidth]) float64 {
+		if most.IsSet() {
+			return min(rate, float64(most.Value))
+		}
+		return rate
+	}
+	rate := tuned(up.Link.Rate(), t.Node)
 	if len(b.nodes) > 1 {
 		out := b.net.Slice.System.ScaleOut
-		rate = min(rate, out.Link.Rate()*float64(min(int(out.Adapters.Value), max(1, len(b.nodes[0])))))
+		adapters := float64(min(int(out.Adapters.Value), max(1, len(b.nodes[0]))))
+		rate = min(rate, tuned(out.Link.Rate()*float64(out.Adapters.Value), t.Net)*adapters/float64(out.Adapters.Value))
 	}
 	channels := float64(b.lib.Channels.Value)
 	sum := b.req.Kind == AllReduce
