@@ -103,6 +103,9 @@ func objectives(s *study.Study, names []string) ([]Objective, error) {
 		case slices.ContainsFunc(out, func(o Objective) bool { return o.Name == m.Name }):
 			return nil, fmt.Errorf("objective %s is named twice", m.Name)
 		}
+		if err := s.Has(m); err != nil {
+			return nil, err
+		}
 		same := func(o study.Metric) bool { return o.Name == m.Name }
 		if !slices.ContainsFunc(s.Metrics, same) {
 			s.Metrics = append(s.Metrics, *m)

@@ -33,6 +33,8 @@ type Study struct {
 	Metrics []Metric // wanted in results
 	Plots   []Plot
 
+	kind        mode // of all points, unless they are of several
+	several     bool
 	dir         string // that files are relative to
 	base        []setting
 	derived     []derivation
@@ -421,6 +423,7 @@ func (r *reader) kind() (kind mode, ok bool) {
 
 func (r *reader) metrics(list []config.Value) {
 	kind, one := r.kind()
+	r.s.kind, r.s.several = kind, !one
 	if len(list) == 0 {
 		for _, name := range standard[kind] {
 			r.s.Metrics = append(r.s.Metrics, *FindMetric(name))
@@ -527,4 +530,18 @@ func (s *Study) Start() []int {
 		}
 	}
 	return choice
+}
+
+// Has returns why the study's points have no metric, or nil if some do.
+func (s *Study) Has(m *Metric) error {
+	if s.several || m.of(s.kind) {
+		return nil
+	}
+	var names []string
+	for i := range metrics {
+		if metrics[i].of(s.kind) && metrics[i].Word == nil {
+			names = append(names, metrics[i].Name)
+		}
+	}
+	return fmt.Errorf("%v has no %s; allowed: %s", s.kind, m.Name, strings.Join(names, ", "))
 }
