@@ -170,6 +170,21 @@ func TestShipped(t *testing.T) {
 		t.Errorf("%d failed, %d excluded, %v requests/s are best", rep.Failed, rep.Looked, rep.Objectives[0].Value(rep.Front[0]))
 	}
 
+	ran["training-co-design"] = true
+	s = shipped(t, "training-co-design")
+	dir := t.TempDir()
+	best := map[string]float64{}
+	for _, algorithm := range []string{"sequential", "joint"} {
+		rep, err = search.Run(t.Context(), s, search.Options{Objectives: []string{"throughput"}, Algorithm: algorithm, Budget: 30, Seed: 1, Dir: dir, Jobs: 2, Resume: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		best[algorithm] = rep.Objectives[0].Value(rep.Front[0])
+	}
+	if rep.Failed > 0 || rep.Looked == 0 || best["joint"] < best["sequential"] {
+		t.Errorf("%d failed, %d excluded, %v tokens/s are best", rep.Failed, rep.Looked, best)
+	}
+
 	for _, name := range study.Names() {
 		if !ran[name] {
 			t.Errorf("study %s is built in and not tested", name)
