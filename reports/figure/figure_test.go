@@ -66,7 +66,7 @@ func written(t *testing.T, f *figure.Figure, format string) []byte {
 	return b.Bytes()
 }
 
-func TestSameBytes(t *testing.T) {
+func TestDrawnTwice(t *testing.T) {
 	for name, r := range samples() {
 		first, second := figure.All(r), figure.All(r)
 		for i := range first {

@@ -257,11 +257,14 @@ func (b *blocks) pieces() {
 	}
 }
 
-// size is the bytes of the rows of piece i that bits stand for.
-func (b *blocks) size(i int64, rows uint64) float64 {
-	r, c := i/b.across*b.br, i%b.across*b.bw
-	n := min(int64(bits.OnesCount64(rows))*b.sub, b.br, b.rows-r)
-	return float64(n * min(b.bw, b.width-c))
+// size is the bytes of the rows that bits stand for, of a piece so many rows high
+// and bytes wide.
+func (b *blocks) size(rows uint64, high, wide int64) int64 {
+	n := int64(bits.OnesCount64(rows)) * b.sub
+	if last := (high - 1) / b.sub; rows>>uint(last)&1 == 1 { // which may stand for fewer
+		n -= (last+1)*b.sub - high
+	}
+	return n * wide
 }
 
 // layer returns the traffic of a layer's launches. From the third layer with
@@ -391,59 +394,83 @@ func (t *tracker) mark(p *trace.Part, s *trace.Step, in *trace.Instr, tensor int
 		t.seen[tensor] = b
 	}
 	width := int64(n.DType.Bits())
-	if r, c, rows, cols, ok := rectangle(p, s, in); ok {
-		return b.visit(max(0, r), min(b.rows, r+rows), max(0, c*width/8), min(b.width, (c*width+cols*width+7)/8), write)
-	}
-	ext := [4]int64{1, 1, 1, 1}
-	coef := [4][3]int64{
-		{in.Row.X, in.Col.X}, {in.Row.Y, in.Col.Y}, {in.Row.Z, in.Col.Z}, {in.Row.W, in.Col.W},
-	}
-	if s.Count != nil {
-		coef[0][2], coef[1][2], coef[2][2], coef[3][2] = s.Count.X, s.Count.Y, s.Count.Z, s.Count.W
-	}
-	for i, c := range coef {
-		if c[0] != 0 || c[1] != 0 || (c[2] != 0 && (in.Row.K != 0 || in.Col.K != 0)) {
+	// Of coordinates that only a loop's length depends on, those of the longest
+	// touch all that the others do.
+	ext, g := [4]int64{1, 1, 1, 1}, [4]int64{}
+	even := true // it is as long at all places
+	for i := range ext {
+		longer := int64(0)
+		if s.Count != nil {
+			longer = s.Count.Along(i)
+		}
+		switch {
+		case in.Row.Along(i) != 0 || in.Col.Along(i) != 0:
 			ext[i] = p.Grid[i]
+			even = even && longer == 0
+		case longer > 0:
+			g[i] = p.Grid[i] - 1
+		}
+	}
+	trips := func() int64 {
+		switch {
+		case s.Count == nil:
+			return 1
+		case in.Row.K == 0 && in.Col.K == 0:
+			return min(1, s.Count.Eval(g, 0))
+		}
+		return s.Count.Eval(g, 0)
+	}
+	if even {
+		if r, c, rows, cols, ok := rectangle(p, in, trips()); ok {
+			return b.visit(max(0, r), min(b.rows, r+rows), max(0, c*width/8), min(b.width, (c*width+cols*width+7)/8), write)
 		}
 	}
 	var sum float64
-	var g [4]int64
-	for g[3] = 0; g[3] < ext[3]; g[3]++ {
-		for g[2] = 0; g[2] < ext[2]; g[2]++ {
-			for g[1] = 0; g[1] < ext[1]; g[1]++ {
-				for g[0] = 0; g[0] < ext[0]; g[0]++ {
-					k := int64(1)
-					if s.Count != nil {
-						k = s.Count.Eval(g, 0)
-						if k > 1 && in.Row.K == 0 && in.Col.K == 0 {
-							k = 1
+	var at area // touched, and not marked yet
+	from := g
+	for w := range ext[3] {
+		for z := range ext[2] {
+			for y := range ext[1] {
+				for x := range ext[0] {
+					g = [4]int64{from[0] + x, from[1] + y, from[2] + z, from[3] + w}
+					for k := range trips() {
+						r := in.Row.Eval(g, k)
+						c := in.Col.Eval(g, k) * width
+						next := area{max(0, r), min(b.rows, r+in.Rows), max(0, c/8), min(b.width, (c+in.Cols*width+7)/8)}
+						if !at.join(next) {
+							sum += b.visit(at.r0, at.r1, at.c0, at.c1, write)
+							at = next
 						}
-					}
-					for i := int64(0); i < k; i++ {
-						r := in.Row.Eval(g, i)
-						c := in.Col.Eval(g, i) * width
-						sum += b.visit(max(0, r), min(b.rows, r+in.Rows), max(0, c/8), min(b.width, (c+in.Cols*width+7)/8), write)
 					}
 				}
 			}
 		}
 	}
-	return sum
+	return sum + b.visit(at.r0, at.r1, at.c0, at.c1, write)
+}
+
+// area is rows r0 to r1 - 1 and bytes c0 to c1 - 1 across.
+type area struct{ r0, r1, c0, c1 int64 }
+
+// join takes an area in, if the two are one rectangle together.
+func (a *area) join(o area) bool {
+	switch {
+	case o.r0 == a.r0 && o.r1 == a.r1 && o.c0 >= a.c0 && o.c0 <= a.c1:
+		a.c1 = max(a.c1, o.c1)
+	case o.c0 == a.c0 && o.c1 == a.c1 && o.r0 >= a.r0 && o.r0 <= a.r1:
+		a.r1 = max(a.r1, o.r1)
+	default:
+		return false
+	}
+	return true
 }
 
 // rectangle is the part of a tensor that in touches over its grid and loop, if
 // that is one rectangle without holes: positions depend on each coordinate in
-// one direction only, by steps that leave no gap.
-func rectangle(p *trace.Part, s *trace.Step, in *trace.Instr) (row, col, rows, cols int64, ok bool) {
+// one direction only, by steps that leave no gap. The loop has count iterations.
+func rectangle(p *trace.Part, in *trace.Instr, count int64) (row, col, rows, cols int64, ok bool) {
 	if !linear(&in.Row) || !linear(&in.Col) {
 		return
-	}
-	count := int64(1)
-	if s.Count != nil {
-		if c := s.Count; !linear(c) || c.X != 0 || c.Y != 0 || c.Z != 0 || c.W != 0 || c.K != 0 {
-			return
-		}
-		count = s.Count.C
 	}
 	type step struct{ by, times int64 }
 	var down, across [5]step
@@ -507,23 +534,26 @@ func (b *blocks) visit(r0, r1, c0, c1 int64, write bool) (sum float64) {
 	} else {
 		b.readAny = true
 	}
+	known := b.written
+	if !write {
+		known = b.read
+	}
+	var fresh int64
 	for r := r0 / b.br; r <= (r1-1)/b.br; r++ {
+		high := min(b.br, b.rows-r*b.br)
 		lo, hi := max(0, r0-r*b.br)/b.sub, (min(b.br, r1-r*b.br)-1)/b.sub
 		rows := uint64(1<<uint(hi)-1<<uint(lo)) | 1<<uint(hi)
 		for c := c0 / b.bw; c <= (c1-1)/b.bw; c++ {
 			i := r*b.across + c
-			if write {
-				if more := rows &^ b.written[i]; more != 0 {
-					sum += b.size(i, more)
-					b.written[i] |= rows
-				}
+			if rows&^known[i] == 0 {
 				continue
 			}
-			if more := rows &^ (b.read[i] | b.written[i]); more != 0 {
-				sum += b.size(i, more)
+			was := b.written[i] | known[i]
+			known[i] |= rows
+			if more := rows &^ was; more != 0 {
+				fresh += b.size(more, high, min(b.bw, b.width-c*b.bw))
 			}
-			b.read[i] |= rows
 		}
 	}
-	return sum
+	return float64(fresh)
 }

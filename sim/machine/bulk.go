@@ -61,7 +61,8 @@ func (k *kernel) batches(occ int) {
 			if n == 0 {
 				continue
 			}
-			c := class{part: i, tiles: [][4]int64{g}, order: []int32{0}}
+			c := class{part: i, tiles: tiles{of: p}}
+			c.add(line{part: i, n: 1, g: g})
 			for j := range p.Code {
 				trips := int64(1)
 				if e := p.Code[j].Count; e != nil {

@@ -39,6 +39,8 @@ type layout struct {
 	rows     int64 // of the tensor
 	rowBytes int64
 	br, bw   int64 // rows and bytes across of one block
+	brLog    int8  // their logarithms to base 2; -1 if there is none
+	bwLog    int8
 	sub      int64 // rows that one bit of presence stands for
 	across   int64 // blocks in one row of blocks
 	elemBits int64
@@ -66,7 +68,32 @@ func newLayout(family string, t *trace.Tensor, g grain) layout {
 	}
 	l.across = (l.rowBytes + l.bw - 1) / l.bw
 	l.sub = (l.br + 63) / 64
+	l.brLog, l.bwLog = log2(l.br), log2(l.bw)
 	return l
+}
+
+// log2 is the logarithm of a power of two, -1 of another number.
+func log2(n int64) int8 {
+	if n&(n-1) != 0 {
+		return -1
+	}
+	return int8(mathbits.TrailingZeros64(uint64(n)))
+}
+
+// down is the row of blocks that a row lies in.
+func (l *layout) down(row int64) int64 {
+	if l.brLog >= 0 {
+		return row >> uint(l.brLog)
+	}
+	return row / l.br
+}
+
+// right is the column of blocks that a byte of a row lies in.
+func (l *layout) right(byte int64) int64 {
+	if l.bwLog >= 0 {
+		return byte >> uint(l.bwLog)
+	}
+	return byte / l.bw
 }
 
 // A block is present by rows: 64 bits stand for its rows, or for groups of
@@ -75,7 +102,10 @@ func newLayout(family string, t *trace.Tensor, g grain) layout {
 
 // bits is the bits of rows [r0, r1) of a block.
 func (l *layout) bits(r0, r1 int64) uint64 {
-	a, b := r0/l.sub, (r1-1)/l.sub
+	a, b := r0, r1-1
+	if l.sub > 1 {
+		a, b = a/l.sub, b/l.sub
+	}
 	return (1<<uint(b) - 1<<uint(a)) | 1<<uint(b)
 }
 

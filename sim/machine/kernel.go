@@ -87,7 +87,11 @@ type kernel struct {
 	instrs  []sweep
 	seen    places
 	counts  []int64
-	next    []pending
+	uneven  [][4]int64
+	next    []line
+	streaks []streak
+	given   []int32
+	parts   []assignment
 	classes []class
 
 	steps      [][]arithmetic // by part
@@ -125,13 +129,6 @@ type kernel struct {
 	trace bool
 	later bool // tile programs to start follow others on their core
 	last  event.Time
-}
-
-// pending is a tile program about to start.
-type pending struct {
-	g     [4]int64
-	key   int // index into classes of this dispatch
-	order int32
 }
 
 // spanLimit bounds the timeline of one kernel.
@@ -176,7 +173,9 @@ func (k *kernel) run(m *model, c *cache, layouts []layout, prog *trace.Program, 
 	k.follow(rec)
 	k.begin()
 	k.batches(occ)
-	k.groups = append(k.groups[:0], &group{n: m.cores, freed: occ, core0: true})
+	k.groups = k.groups[:0]
+	g := k.group()
+	g.n, g.freed, g.core0 = m.cores, occ, true
 	k.due = k.due[:0]
 	k.touched(k.groups[0])
 	k.poke()
@@ -325,10 +324,15 @@ func (k *kernel) advance(g *group, now event.Time) {
 		util[onL2] = l2 * n / k.m.capPS
 	}
 	util[onDRAM] = dram * n / k.m.dramPS
+	idle, all := float64(dt*n), float64(n/float64(k.m.cores)*dt)
 	for u := range util {
-		if shared(engine(u)) {
+		switch {
+		case shared(engine(u)):
 			k.busy[u] += float64(util[u] * dt)
-			k.stall[u][by] += float64(n / float64(k.m.cores) * dt)
+			k.stall[u][by] += all
+			continue
+		case util[u] == 0:
+			k.stall[u][by] += idle
 			continue
 		}
 		b := min(1, util[u])
@@ -409,29 +413,42 @@ func (s *segment) amount() float64 {
 	return s.wait
 }
 
-// take collects up to n tile programs in dispatch order.
-func (k *kernel) take(n int) {
+// take collects up to n tile programs in dispatch order and returns their
+// number.
+func (k *kernel) take(n int) int {
 	k.next = k.next[:0]
-	for len(k.next) < n && k.part < len(k.prog.Parts) {
+	left := int64(n)
+	for left > 0 && k.part < len(k.prog.Parts) {
 		p := &k.prog.Parts[k.part]
 		if k.tile == p.Tiles() {
 			k.part, k.tile = k.part+1, 0
 			continue
 		}
-		k.next = append(k.next, pending{p.Coordinates(k.tile), k.part, k.taken})
-		k.tile++
-		k.taken++
+		l := line{part: k.part, first: k.taken}
+		l.g, l.by, l.n = p.Line(k.tile)
+		l.n = min(l.n, left)
+		k.next = append(k.next, l)
+		k.tile += l.n
+		k.taken += int32(l.n)
+		left -= l.n
 	}
+	return n - int(left)
 }
 
 // class is the tile programs of one dispatch that take the same steps.
 type class struct {
+	tiles
 	part   int
 	counts []int64
-	tiles  [][4]int64
-	order  []int32   // of the tiles in the launch
 	moved  []traffic // by step, of one of them
 	segs   []segment
+}
+
+// streak is tile programs of one class that follow each other in the order of
+// dispatch.
+type streak struct {
+	class int32
+	n     int64
 }
 
 // dispatch gives waiting tile programs to free slots, one to each core in
@@ -441,8 +458,7 @@ func (k *kernel) dispatch(now event.Time, free int) {
 		k.deal(now)
 		return
 	}
-	k.take(free)
-	if len(k.next) == 0 {
+	if k.take(free) == 0 {
 		for _, i := range k.due {
 			k.groups[i].freed = 0
 		}
@@ -454,49 +470,77 @@ func (k *kernel) dispatch(now event.Time, free int) {
 		c := &classes[i]
 		var per spent
 		c.segs = k.segments(c, &per)
-		k.cost.addN(&per, float64(len(c.tiles)))
+		k.cost.addN(&per, float64(c.n))
 	}
 	k.place(now, classes)
 	k.started(classes)
 	k.look(now)
 }
 
-// classify sorts the tile programs in k.next by the steps they take.
+// classify sorts the tile programs in k.next by the steps they take, and notes in
+// k.streaks in which order they start.
 func (k *kernel) classify() []class {
-	classes := k.classes[:0]
+	k.classes, k.streaks = k.classes[:0], k.streaks[:0]
 	for i := range k.next {
-		p := &k.next[i]
-		part := &k.prog.Parts[p.key]
-		k.counts = k.counts[:0]
-		for j := range part.Code {
-			n := int64(1)
-			if c := part.Code[j].Count; c != nil {
-				n = max(0, c.Eval(p.g, 0))
-			}
-			k.counts = append(k.counts, n)
+		l := k.next[i]
+		part := &k.prog.Parts[l.part]
+		axis := part.Axis()
+		if l.n == 1 || !counted(part, axis) {
+			k.join(part, l)
+			continue
 		}
-		at := len(classes) - 1
-		for at >= 0 && (classes[at].part != p.key || !slices.Equal(classes[at].counts, k.counts)) {
-			at--
+		for rest := l.n; rest > 0; rest-- {
+			l.n = 1
+			k.join(part, l)
+			l.g[axis] += l.by
+			l.first++
 		}
-		if at < 0 {
-			at = len(classes)
-			if at < cap(classes) { // room that an earlier class left
-				classes = classes[:at+1]
-				c := &classes[at]
-				c.counts, c.tiles, c.order = c.counts[:0], c.tiles[:0], c.order[:0]
-			} else {
-				classes = append(classes, class{})
-			}
-			classes[at].part = p.key
-			classes[at].counts = append(classes[at].counts, k.counts...)
-		}
-		classes[at].tiles = append(classes[at].tiles, p.g)
-		classes[at].order = append(classes[at].order, p.order)
-		p.key = at
 	}
-	k.classes = classes
-	return classes
+	return k.classes
+}
+
+// counted tells whether a loop of a part runs the more or less often the further
+// tile programs lie along an axis.
+func counted(p *trace.Part, axis int) bool {
+	for i := range p.Code {
+		if c := p.Code[i].Count; c != nil && c.Along(axis) != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// join adds a line of tile programs that take the same steps to their class.
+func (k *kernel) join(part *trace.Part, l line) {
+	k.counts = k.counts[:0]
+	for j := range part.Code {
+		n := int64(1)
+		if c := part.Code[j].Count; c != nil {
+			n = max(0, c.Eval(l.g, 0))
+		}
+		k.counts = append(k.counts, n)
+	}
+	at := len(k.classes) - 1
+	for at >= 0 && (k.classes[at].part != l.part || !slices.Equal(k.classes[at].counts, k.counts)) {
+		at--
+	}
+	if at < 0 {
+		at = len(k.classes)
+		if at < cap(k.classes) { // room that an earlier class left
+			k.classes = k.classes[:at+1]
+		} else {
+			k.classes = append(k.classes, class{})
+		}
+		c := &k.classes[at]
+		c.tiles = tiles{of: part, lines: c.lines[:0]}
+		c.part, c.counts = l.part, append(c.counts[:0], k.counts...)
+	}
+	k.classes[at].add(l)
+	if n := len(k.streaks); n > 0 && k.streaks[n-1].class == int32(at) {
+		k.streaks[n-1].n += l.n
+		return
+	}
+	k.streaks = append(k.streaks, streak{int32(at), l.n})
 }
 
 // skimWaves is the tile programs for each core that a skim takes at a time.
@@ -523,65 +567,75 @@ func (k *kernel) skim(m *model, c *cache, layouts []layout, prog *trace.Program,
 	}
 	var stored float64
 	for {
-		k.take(skimWaves * m.cores)
-		if len(k.next) == 0 {
+		if k.take(skimWaves*m.cores) == 0 {
 			return stored
 		}
-		for _, c := range k.classify() {
+		classes := k.classify()
+		for at := range classes {
+			c := &classes[at]
 			for i := range prog.Parts[c.part].Code {
 				if c.counts[i] > 0 {
-					t := k.move(&prog.Parts[c.part].Code[i], c.tiles, c.counts[i])
-					stored += float64(t.writeback * float64(len(c.tiles)))
+					t := k.move(&prog.Parts[c.part].Code[i], &c.tiles, c.counts[i])
+					stored += float64(t.writeback * float64(c.n))
 				}
 			}
 		}
 	}
 }
 
-// place puts the tile programs in k.next on the free slots and splits groups
+// place puts the tile programs in k.streaks on the free slots and splits groups
 // whose cores receive different ones.
 func (k *kernel) place(now event.Time, classes []class) {
 	// Slots in order: the first free slot of every core, then the second, ...
 	due := len(k.due)
-	most := 0
+	most, slots := 0, 0
 	for _, i := range k.due {
-		most = max(most, k.groups[i].freed)
+		g := k.groups[i]
+		most = max(most, g.freed)
+		slots += g.freed * g.n
 	}
-	given := make([][][]int32, due) // [group][core] classes
-	for j, i := range k.due {
-		if g := k.groups[i]; g.freed > 0 {
-			given[j] = make([][]int32, g.n)
-		}
+	// Each core has room for as many classes as it has slots; -1 is none.
+	k.given = slices.Grow(k.given[:0], slots)[:slots]
+	for i := range k.given {
+		k.given[i] = -1
 	}
-	at := 0
-	for round := 0; round < most && at < len(k.next); round++ {
-		for j, i := range k.due {
+	streaks := k.streaks
+	for round := 0; round < most && len(streaks) > 0; round++ {
+		room := k.given
+		for _, i := range k.due {
 			g := k.groups[i]
+			own := room[:g.freed*g.n]
+			room = room[len(own):]
 			if g.freed <= round {
 				continue
 			}
-			for c := 0; c < g.n && at < len(k.next); c++ {
-				given[j][c] = append(given[j][c], int32(k.next[at].key))
-				at++
+			for at := round; at < len(own) && len(streaks) > 0; at += g.freed {
+				own[at] = streaks[0].class
+				if streaks[0].n--; streaks[0].n == 0 {
+					streaks = streaks[1:]
+				}
 			}
 		}
 	}
+	room := k.given
 	for j := 0; j < due; j++ {
 		g := k.groups[k.due[j]]
 		if g.freed == 0 {
 			continue
 		}
-		g.freed = 0
+		own := room[:g.freed*g.n]
+		room = room[len(own):]
 		k.advance(g, now)
-		k.split(g, given[j], classes, now)
+		k.split(g, own, classes, now)
 	}
 }
 
-// split gives the cores of g what they were assigned; cores with the same
-// assignment stay together.
-func (k *kernel) split(g *group, given [][]int32, classes []class, now event.Time) {
-	var parts []assignment
-	for c, what := range given {
+// split gives the cores of g what they were assigned, a class for each slot that
+// was freed; cores with the same assignment stay together.
+func (k *kernel) split(g *group, given []int32, classes []class, now event.Time) {
+	parts := k.parts[:0]
+	for c := range g.n {
+		what := given[c*g.freed : (c+1)*g.freed]
 		if last := len(parts) - 1; last >= 0 && equal(parts[last].what, what) {
 			parts[last].n++
 			continue
@@ -600,6 +654,15 @@ func (k *kernel) split(g *group, given [][]int32, classes []class, now event.Tim
 			parts = append(parts, assignment{what, 1})
 		}
 	}
+	for j := range parts {
+		what := parts[j].what
+		n := len(what)
+		for n > 0 && what[n-1] < 0 {
+			n--
+		}
+		parts[j].what = what[:n]
+	}
+	k.parts, g.freed = parts, 0
 	k.give(g, parts, classes, now)
 }
 
@@ -616,11 +679,10 @@ func (k *kernel) give(g *group, parts []assignment, classes []class, now event.T
 	for j, p := range parts {
 		t := g
 		if j > 0 {
-			t = &group{since: now, path: g.path, id: int32(len(k.groups))}
-			t.res = append([]resident(nil), old...)
-			k.groups = append(k.groups, t)
+			t = k.group()
+			t.since, t.path = now, g.path
+			t.res = append(slices.Grow(t.res, len(old)+len(p.what)), old...)
 		} else {
-			t.res = append([]resident(nil), old...)
 			if t.ticket != (event.Ticket{}) {
 				k.sim.Cancel(t.ticket)
 				t.ticket = event.Ticket{}
@@ -645,6 +707,21 @@ func (k *kernel) give(g *group, parts []assignment, classes []class, now event.T
 			x = y
 		}
 	}
+}
+
+// group returns a new group, in the place of one of an earlier launch if there is.
+func (k *kernel) group() *group {
+	n := len(k.groups)
+	if n == cap(k.groups) {
+		k.groups = append(k.groups, nil)
+	}
+	k.groups = k.groups[:n+1]
+	if k.groups[n] == nil {
+		k.groups[n] = new(group)
+	}
+	g := k.groups[n]
+	*g = group{res: g.res[:0], id: int32(n)}
+	return g
 }
 
 func equal(a, b []int32) bool {

@@ -376,14 +376,21 @@ func tiles(g gemm) (sum int64) {
 	return 2 * covered * (g.m*ny + g.n*nx)
 }
 
+// programs is the number of tile programs.
+func programs(g gemm) int64 {
+	return (g.m + g.bm - 1) / g.bm * ((g.n + g.bn - 1) / g.bn) * g.splits
+}
+
 // More of a resource never slows the same trace by more than 0.5 %, with the
-// power cap off; by more than 2 % where tile programs differ in length.
+// power cap off; by more than 1 % where faster cores take bandwidth from others that
+// have more to do, and by more than 2 % where tile programs differ in length.
 func TestMonotonic(t *testing.T) {
 	paths := []string{
 		"memory.dram.bandwidth=%g TB/s", "memory.l2.bandwidth=%g B/clk", "cores.matrix.rate.bf16=%g FLOP/clk", "clock.max=%g GHz",
 		"cores.scratchpad.bandwidth=%g B/clk", "memory.l2.port=%g B/clk",
 	}
 	base := []float64{2, 3000, 2048, 1.9, 96, 48}
+	const ofCores = 2 // from here on what makes cores faster
 	rapid.Check(t, func(rt *rapid.T) {
 		i := rapid.IntRange(0, len(paths)-1).Draw(rt, "path")
 		f := rapid.Float64Range(1, 3).Draw(rt, "factor")
@@ -391,6 +398,11 @@ func TestMonotonic(t *testing.T) {
 		more := load(t, "h100-sxm", fmt.Sprintf(paths[i], base[i]*f))
 		g := drawGEMM(rt)
 		text, slack := g.text(), 1.005
+		if i >= ofCores && programs(g)%int64(less.Cores.Count.Value) != 0 {
+			// What makes cores faster makes them ask more of the shared cache. Those with
+			// fewer tile programs then take of it what those need that end last.
+			slack = 1.01
+		}
 		if g.splits > 1 && g.k%(g.bk*g.splits) != 0 {
 			slack = 1.02 // splits differ in length, or the last is clipped
 		}

@@ -211,13 +211,17 @@ func (c *cache) catchUp(k *kernel) {
 				k.covered = covered
 			}
 			part := &k.prog.Parts[d.part]
-			var tiles [][4]int64
+			t := tiles{of: part}
 			for _, r := range d.runs {
-				for j := range r.n {
-					tiles = append(tiles, part.Coordinates(int64(r.first+j)-before(k.prog, d.part)))
+				for r.n > 0 {
+					l := line{part: d.part, first: r.first}
+					l.g, l.by, l.n = part.Line(int64(r.first) - before(k.prog, d.part))
+					l.n = min(l.n, int64(r.n))
+					t.add(l)
+					r.first, r.n = r.first+int32(l.n), r.n-int32(l.n)
 				}
 			}
-			k.moves(part, d.counts, tiles, d.mean, d.sweep)
+			k.moves(part, d.counts, &t, d.mean, d.sweep)
 		case d.rename != nil:
 			c.renameNow(d.rename)
 		default:
@@ -262,12 +266,13 @@ func (k *kernel) remembered(c *class, mean []traffic, sweep bool) (memorized, bo
 		return memorized{}, false
 	}
 	k.runs = k.runs[:0]
-	for _, at := range c.order {
-		if n := len(k.runs); n > 0 && k.runs[n-1].first+k.runs[n-1].n == at {
-			k.runs[n-1].n++
+	for i := range c.lines {
+		l := &c.lines[i]
+		if n := len(k.runs); n > 0 && k.runs[n-1].first+k.runs[n-1].n == l.first {
+			k.runs[n-1].n += int32(l.n)
 			continue
 		}
-		k.runs = append(k.runs, run{at, 1})
+		k.runs = append(k.runs, run{l.first, int32(l.n)})
 	}
 	p := k.cache.past.then(deedCohort).then(uint64(c.part)).then(uint64(len(k.runs)))
 	for _, r := range k.runs {

@@ -15,7 +15,7 @@ func TestHashKnowsPrograms(t *testing.T) {
 		fields int
 	}{
 		{trace.Program{}, 10}, {trace.Part{}, 6}, {trace.Step{}, 7}, {trace.Expr{}, 9}, {trace.Instr{}, 21}, {trace.Launch{}, 5},
-		{traffic{}, 12}, {layout{}, 13},
+		{traffic{}, 12}, {layout{}, 15},
 	} {
 		if n := reflect.TypeOf(tc.v).NumField(); n != tc.fields {
 			t.Errorf("%T has %d fields, and memory.go knows %d", tc.v, n, tc.fields)

@@ -54,7 +54,7 @@ func (k *kernel) alone(c *class) float64 {
 // started notes the tile programs of a dispatch.
 func (k *kernel) started(classes []class) {
 	for i := range classes {
-		n := float64(len(classes[i].tiles))
+		n := float64(classes[i].n)
 		k.pace.now.work += float64(k.alone(&classes[i]) * n)
 		k.pace.now.tiles += n
 	}
@@ -122,11 +122,13 @@ func (k *kernel) forward() {
 			break
 		}
 		k.take(int(n))
-		for _, c := range k.classify() {
+		classes := k.classify()
+		for i := range classes {
 			var per spent
-			k.segments(&c, &per)
-			k.cost.addN(&per, float64(len(c.tiles)))
-			work += float64(k.alone(&c) * float64(len(c.tiles)))
+			c := &classes[i]
+			k.segments(c, &per)
+			k.cost.addN(&per, float64(c.n))
+			work += float64(k.alone(c) * float64(c.n))
 		}
 	}
 	f := work / seen

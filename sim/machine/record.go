@@ -43,24 +43,29 @@ func (k *kernel) follow(rec *record) {
 // recall is the traffic of a class as the record has it: the mean over its tile
 // programs.
 func (k *kernel) recall(c *class, steps int) []traffic {
-	at := k.rec.tiles[c.order[0]]
+	at := k.rec.tiles[c.lines[0].first]
 	same := true
-	for _, i := range c.order {
+	for i := range c.each {
 		same = same && k.rec.tiles[i] == at
 	}
 	if same {
 		return k.rec.cohorts[at]
 	}
 	out := make([]traffic, steps)
-	for i := 0; i < len(c.order); {
-		at, n := k.rec.tiles[c.order[i]], 0
-		for ; i < len(c.order) && k.rec.tiles[c.order[i]] == at; i++ {
-			n++
-		}
+	n := 0
+	put := func() {
 		for j, t := range k.rec.cohorts[at] {
-			out[j].add(t, float64(n)/float64(len(c.order)))
+			out[j].add(t, float64(n)/float64(c.n))
 		}
 	}
+	for i := range c.each {
+		if k.rec.tiles[i] != at {
+			put()
+			at, n = k.rec.tiles[i], 0
+		}
+		n++
+	}
+	put()
 	return out
 }
 
@@ -75,25 +80,28 @@ func (k *kernel) traffic(c *class) []traffic {
 	v, known := k.remembered(c, mean, sweep)
 	if !known {
 		k.first = 0
-		v.moved = k.moves(part, c.counts, c.tiles, mean, sweep)
+		v.moved = k.moves(part, c.counts, &c.tiles, mean, sweep)
 		v.first = k.first
 		k.memorize(v)
 	}
 	out := v.moved
 	if sweep {
-		s.note(k, out, len(c.tiles))
+		s.note(k, out, c.n)
 	}
 	if mean != nil {
 		out = slices.Clone(out)
-		s.skipped += float64(len(c.tiles))
-		s.settle(out, float64(len(c.tiles)), float64(v.first))
+		s.skipped += float64(c.n)
+		s.settle(out, float64(c.n), float64(v.first))
 	}
 	if rec := k.fresh; rec != nil {
-		for _, i := range c.order {
-			for len(rec.tiles) <= int(i) {
-				rec.tiles = append(rec.tiles, 0)
+		for i := range c.lines {
+			l := &c.lines[i]
+			if end := int(l.first) + int(l.n); len(rec.tiles) < end {
+				rec.tiles = slices.Grow(rec.tiles, end-len(rec.tiles))[:end]
 			}
-			rec.tiles[i] = int32(len(rec.cohorts))
+			for j := range l.n {
+				rec.tiles[int64(l.first)+j] = int32(len(rec.cohorts))
+			}
 		}
 		rec.cohorts = append(rec.cohorts, out)
 		rec.even = append(rec.even, s.skip)
@@ -106,7 +114,7 @@ func (k *kernel) traffic(c *class) []traffic {
 // or if sweep says so, what goes through the cache. There is a mean in launches
 // only of which it is noted what they load; without notes, the cache is all that
 // counts.
-func (k *kernel) moves(part *trace.Part, counts []int64, tiles [][4]int64, mean []traffic, sweep bool) []traffic {
+func (k *kernel) moves(part *trace.Part, counts []int64, t *tiles, mean []traffic, sweep bool) []traffic {
 	out := make([]traffic, len(part.Code))
 	for i := range part.Code {
 		if counts[i] == 0 {
@@ -115,10 +123,10 @@ func (k *kernel) moves(part *trace.Part, counts []int64, tiles [][4]int64, mean 
 		step := &part.Code[i]
 		known := mean != nil && mean[i].load+mean[i].store > 0
 		if sweep || !known {
-			out[i] = k.move(step, tiles, counts[i])
+			out[i] = k.move(step, t, counts[i])
 		}
 		if known && k.covered != nil {
-			out[i] = k.like(step, tiles, counts[i], mean[i])
+			out[i] = k.like(step, t, counts[i], mean[i])
 		}
 	}
 	return out
@@ -195,7 +203,7 @@ func (s *steady) known(k *kernel, number int, part *trace.Part) (mean []traffic,
 }
 
 // note adds a cohort that was swept through the cache.
-func (s *steady) note(k *kernel, moved []traffic, tiles int) {
+func (s *steady) note(k *kernel, moved []traffic, tiles int64) {
 	if s.skip {
 		return
 	}

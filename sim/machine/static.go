@@ -111,7 +111,7 @@ func (s *static) part(tr *trace.Trace, number int) error {
 			}
 			var per spent
 			k.segments(&c, &per)
-			k.cost.addN(&per, float64(len(c.tiles)))
+			k.cost.addN(&per, float64(c.n))
 		}
 		start := p.At + from/cores*p.Pitch
 		for j := range p.Code {

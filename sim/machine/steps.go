@@ -1,7 +1,6 @@
 package machine
 
 import (
-	"fmt"
 	"slices"
 
 	"maru/sim/event"
@@ -110,60 +109,36 @@ func (s *stepper) dispatch(now event.Time) error {
 	}
 	k.take(len(slots))
 	// Tile programs that start together and take the same steps share their traffic.
-	type cohort struct {
-		part   int
-		counts []int64
-		tiles  [][4]int64
-		steps  []stepWork
-	}
-	var cohorts []*cohort
-	which := make([]*cohort, len(k.next))
-	for i, p := range k.next {
-		part := &k.prog.Parts[p.key]
-		var counts []int64
-		for j := range part.Code {
-			n := int64(1)
-			if c := part.Code[j].Count; c != nil {
-				n = max(0, c.Eval(p.g, 0))
-			}
-			counts = append(counts, n)
-		}
-		var at *cohort
-		for _, c := range cohorts {
-			if c.part == p.key && fmt.Sprint(c.counts) == fmt.Sprint(counts) {
-				at = c
-			}
-		}
-		if at == nil {
-			at = &cohort{part: p.key, counts: counts}
-			cohorts = append(cohorts, at)
-		}
-		at.tiles = append(at.tiles, p.g)
-		which[i] = at
-	}
-	for _, c := range cohorts {
+	classes := k.classify()
+	steps := make([][]stepWork, len(classes))
+	for i := range classes {
+		c := &classes[i]
 		part := &k.prog.Parts[c.part]
 		for j := range part.Code {
 			if c.counts[j] == 0 {
 				continue
 			}
-			t := k.move(&part.Code[j], c.tiles, c.counts[j])
-			k.cost.mem.add(t, float64(len(c.tiles)))
+			t := k.move(&part.Code[j], &c.tiles, c.counts[j])
+			k.cost.mem.add(t, float64(c.n))
 			w, err := s.work(&part.Code[j], c.counts[j], t)
 			if err != nil {
 				return err
 			}
-			c.steps = append(c.steps, w)
+			steps[i] = append(steps[i], w)
 		}
 	}
-	for i := range k.next {
-		s.free[slots[i]].open--
-		s.tiles = append(s.tiles, tileState{core: slots[i], steps: which[i].steps})
-		at := k.m.start
-		if now == 0 {
-			at += float64(float64(i/k.m.cores*k.m.cores)*k.m.hand) + k.setup()
+	i := 0
+	for _, t := range k.streaks {
+		for range t.n {
+			s.free[slots[i]].open--
+			s.tiles = append(s.tiles, tileState{core: slots[i], steps: steps[t.class]})
+			at := k.m.start
+			if now == 0 {
+				at += float64(float64(i/k.m.cores*k.m.cores)*k.m.hand) + k.setup()
+			}
+			s.sim.At(now+event.Time(at+0.5), s.onStart, int32(len(s.tiles)-1), 0)
+			i++
 		}
-		s.sim.At(now+event.Time(at+0.5), s.onStart, int32(len(s.tiles)-1), 0)
 	}
 	return nil
 }

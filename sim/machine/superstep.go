@@ -207,32 +207,35 @@ func (t *turn) compute(m *model, s *trace.Step, local float64) (clocks float64, 
 // none.
 func (b *bsp) begin() bool {
 	k := b.k
-	k.take(k.m.cores)
-	if len(k.next) == 0 {
+	taken := k.take(k.m.cores)
+	if taken == 0 {
 		return false
 	}
 	b.kinds = b.kinds[:0]
-	last := -1
-	for i := range k.next {
-		after := b.workload(&k.next[i], b.pending[i])
-		b.pending[i] = after
-		if last < 0 || !b.kinds[last].like(b.room, after) {
-			last = slices.IndexFunc(b.kinds, func(w workload) bool { return w.like(b.room, after) })
+	last, i := -1, 0
+	for _, l := range k.next {
+		for g := range l.all(&k.prog.Parts[l.part]) {
+			after := b.workload(l.part, g, b.pending[i])
+			b.pending[i] = after
+			if last < 0 || !b.kinds[last].like(b.room, after) {
+				last = slices.IndexFunc(b.kinds, func(w workload) bool { return w.like(b.room, after) })
+			}
+			if last < 0 || i == 1 && b.kinds[last].core0 && k.trace {
+				last = len(b.kinds)
+				b.kinds = append(b.kinds, workload{steps: slices.Clone(b.room), after: after, core0: i == 0})
+			}
+			b.kinds[last].cores++
+			i++
 		}
-		if last < 0 || i == 1 && b.kinds[last].core0 && k.trace {
-			last = len(b.kinds)
-			b.kinds = append(b.kinds, workload{steps: slices.Clone(b.room), after: after, core0: i == 0})
-		}
-		b.kinds[last].cores++
 	}
-	if rest := k.m.cores - len(k.next); rest > 0 { // cores without a tile program send what they have
+	if taken < k.m.cores { // cores without a tile program send what they have
 		var all departure
-		for i := len(k.next); i < k.m.cores; i++ {
+		for i := taken; i < k.m.cores; i++ {
 			all.out += b.pending[i].out
 			all.main += b.pending[i].main
 		}
 		if all.out > 0 {
-			b.leave(len(k.next))
+			b.leave(taken)
 		}
 	}
 	b.begun = true
@@ -263,20 +266,20 @@ func (w *workload) like(steps []superstep, after departure) bool {
 
 // workload puts the supersteps of a tile program into b.room, on a core that
 // still has to send something, and returns what it leaves to be sent.
-func (b *bsp) workload(p *pending, owed departure) departure {
+func (b *bsp) workload(number int, g [4]int64, owed departure) departure {
 	k, m := b.k, b.k.m
-	part := &k.prog.Parts[p.key]
+	part := &k.prog.Parts[number]
 	b.room = b.room[:0]
 	for j := range part.Code {
 		s := &part.Code[j]
 		n := int64(1)
 		if s.Count != nil {
-			if n = s.Count.Eval(p.g, 0); n <= 0 {
+			if n = s.Count.Eval(g, 0); n <= 0 {
 				continue
 			}
 		}
-		t := &b.turns[p.key][j]
-		k.cost.addN(&k.steps[p.key][j].cost, float64(n))
+		t := &b.turns[number][j]
+		k.cost.addN(&k.steps[number][j].cost, float64(n))
 		held := int64(max(1, s.Stages)) // iterations whose loads are exchanged at once
 		for at := int64(0); at < n; {
 			group := min(held, n-at)
@@ -284,7 +287,7 @@ func (b *bsp) workload(p *pending, owed departure) departure {
 			var x superstep
 			var stored departure
 			for left := group; left > 0; {
-				y, leave, all, times := b.moved(s, p.g, at, n, alike)
+				y, leave, all, times := b.moved(s, g, at, n, alike)
 				k.cost.mem.add(all, float64(times))
 				local := all.local
 				if t.inPlace {

@@ -38,114 +38,15 @@ func (t *traffic) add(o traffic, f float64) {
 	t.far += float64(o.far * f)
 }
 
-// stripe is a region that several tile programs of a cohort sweep together.
-type stripe struct {
-	tile int32 // one of the tile programs
-	n    int64 // of them
-
-	// Where all iterations are of one size, at equal distances:
-	even             bool
-	row, col         int64 // of iteration 0; the column in bytes
-	rows, width      int64 // the width in bytes
-	rowStep, colStep int64
-}
-
-// spot is where tile programs of a cohort access a tensor, as their expressions
-// have it.
-type spot struct {
-	row, col int64
-	n        int32 // tile programs
-	tile     int32 // one of them
-}
-
-// raw is e before division and limits, at iteration 0: tile programs with
-// equal raw values see equal regions.
-func raw(e *trace.Expr, g [4]int64) int64 {
-	return e.C + e.X*g[0] + e.Y*g[1] + e.Z*g[2] + e.W*g[3]
-}
-
-// linear tells whether e grows by the same amount with each iteration from k0
-// to k1 - 1.
-func linear(e *trace.Expr, g [4]int64, k0, k1 int64) bool {
-	return e.K == 0 || e.Div <= 1 && e.Eval(g, k1-1)-e.Eval(g, k0) == e.K*(k1-1-k0)
-}
-
-// one is in's rectangle in iteration k, clipped to the tensor; in rows and
-// bytes across.
-func (l *layout) one(in *trace.Instr, g [4]int64, k int64) (r0, r1, c0, c1 int64) {
-	r0 = in.Row.Eval(g, k)
-	r1 = r0 + in.Rows
-	c0 = in.Col.Eval(g, k) * l.elemBits
-	c1 = (c0 + in.Cols*l.elemBits + 7) / 8
-	c0 /= 8
-	return max(0, r0), min(l.rows, r1), max(0, c0), min(l.rowBytes, c1)
-}
-
-// fit finds out whether the rectangles of iterations 0 to n - 1 are of one
-// size and at equal distances: in each direction they stay where they are, or
-// move in equal steps inside the tensor.
-func (st *stripe) fit(l *layout, in *trace.Instr, g [4]int64, n int64) {
-	if st.inside(l, in, n) {
-		return
-	}
-	if in.Col.K*l.elemBits%8 != 0 || !linear(&in.Row, g, 0, n) || !linear(&in.Col, g, 0, n) {
-		return
-	}
-	r0, r1, c0, c1 := l.one(in, g, 0)
-	a0, a1, b0, b1 := l.one(in, g, n-1)
-	st.row, st.col, st.rows, st.width = r0, c0, r1-r0, c1-c0
-	st.rowStep, st.colStep = in.Row.K, in.Col.K*l.elemBits/8
-	st.even = (in.Row.K == 0 || st.rows == in.Rows && a1-a0 == in.Rows) &&
-		(in.Col.K == 0 || st.width*8 == in.Cols*l.elemBits && b1-b0 == st.width) &&
-		st.rows > 0 && st.width > 0
-}
-
-// inside is fit for the usual stripe, which lies inside the tensor all the time
-// and is not divided. Its place is that of its expressions as yet.
-func (st *stripe) inside(l *layout, in *trace.Instr, n int64) bool {
-	r, c := &in.Row, &in.Col
-	if r.Div > 1 || c.Div > 1 || r.Max > 0 || c.Max > 0 || l.elemBits&7 != 0 {
-		return false
-	}
-	row, col := st.row, st.col
-	low, high := min(row, row+r.K*(n-1)), max(row, row+r.K*(n-1))+in.Rows
-	left, right := min(col, col+c.K*(n-1)), max(col, col+c.K*(n-1))+in.Cols
-	e := l.elemBits / 8
-	if low < max(0, r.Min) || high > l.rows || left < max(0, c.Min) || right*e > l.rowBytes || in.Rows <= 0 || in.Cols <= 0 {
-		return false
-	}
-	st.row, st.col, st.rows, st.width = row, col*e, in.Rows, in.Cols*e
-	st.rowStep, st.colStep = r.K, c.K*e
-	st.even = true
-	return true
-}
-
-// join takes a stripe in that lies beside st in all iterations, as those of tile
-// programs of one row each do.
-func (st *stripe) join(o *stripe) bool {
-	if !st.even || !o.even || st.n != o.n || st.rowStep != o.rowStep || st.colStep != o.colStep {
-		return false
-	}
-	switch {
-	case o.col == st.col && o.width == st.width && o.row == st.row+st.rows:
-		st.rows += o.rows
-	case o.row == st.row && o.rows == st.rows && o.col == st.col+st.width:
-		st.width += o.width
-	default:
-		return false
-	}
-	return true
-}
-
 // region is in's rectangle over iterations [k0, k1), clipped to the tensor; in
 // rows and bytes across. asked is the sum of the bytes of each iteration.
-func (st *stripe) region(l *layout, in *trace.Instr, tiles [][4]int64, k0, k1 int64) (r0, r1, c0, c1, asked int64) {
+func (st *stripe) region(l *layout, in *trace.Instr, uneven [][4]int64, k0, k1 int64) (r0, r1, c0, c1, asked int64) {
 	if st.even {
 		r0, c0 = st.row+st.rowStep*k0, st.col+st.colStep*k0
 		a, c := st.row+st.rowStep*(k1-1), st.col+st.colStep*(k1-1)
 		return min(r0, a), max(r0, a) + st.rows, min(c0, c), max(c0, c) + st.width, st.rows * st.width * (k1 - k0)
 	}
-	g := tiles[st.tile]
+	g := uneven[st.tile]
 	r0, r1, c0, c1 = l.one(in, g, k0)
 	asked = max(0, r1-r0) * max(0, c1-c0)
 	if k1-k0 == 1 {
@@ -185,104 +86,12 @@ func (k *kernel) chunk(s *trace.Step) int64 {
 
 func abs(x int64) int64 { return max(x, -x) }
 
-// places is a small hash table from pairs to indices that empties at once.
-type places struct {
-	slots []struct {
-		a, b  int64
-		at    int32
-		epoch uint32
-	}
-	epoch uint32
-}
-
-// reset empties the table and makes room for n pairs.
-func (p *places) reset(n int) {
-	if len(p.slots) < 2*n {
-		size := 64
-		for size < 2*n {
-			size *= 2
-		}
-		*p = places{slots: make([]struct {
-			a, b  int64
-			at    int32
-			epoch uint32
-		}, size)}
-	}
-	p.epoch++
-}
-
-// place returns the index of a pair, or gives it the index at.
-func (p *places) place(a, b int64, at int32) (int32, bool) {
-	mask := uint64(len(p.slots) - 1)
-	for i := mix(uint64(a)*0x9e3779b97f4a7c15+uint64(b)) & mask; ; i = (i + 1) & mask {
-		s := &p.slots[i]
-		if s.epoch != p.epoch {
-			s.a, s.b, s.at, s.epoch = a, b, at, p.epoch
-			return at, false
-		}
-		if s.a == a && s.b == b {
-			return s.at, true
-		}
-	}
-}
-
-// gather finds the regions that a cohort of tile programs touches in step s of
-// n iterations; those that several touch, once. What is accessed at
-// unpredictable places is accounted for at once.
-func (k *kernel) gather(s *trace.Step, tiles [][4]int64, n int64, sum *traffic) {
-	k.stripes = k.stripes[:0]
-	k.instrs = k.instrs[:0]
-	for i := range s.Body {
-		in := &s.Body[i]
-		if in.Kind != trace.Load && in.Kind != trace.Store {
-			continue
-		}
-		if in.Random {
-			k.scatter(in, tiles, n, sum)
-			continue
-		}
-		k.spots = k.spots[:0]
-		k.seen.reset(len(tiles))
-		last := int32(-1)
-		for i, g := range tiles {
-			row, col := raw(&in.Row, g), raw(&in.Col, g)
-			if last >= 0 && k.spots[last].row == row && k.spots[last].col == col {
-				k.spots[last].n++
-				continue
-			}
-			at, found := k.seen.place(row, col, int32(len(k.spots)))
-			last = at
-			if found {
-				k.spots[at].n++
-				continue
-			}
-			k.spots = append(k.spots, spot{row, col, 1, int32(i)})
-		}
-		l := &k.layouts[k.args[in.Slot]]
-		first := len(k.stripes)
-		for j := range k.spots {
-			sp := &k.spots[j]
-			st := stripe{n: int64(sp.n), row: sp.row, col: sp.col, tile: sp.tile}
-			st.fit(l, in, tiles[sp.tile], n)
-			if end := len(k.stripes); end > first && k.stripes[end-1].join(&st) {
-				for end-first >= 2 && k.stripes[end-2].join(&k.stripes[end-1]) {
-					end--
-				}
-				k.stripes = k.stripes[:end]
-				continue
-			}
-			k.stripes = append(k.stripes, st)
-		}
-		k.instrs = append(k.instrs, sweep{in, first, len(k.stripes)})
-	}
-}
-
 // move sweeps the tensors that a cohort of tile programs touches in step s of
 // n iterations through the cache, iteration by iteration as they advance
 // together, and returns the traffic of one tile program.
-func (k *kernel) move(s *trace.Step, tiles [][4]int64, n int64) traffic {
+func (k *kernel) move(s *trace.Step, t *tiles, n int64) traffic {
 	var sum traffic
-	k.gather(s, tiles, n, &sum)
+	k.gather(s, t, n, &sum)
 	step := int64(1)
 	if s.Count != nil {
 		step = k.chunk(s)
@@ -293,7 +102,7 @@ func (k *kernel) move(s *trace.Step, tiles [][4]int64, n int64) traffic {
 			l := &k.layouts[k.args[w.in.Slot]]
 			for i := w.first; i < w.end; i++ {
 				st := &k.stripes[i]
-				r0, r1, c0, c1, asked := st.region(l, w.in, tiles, k0, k1)
+				r0, r1, c0, c1, asked := st.region(l, w.in, k.uneven, k0, k1)
 				if asked == 0 {
 					continue
 				}
@@ -302,20 +111,20 @@ func (k *kernel) move(s *trace.Step, tiles [][4]int64, n int64) traffic {
 		}
 	}
 	var per traffic
-	per.add(sum, 1/float64(len(tiles)))
+	per.add(sum, 1/float64(t.n))
 	return per
 }
 
 // like is the traffic of one tile program of a cohort that finds the share of
 // what it asks for that mean says. What is asked for is exact.
-func (k *kernel) like(s *trace.Step, tiles [][4]int64, n int64, mean traffic) traffic {
+func (k *kernel) like(s *trace.Step, t *tiles, n int64, mean traffic) traffic {
 	var sum traffic
-	k.gather(s, tiles, n, &sum)
+	k.gather(s, t, n, &sum)
 	for _, w := range k.instrs {
 		l := &k.layouts[k.args[w.in.Slot]]
 		for i := w.first; i < w.end; i++ {
 			st := &k.stripes[i]
-			r0, r1, c0, c1, asked := st.region(l, w.in, tiles, 0, n)
+			r0, r1, c0, c1, asked := st.region(l, w.in, k.uneven, 0, n)
 			if asked == 0 {
 				continue
 			}
@@ -336,13 +145,13 @@ func (k *kernel) like(s *trace.Step, tiles [][4]int64, n int64, mean traffic) tr
 		}
 		return x / y
 	}
-	load, store := sum.load/float64(len(tiles)), sum.store/float64(len(tiles))
+	load, store := sum.load/float64(t.n), sum.store/float64(t.n)
 	in, both := of(load, mean.load), of(load+store, mean.load+mean.store)
 	return traffic{
-		load: load, fetch: sum.fetch / float64(len(tiles)), miss: mean.miss * in, late: mean.late * in,
+		load: load, fetch: sum.fetch / float64(t.n), miss: mean.miss * in, late: mean.late * in,
 		store: store, writeback: mean.writeback * both, dram: mean.dram * both, spill: mean.spill * both,
-		local: sum.local / float64(len(tiles)), external: sum.external / float64(len(tiles)),
-		cross: sum.cross/float64(len(tiles)) + float64(mean.far*in), far: mean.far * in,
+		local: sum.local / float64(t.n), external: sum.external / float64(t.n),
+		cross: sum.cross/float64(t.n) + float64(mean.far*in), far: mean.far * in,
 	}
 }
 
@@ -409,9 +218,10 @@ func (k *kernel) covers(in *trace.Instr, l *layout, r0, r1, c0, c1 int64) {
 
 // note marks a region as seen, and returns the bytes of it that were not.
 func (l *layout) note(seen []uint64, r0, r1, c0, c1 int64) (fresh int64) {
-	for br := r0 / l.br; br <= (r1-1)/l.br; br++ {
+	left, right := l.right(c0), l.right(c1-1)
+	for br, last := l.down(r0), l.down(r1-1); br <= last; br++ {
 		rows := l.bits(max(0, r0-br*l.br), min(l.br, r1-br*l.br))
-		for b := br*l.across + c0/l.bw; b <= br*l.across+(c1-1)/l.bw; b++ {
+		for b := br*l.across + left; b <= br*l.across+right; b++ {
 			if bits := rows &^ seen[b]; bits != 0 {
 				fresh += l.bytes(b, bits)
 				seen[b] |= rows
@@ -502,8 +312,8 @@ func (k *kernel) sweep(in *trace.Instr, l *layout, n, r0, r1, c0, c1, asked int6
 		seen = k.loaded(in.Slot, l)
 	}
 	var asks, missed, bytes, back int64
-	left, right := c0/l.bw, (c1-1)/l.bw
-	for br := r0 / l.br; br <= (r1-1)/l.br; br++ {
+	left, right := l.right(c0), l.right(c1-1)
+	for br, last := l.down(r0), l.down(r1-1); br <= last; br++ {
 		rows := l.bits(max(0, r0-br*l.br), min(l.br, r1-br*l.br))
 		height := min(l.br, l.rows-br*l.br)
 		for bc := left; bc <= right; bc++ {
@@ -554,11 +364,11 @@ func (k *kernel) note(what, slot int, bytes float64) {
 
 // scatter accounts for rows at unpredictable places: each is fetched whole,
 // in sectors of 32 bytes, from main memory.
-func (k *kernel) scatter(in *trace.Instr, tiles [][4]int64, n int64, sum *traffic) {
+func (k *kernel) scatter(in *trace.Instr, tiles, n int64, sum *traffic) {
 	l := &k.layouts[k.args[in.Slot]]
 	const sector = 32
 	width := min(l.rowBytes, (in.Cols*l.elemBits+7)/8)
-	total := float64(float64(in.Rows*ceilDiv(width, sector)*sector) * float64(n) * float64(len(tiles)))
+	total := float64(float64(in.Rows*ceilDiv(width, sector)*sector) * float64(n) * float64(tiles))
 	switch {
 	case in.Local:
 		sum.local += total

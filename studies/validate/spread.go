@@ -116,7 +116,7 @@ func (v *validation) spread(c *chip, one job, ends func(b *run.Brief, prefixes .
 		if err != nil {
 			return job{}, err
 		}
-		us += once * float64(s.times)
+		us += float64(once * float64(s.times))
 	}
 	read := func(b *run.Brief) prediction {
 		p := one.read(b)

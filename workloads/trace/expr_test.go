@@ -139,3 +139,30 @@ func TestExprSpan(t *testing.T) {
 		t.Errorf("only %d expressions stay within bounds", inside)
 	}
 }
+
+// Lines put together are all tile programs in the order of dispatch.
+func TestLine(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		p := Part{Swizzle: rapid.Int64Range(0, 4).Draw(rt, "swizzle"), Reverse: rapid.Bool().Draw(rt, "reverse")}
+		for d := range p.Grid {
+			p.Grid[d] = rapid.Int64Range(1, 5).Draw(rt, "extent")
+		}
+		axis := p.Axis()
+		for i := int64(0); i < p.Tiles(); {
+			g, by, n := p.Line(i)
+			if n < 1 {
+				rt.Fatalf("%d tile programs from %d on", n, i)
+			}
+			for range n {
+				if want := p.Coordinates(i); g != want {
+					rt.Fatalf("tile program %d at %v, want %v", i, g, want)
+				}
+				g[axis] += by
+				i++
+			}
+			if i > p.Tiles() {
+				rt.Fatalf("a line ends %d tile programs behind the last", i-p.Tiles())
+			}
+		}
+	})
+}

@@ -157,6 +157,33 @@ func (p *Part) Coordinates(i int64) (g [4]int64) {
 	return g
 }
 
+// Axis is the coordinate in which tile programs that follow each other differ:
+// the first with an extent above 1.
+func (p *Part) Axis() int {
+	axis := 0
+	for axis < len(p.Grid)-1 && p.Grid[axis] == 1 {
+		axis++
+	}
+	return axis
+}
+
+// Line is the coordinates of tile program i in dispatch order, and of how many
+// tile programs from it on each has one more (by is 1) or one less (-1) than the
+// one before it along the axis, and else the same coordinates.
+func (p *Part) Line(i int64) (g [4]int64, by, n int64) {
+	g = p.Coordinates(i)
+	axis := p.Axis()
+	first, end := int64(0), p.Grid[axis]
+	if axis == 0 && p.Swizzle > 1 && p.Swizzle < end {
+		first = g[0] / p.Swizzle * p.Swizzle
+		end = min(first+p.Swizzle, end)
+	}
+	if p.Reverse {
+		return g, -1, g[axis] - first + 1
+	}
+	return g, 1, end - g[axis]
+}
+
 // Step is a loop, or straight-line code run once (Count nil). Iterations of a
 // loop overlap as its Stages and Ways allow.
 type Step struct {
@@ -204,6 +231,9 @@ func (e *Expr) Eval(g [4]int64, k int64) int64 {
 	}
 	return v
 }
+
+// Along is how much the sum inside e grows with a coordinate of the grid.
+func (e *Expr) Along(axis int) int64 { return [4]int64{e.X, e.Y, e.Z, e.W}[axis] }
 
 // InstrKind is what an instruction does.
 type InstrKind uint8

@@ -63,7 +63,11 @@ func (b *builder) figures(name string) *system.Protocol {
 // protocol returns a protocol with the channels that the library gives to the request: as many as have enough to do.
 func (b *builder) protocol(a system.Algorithm, name string) protocol {
 	p := protocol{name: name, f: b.figures(name), channels: int(b.lib.Channels.Value)}
-	if least := int64(p.f.Least.Value); least > 0 && b.req.Kind != AllToAll && b.req.Kind != Send {
+	pairs := b.req.Kind == AllToAll || b.req.Kind == Send
+	if pairs && b.lib.Exchange != nil {
+		p.channels = int(b.lib.Exchange.Channels.Value)
+	}
+	if least := int64(p.f.Least.Value); least > 0 && !pairs {
 		if p.f.Ranks && a == system.RingAlgorithm {
 			least *= int64(b.n)
 		}
