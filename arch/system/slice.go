@@ -162,6 +162,54 @@ func (t *Tier) block(n int, shape []int) ([]Axis, error) {
 	return axes, nil
 }
 
+// Turned is the block of a torus or mesh that Slice takes for a number of chips, its axes in an order in which the first
+// inner chips fill the last axes. It is nil where they do so anyway, and where no order is like that.
+func (s *System) Turned(chips, inner int) []int {
+	tier, members := &s.ScaleUp, chips
+	if s.shapesNodes() {
+		tier = s.ScaleOut
+		if chips%int(s.Node()) != 0 || inner%int(s.Node()) != 0 {
+			return nil
+		}
+		members, inner = chips/int(s.Node()), inner/int(s.Node())
+	}
+	if !tier.grid() || inner < 2 || members < 2 {
+		return nil
+	}
+	axes, err := tier.block(members, nil)
+	if err != nil {
+		return nil
+	}
+	shape := make([]int, len(axes))
+	for i, a := range axes {
+		shape[i] = a.Size
+	}
+	fills := func(shape []int) bool {
+		n := 1
+		for i := len(shape) - 1; i >= 0 && n < inner; i-- {
+			n *= shape[i]
+		}
+		return n == inner
+	}
+	if fills(shape) {
+		return nil
+	}
+	var found []int
+	var walk func(rest, order []int)
+	walk = func(rest, order []int) {
+		if found == nil && len(rest) == 0 && fills(order) {
+			found = slices.Clone(order)
+		}
+		for i, k := range rest {
+			if int64(k) <= tier.Shape[len(order)] {
+				walk(append(slices.Clone(rest[:i]), rest[i+1:]...), append(order, k))
+			}
+		}
+	}
+	walk(shape, nil)
+	return found
+}
+
 // compact returns the block of n members within a grid whose longest axis is shortest; of several the one whose other
 // axes are shorter, too. It is nil if there is none.
 func compact(n int, full []int) []int {

@@ -121,6 +121,32 @@ func TestSlice(t *testing.T) {
 	}
 }
 
+// Blocks are turned until the first chips fill their last axes.
+func TestTurned(t *testing.T) {
+	for _, c := range []struct {
+		system       string
+		chips, inner int
+		want         []int
+	}{
+		{"tpu-v3-pod", 256, 16, []int{16, 8}}, // 8 x 16 chips of two cores each
+		{"tpu-v3-pod", 256, 32, nil},          // they do already
+		{"tpu-v3-pod", 256, 8, nil},           // none does
+		{"tpu-v3-pod", 256, 1, nil},
+		{"tpu-v4-pod", 32, 2, []int{4, 4, 2}},
+		{"tpu-v4-pod", 32, 8, []int{4, 2, 4}},
+		{"tpu-v4-pod", 32, 16, nil},
+		{"selene", 64, 16, nil},
+	} {
+		s, _, err := system.Load(c.system, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(c.want, s.Turned(c.chips, c.inner)); diff != "" {
+			t.Errorf("%s, %d chips, %d inner: %s", c.system, c.chips, c.inner, diff)
+		}
+	}
+}
+
 // Two members have one link between them, not one for each way round.
 func TestPair(t *testing.T) {
 	s := systemtest.Slice(t, "{topology: torus, shape: [2, 4], link: "+systemtest.Free+"}", "", 8)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"path/filepath"
+	"runtime"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -67,7 +68,10 @@ as the chips can carry.`,
 			if args[0] == "scale" {
 				res, err = parallel.Scale(input, scale, weak)
 			} else {
+				e.progress("search")
+				input.Jobs = runtime.GOMAXPROCS(0)
 				res, err = parallel.Search(input)
+				e.stopProgress()
 			}
 			if err != nil {
 				return err

@@ -112,7 +112,7 @@ func Search(w io.Writer, r *result.Search, o Options) error {
 		_, err := w.Write(p.Bytes())
 		return err
 	}
-	p.line("%d plans run, %d out of memory", len(r.Plans), r.OutOfMemory)
+	p.line("%d plans run, %d too slow by computing alone, %d out of memory", len(r.Plans), r.Slower, r.OutOfMemory)
 	list := func(title string, plans []result.Candidate) {
 		p.heading(title)
 		p.line("  %4s %4s %5s %5s %6s %-10s %11s %7s %7s %10s", "tp", "pp", "dp", "micro", "chunks", "recompute", "iteration", "MFU", "bubble", "memory")

@@ -212,6 +212,7 @@ type Search struct {
 	Neighbours  []Candidate `json:"neighbours"` // of the fastest: one choice differs by a step
 	OutOfMemory int         `json:"plans_out_of_memory"`
 	Illegal     int         `json:"plans_illegal"`
+	Slower      int         `json:"plans_slower"` // not run: they compute over a quarter longer than the fastest takes
 }
 
 // Candidate is a plan that was tried.

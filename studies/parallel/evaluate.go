@@ -109,6 +109,18 @@ func (s *Session) placed(in Input) (*result.Parallel, error) {
 }
 
 func (s *Session) run(in Input, weights string) (*result.Parallel, error) {
+	e, err := s.prepare(in, weights)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.times(); err != nil {
+		return nil, err
+	}
+	return e.simulate()
+}
+
+// prepare is a run before anything is sent: what a chip computes of each part, and which layers and parameters it has.
+func (s *Session) prepare(in Input, weights string) (*evaluation, error) {
 	e := &evaluation{s: s, in: in}
 	var err error
 	if e.p, e.par, e.z, err = s.resolve(in); err != nil {
@@ -121,11 +133,11 @@ func (s *Session) run(in Input, weights string) (*result.Parallel, error) {
 	e.lay = newLayout(&e.par)
 	e.lay.ranks = in.Ranks
 	if e.z.Chips > 1 {
-		chips := int(e.z.Chips)
+		chips, inner := int(e.z.Chips), int(e.par.Tensor)
 		if in.Ranks != nil {
-			chips = in.Chips
+			chips, inner = in.Chips, 1
 		}
-		if e.node, err = s.Net(chips, in.Shape); err != nil {
+		if e.node, err = s.net(chips, inner, in.Shape); err != nil {
 			return nil, err
 		}
 		e.net = &traffic{net: e.node, format: e.parts.wide().String(), unfolded: in.Unfolded, image: fabric.NewImage(e.node)}
@@ -152,10 +164,11 @@ func (s *Session) run(in Input, weights string) (*result.Parallel, error) {
 		e.dense[k] = min(left, e.layers[k])
 		left -= e.dense[k]
 	}
-	if err := e.times(); err != nil {
-		return nil, err
+	e.state = make([]int64, e.lay.p)
+	for k := range e.layers {
+		e.state[k%e.lay.p] += e.chunkParams(k)
 	}
-	return e.simulate()
+	return e, nil
 }
 
 // layerParams is the number of parameters of a layer that a chip has.
@@ -852,10 +865,6 @@ func (e *evaluation) transfers(act int64) (ahead, back [][]event.Time, err error
 // gradients times the sums of gradients over replicas, of all stages at once.
 func (e *evaluation) gradients() error {
 	replicas := e.par.Data * e.par.Context
-	e.state = make([]int64, e.lay.p)
-	for k := range e.layers {
-		e.state[k%e.lay.p] += e.chunkParams(k)
-	}
 	if !e.train || replicas == 1 || e.par.Zero == 3 {
 		return nil
 	}
@@ -937,7 +946,7 @@ func (e *evaluation) simulate() (*result.Parallel, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := e.fits(out); err != nil {
+	if err := e.fits(out.Stages); err != nil {
 		return nil, err
 	}
 	passes, over := out.Passes, out.Reduced
@@ -1012,9 +1021,9 @@ func (e *evaluation) lost(passes event.Time) event.Time {
 }
 
 // fits returns an error if a stage needs more memory than a chip has.
-func (e *evaluation) fits(out *pipeline.Outcome) error {
-	for s := range e.lay.p {
-		m := e.memory(s, &out.Stages[s])
+func (e *evaluation) fits(stages []pipeline.Stage) error {
+	for s := range stages {
+		m := e.memory(s, &stages[s])
 		if m.Capacity > 0 && m.Total > m.Capacity {
 			beyond := e.s.chip.Memory.External
 			return &MemoryError{Chip: e.s.chip.Name, Stage: s, Memory: m, Plan: e.par, Capacity: m.Capacity,

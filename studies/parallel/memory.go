@@ -56,7 +56,11 @@ func ActivationBytes(d *model.Decoder, b, s int64, p *plan.Parallel, dropout boo
 	}
 	scores := int64(0)
 	if p.Attention == "standard" {
-		scores = b * (d.Heads / t) * (s / c) * s * (2 + mask*3)
+		each := 2 + mask*3 // probabilities, and what dropout leaves of them
+		if p.Unfused {     // a softmax apart is in fp32, and its result converted
+			each = 4 + mask + 2
+		}
+		scores = b * (d.Heads / t) * (s / c) * s * each
 	} else {
 		inner += tokens * d.Heads / t * 4 // logarithms of the rows' sums
 	}

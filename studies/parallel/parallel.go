@@ -40,6 +40,7 @@ type Input struct {
 	DType    string   // default: the chip's preferred format
 	KVDType  string   // default: DType, or that of activations where it is narrower
 	Unfolded bool     // simulate every replica
+	Jobs     int      // of a search, plans at once; default 1
 	Plan     plan.Parallel
 
 	Cache     *Cache           // of others' runs; nil for a new one
@@ -56,13 +57,13 @@ type Session struct {
 	model   *model.Model
 	dec     *model.Decoder // the model's, or a stand-in of one layer for a model that each chip runs whole
 	in      Input
-	nets    map[int]*fabric.Net
+	nets    map[string]*fabric.Net
 	cache   *Cache
 }
 
 // New loads system, chip and model. The error is the user's to mend.
 func New(in Input) (*Session, error) {
-	s := &Session{in: in, nets: map[int]*fabric.Net{}, cache: in.Cache}
+	s := &Session{in: in, nets: map[string]*fabric.Net{}, cache: in.Cache}
 	if s.cache == nil {
 		s.cache = NewCache()
 	}
@@ -121,16 +122,24 @@ func (s *Session) Chip() *arch.Chip       { return s.chip }
 func (s *Session) Model() *model.Model    { return s.model }
 
 // Net is the links of a part of the system. The error says which parts there are.
-func (s *Session) Net(chips int, shape []int) (*fabric.Net, error) {
-	if net, ok := s.nets[chips]; ok {
+func (s *Session) Net(chips int, shape []int) (*fabric.Net, error) { return s.net(chips, 1, shape) }
+
+// net is the links of as many chips. Of a torus whose shape is not given it is a block whose last axes the first chips fill,
+// which share layers, if there is one.
+func (s *Session) net(chips, inner int, shape []int) (*fabric.Net, error) {
+	if len(shape) == 0 {
+		shape = s.sys.Turned(chips, inner)
+	}
+	key := fmt.Sprint(chips, shape)
+	if net, ok := s.nets[key]; ok {
 		return net, nil
 	}
 	slice, err := s.sys.Slice(chips, shape)
 	if err != nil {
 		return nil, err
 	}
-	s.nets[chips] = fabric.New(slice)
-	return s.nets[chips], nil
+	s.nets[key] = fabric.New(slice)
+	return s.nets[key], nil
 }
 
 // resolve turns the input into a plan for one chip and one for all.

@@ -115,16 +115,20 @@ func TestAgainstTensor(t *testing.T) {
 	within(t, "over two servers", more, 20, 0.35)
 }
 
-// ZeRO-3 by DeepSpeed on Selene, against PTD-P on as many chips (Narayanan et al., arXiv 2104.04473, table 2).
+// ZeRO-3 by DeepSpeed on Selene, as many TFLOP/s as published (Narayanan et al., arXiv 2104.04473, table 2). What the host does
+// for a piece is taken from the second row. In the fourth, memory is all but full, and it is faster than it was.
 func TestShardedWeights(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs collectives of thousands of chips")
+	}
 	for _, row := range []struct {
 		model            string
 		chips, micro     int64
 		batch            int64
 		published, share float64
 	}{
-		{"gpt3-175b", 384, 4, 1536, 144, 0.15}, {"gpt3-175b", 768, 2, 1536, 88, 0.15}, {"gpt3-175b", 1536, 1, 1536, 44, 0.15},
-		{"gpt-529.6b", 640, 4, 2560, 138, 0.25}, {"gpt-529.6b", 1120, 2, 2240, 98, 0.25}, {"gpt-529.6b", 2240, 1, 2240, 48, 0.27},
+		{"gpt3-175b", 384, 4, 1536, 144, 0.15}, {"gpt3-175b", 768, 2, 1536, 88, 0.05}, {"gpt3-175b", 1536, 1, 1536, 44, 0.15},
+		{"gpt-529.6b", 640, 4, 2560, 138, 0.2}, {"gpt-529.6b", 1120, 2, 2240, 98, 0.15}, {"gpt-529.6b", 2240, 1, 2240, 48, 0.15},
 	} {
 		r := mustRun(t, Input{Model: row.model, Batch: row.batch, Plan: plan.Parallel{Data: row.chips, Microbatch: row.micro, Zero: 3, Recompute: "full"}})
 		t.Logf("%s on %d: %.0f TFLOP/s, published %.0f", row.model, row.chips, r.Tflops, row.published)
@@ -139,24 +143,17 @@ func TestShardedWeights(t *testing.T) {
 func TestTwoDimensional(t *testing.T) {
 	for _, row := range []struct {
 		model     string
-		shape     []int
-		tp, batch int64
+		tp, dp    int64
 		low, high float64
 	}{
-		{"gspmd-64b", []int{8, 8}, 16, 64, 0.50, 0.62},
-		{"gspmd-128b", []int{16, 8}, 16, 128, 0.50, 0.62},
-		{"gspmd-256b", []int{16, 16}, 32, 128, 0.50, 0.62},
-		{"gspmd-512b", []int{32, 16}, 32, 256, 0.50, 0.62},
-		{"gspmd-1t", []int{32, 32}, 64, 256, 0.50, 0.62},
-		{"lamda-137b", []int{32, 32}, 64, 256, 0.565 * 0.9, 0.565 * 1.1},
+		{"gspmd-64b", 16, 8, 0.50, 0.62}, {"gspmd-128b", 16, 16, 0.50, 0.62}, {"gspmd-256b", 32, 16, 0.50, 0.62},
+		{"gspmd-512b", 32, 32, 0.50, 0.62}, {"gspmd-1t", 64, 32, 0.50, 0.62}, {"lamda-137b", 64, 32, 0.565 * 0.9, 0.565 * 1.1},
 	} {
-		chips := int64(2 * row.shape[0] * row.shape[1])
-		dp := chips / row.tp
-		r := mustRun(t, Input{System: "tpu-v3-pod", Shape: row.shape, Model: row.model, Seq: 1024, Batch: row.batch,
-			Plan: plan.Parallel{Tensor: row.tp, Data: dp, Microbatch: row.batch / dp, Zero: 3, Sequence: true, Recompute: "full"}})
-		t.Logf("%s on %d cores: %.1f %% of the peak", row.model, chips, 100*r.MFU)
+		r := mustRun(t, Input{System: "tpu-v3-pod", Model: row.model, Seq: 1024, Batch: 8 * row.dp,
+			Plan: plan.Parallel{Tensor: row.tp, Data: row.dp, Microbatch: 8, Zero: 3, Sequence: true, Recompute: "full"}})
+		t.Logf("%s on %d cores, %s: %.1f %% of the peak", row.model, r.Chips, r.Shape, 100*r.MFU)
 		if r.MFU < row.low || r.MFU > row.high {
-			t.Errorf("%s on %d cores: %.3f of the peak, published %.3f to %.3f", row.model, chips, r.MFU, row.low, row.high)
+			t.Errorf("%s on %d cores: %.3f of the peak, published %.3f to %.3f", row.model, r.Chips, r.MFU, row.low, row.high)
 		}
 	}
 }

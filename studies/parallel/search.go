@@ -5,9 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 
+	"maru/sim/event"
+	"maru/sim/pipeline"
 	"maru/sim/result"
 	"maru/studies/run"
+	"maru/workloads/model"
 	"maru/workloads/plan"
 )
 
@@ -73,35 +78,213 @@ func Search(in Input) (*result.Search, error) {
 		}
 	}
 	out := &result.Search{Version: result.Version, Kind: "plan search", Program: "maru " + run.Version, System: s.sys.Name, Model: s.model.Name, Chips: int(chips), Batch: in.Batch}
-	var full *MemoryError
-	var problem error
-	for _, try := range plans {
-		one := in
-		one.Plan = try
-		r, err := s.Run(one)
-		switch {
-		case errors.As(err, &full):
-			out.OutOfMemory++
-			problem = err
-		case err != nil:
-			out.Illegal++
-			problem = cmp.Or(problem, err)
-		default:
-			out.Seq = r.Seq
-			out.Plans = append(out.Plans, candidate(r))
-		}
+	f := &finder{in: in, out: out}
+	if f.in.Cache == nil {
+		f.in.Cache = s.cache
+	}
+	if err := f.weigh(plans); err != nil {
+		return nil, err
+	}
+	if err := f.run(); err != nil {
+		return nil, err
 	}
 	if len(out.Plans) == 0 {
-		return nil, cmp.Or(problem, fmt.Errorf("no legal plan of %s on %d chips with a batch of %d", s.model.Name, chips, in.Batch))
-	}
-	slices.SortStableFunc(out.Plans, func(a, b result.Candidate) int { return cmp.Compare(a.IterationS, b.IterationS) })
-	best := out.Plans[0].Plan
-	for _, c := range out.Plans[1:] {
-		if differs(&best, &c.Plan) {
-			out.Neighbours = append(out.Neighbours, c)
-		}
+		return nil, cmp.Or(f.problem, fmt.Errorf("no legal plan of %s on %d chips with a batch of %d", s.model.Name, chips, in.Batch))
 	}
 	return out, nil
+}
+
+// finder is the state of a search.
+type finder struct {
+	in      Input
+	out     *result.Search
+	tries   []try // the one that could be fastest first
+	problem error // why a plan does not run
+}
+
+// try is a plan, and the time that its busiest stage computes at least.
+type try struct {
+	plan plan.Parallel
+	as   result.Plan
+	soon event.Time
+	err  error
+	res  *result.Parallel
+}
+
+// each carries out f for n things on all processors, with a session for each.
+func (f *finder) each(n int, do func(s *Session, i int)) error {
+	jobs := max(1, min(n, cmp.Or(f.in.Jobs, 1)))
+	sessions := make([]*Session, jobs)
+	for j := range sessions {
+		var err error
+		if sessions[j], err = New(f.in); err != nil {
+			return err
+		}
+	}
+	var next atomic.Int64
+	var wait sync.WaitGroup
+	for _, s := range sessions {
+		wait.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				do(s, i)
+			}
+		})
+	}
+	wait.Wait()
+	return nil
+}
+
+// weigh sorts plans by what they compute, without those that no schedule makes fit.
+func (f *finder) weigh(plans []plan.Parallel) error {
+	f.tries = make([]try, len(plans))
+	if err := f.each(len(plans), func(s *Session, i int) {
+		t := &f.tries[i]
+		t.plan = plans[i]
+		words := plan.Recomputes()
+		if t.plan.Recompute != "" {
+			words = []string{t.plan.Recompute}
+		}
+		for _, word := range words {
+			in := f.in
+			in.Plan = t.plan
+			in.Plan.Recompute = word
+			var e *evaluation
+			if e, t.err = s.prepare(in, ""); t.err == nil {
+				t.as, t.soon, t.err = e.planned(), e.computing(), e.never()
+			}
+			var full *MemoryError
+			if !errors.As(t.err, &full) {
+				break
+			}
+		}
+	}); err != nil {
+		return err
+	}
+	f.tries = slices.DeleteFunc(f.tries, func(t try) bool { return t.err != nil && f.refused(t.err) })
+	slices.SortStableFunc(f.tries, func(a, b try) int { return cmp.Compare(a.soon, b.soon) })
+	return nil
+}
+
+// refused counts a plan that does not run.
+func (f *finder) refused(err error) bool {
+	var full *MemoryError
+	if errors.As(err, &full) {
+		f.out.OutOfMemory++
+		f.problem = err
+	} else {
+		f.out.Illegal++
+		f.problem = cmp.Or(f.problem, err)
+	}
+	return true
+}
+
+// margin is how many times as long as the fastest plan one may compute and still be run.
+const margin = 1.25
+
+// run runs plans in the order of what they compute, as long as one could be near the fastest, and then the neighbours of
+// the fastest.
+func (f *finder) run() error {
+	const round = 16 // the same number on any number of processors
+	done := 0
+	for done < len(f.tries) {
+		end := min(done+round, len(f.tries))
+		if err := f.some(f.tries[done:end]); err != nil {
+			return err
+		}
+		done = end
+		if len(f.out.Plans) > 0 && done < len(f.tries) && float64(f.tries[done].soon)/1e12 > margin*f.out.Plans[0].IterationS {
+			break
+		}
+	}
+	rest := f.tries[done:]
+	f.out.Slower = len(rest)
+	if len(f.out.Plans) == 0 {
+		return nil
+	}
+	best := f.out.Plans[0].Plan
+	rest = slices.DeleteFunc(slices.Clone(rest), func(t try) bool { return !differs(&best, &t.as) })
+	f.out.Slower -= len(rest)
+	if err := f.some(rest); err != nil {
+		return err
+	}
+	for _, c := range f.out.Plans[1:] {
+		if differs(&best, &c.Plan) {
+			f.out.Neighbours = append(f.out.Neighbours, c)
+		}
+	}
+	return nil
+}
+
+// some runs plans and enters them.
+func (f *finder) some(tries []try) error {
+	if err := f.each(len(tries), func(s *Session, i int) {
+		in := f.in
+		in.Plan = tries[i].plan
+		tries[i].res, tries[i].err = s.Run(in)
+	}); err != nil {
+		return err
+	}
+	for i := range tries {
+		if t := &tries[i]; t.err == nil {
+			f.out.Seq = t.res.Seq
+			f.out.Plans = append(f.out.Plans, candidate(t.res))
+		} else {
+			f.refused(t.err)
+		}
+		tries[i].res = nil
+	}
+	slices.SortStableFunc(f.out.Plans, func(a, b result.Candidate) int { return cmp.Compare(a.IterationS, b.IterationS) })
+	return nil
+}
+
+// planned is the plan as results have it.
+func (e *evaluation) planned() result.Plan {
+	p := &e.par
+	return result.Plan{TP: p.Tensor, PP: p.Pipeline, DP: p.Data, Microbatch: p.Microbatch, Interleave: p.Interleave}
+}
+
+// computing is what an iteration takes at least: the products of a stage's layers in all microbatches, and, with schedules
+// that end each iteration with empty stages, before the last stage's the first pass of the others, and behind it their last.
+func (e *evaluation) computing() event.Time {
+	attn, mlp := e.costs[model.Attention], e.costs[model.MLP]
+	layer := attn.forward + attn.backward + mlp.forward + mlp.backward
+	if e.par.Recompute == "full" {
+		layer += attn.forward + mlp.forward
+	}
+	var most, ahead event.Time
+	for s := range e.lay.p {
+		var layers int64
+		for k := s; k < len(e.layers); k += e.lay.p {
+			layers += e.layers[k] - e.dense[k]
+		}
+		all := event.Time(layers) * event.Time(e.micro) * layer
+		switch e.par.Schedule {
+		case "gpipe", "1f1b", "interleaved":
+			if s == e.lay.p-1 {
+				all += ahead
+			}
+		}
+		most = max(most, all)
+		ahead += event.Time(e.layers[s]-e.dense[s]) * layer
+	}
+	return most
+}
+
+// never returns an error if a stage is too large with the fewest passes in flight that a schedule has.
+func (e *evaluation) never() error {
+	if e.par.Zero == 3 || e.s.whole() {
+		return nil
+	}
+	stages := make([]pipeline.Stage, e.lay.p)
+	for s := range stages {
+		for range e.par.Interleave {
+			stages[s].Stash = append(stages[s].Stash, 1)
+		}
+		if e.par.Schedule == "1f1b" {
+			stages[s].Stash[0] = min(e.micro, e.lay.p-s)
+		}
+	}
+	return e.fits(stages)
 }
 
 // differs reports whether two plans are neighbours: the next degree in one split of the chips, or one other choice.

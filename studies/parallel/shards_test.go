@@ -74,3 +74,19 @@ func TestReserved(t *testing.T) {
 		t.Errorf("%d bytes, want %d", got, want)
 	}
 }
+
+// By hand: Korthikanti et al., arXiv 2205.05198, table 2, a layer without recomputation: s b h (10 + 24/t + 5 a s / (h t)) bytes,
+// of the last term seven in place of five where softmax is apart, in fp32.
+func TestActivationBytes(t *testing.T) {
+	const s, b, h, heads, tp = 2048, 1, 12288, 96, 8
+	p := plan.Parallel{Tensor: tp, Context: 1, Recompute: "none", Attention: "standard"}
+	outer, scores := int64(s*b*h*(10+24/tp)), int64(heads*s*s*b/tp)
+	full, kept := ActivationBytes(gpt(1, h, heads).Decoder, b, s, &p, true)
+	if want := outer + 5*scores; full != want || kept != want {
+		t.Errorf("%d and %d bytes, want %d", full, kept, want)
+	}
+	p.Unfused = true
+	if full, _ := ActivationBytes(gpt(1, h, heads).Decoder, b, s, &p, true); full != outer+7*scores {
+		t.Errorf("%d bytes with softmax apart, want %d", full, outer+7*scores)
+	}
+}
