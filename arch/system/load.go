@@ -54,7 +54,7 @@ func Parse(data []byte, filename string, sets []string) (*System, *config.Doc, e
 	if err := errs.Err(); err != nil {
 		return nil, nil, err
 	}
-	s, err := decode(doc)
+	s, err := Decode(doc)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -64,7 +64,8 @@ func Parse(data []byte, filename string, sets []string) (*System, *config.Doc, e
 	return s, doc, nil
 }
 
-func decode(doc *config.Doc) (*System, error) {
+// Decode makes a system of a document, as [Load] does of a file. A chip that is a file stays as it is written.
+func Decode(doc *config.Doc) (*System, error) {
 	s := &System{}
 	var errs config.Errors
 	if err := doc.Decode(s); err != nil && !errors.As(err, &errs) {

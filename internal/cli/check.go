@@ -126,6 +126,15 @@ func (e *env) check(name string) (about string, warnings []*config.Error, err er
 			return "", nil, fmt.Errorf("%s: %w", shown, err)
 		}
 		return fmt.Sprintf("result of %s on %d chips of %s", res.Model, res.Chips, res.System), nil, nil
+	case "serve":
+		res, err := result.ReadServe(bytes.NewReader(data))
+		if err == nil {
+			err = res.Validate()
+		}
+		if err != nil {
+			return "", nil, fmt.Errorf("%s: %w", shown, err)
+		}
+		return fmt.Sprintf("plan of serving %s on %d chips of %s", res.Model, res.Chips, res.System), nil, nil
 	case "result":
 		res, err := result.Read(bytes.NewReader(data))
 		if err == nil {
@@ -168,7 +177,7 @@ func (e *env) check(name string) (about string, warnings []*config.Error, err er
 }
 
 // sniff says what a file holds, from its content: "trace", "result", "results",
-// "collective" (a result of them), "parallel" (a result of a model on many chips), "suite", "model", "system" or "chip". A file
+// "collective" (a result of them), "parallel" (a result of a model on many chips), "serve" (of a plan of serving), "suite", "model", "system" or "chip". A file
 // that could be anything is taken for a chip.
 func sniff(name string, data []byte) string {
 	start := bytes.TrimLeft(data, "\ufeff \t\r\n")
@@ -182,6 +191,9 @@ func sniff(name string, data []byte) string {
 	case bytes.HasPrefix(start, []byte("{")):
 		if result.IsParallel(data) {
 			return "parallel"
+		}
+		if result.IsServe(data) {
+			return "serve"
 		}
 		if result.IsCollective(data) {
 			return "collective"

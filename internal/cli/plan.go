@@ -5,6 +5,7 @@ import (
 	"io"
 	"path/filepath"
 	"runtime"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -23,27 +24,42 @@ func planVerb(e *env) *cobra.Command {
 	var top count
 	var many systemFlags
 	var spread planFlags
+	var serving serveFlags
+	verbs := []string{"search", "scale", "serve"}
 	cmd := &cobra.Command{
-		Use:   "plan search|scale --system NAME|FILE --model NAME|FILE --batch N [FLAGS]",
-		Short: "Search for the fastest plan of training on many chips, or scale one",
+		Use:   "plan search|scale|serve --system NAME|FILE --model NAME|FILE [FLAGS]",
+		Short: "Search for the fastest plan of training or serving on many chips, or scale one",
 		Long: `Plan search runs every legal plan of a model on the chips of a system: tensor,
 pipeline and data parallelism, chunks of stages, sequences in a microbatch, and
 what the backward pass computes again. It prints the fastest ones, and those that
 differ from the fastest in one choice. What flags set stays as it is.
 
 Plan scale runs one plan on several numbers of chips, with as many replicas as
-they give, and writes a picture of it into the folder --out.`,
+they give, and writes a picture of it into the folder --out.
+
+Plan serve divides the chips among groups that prefill prompts and groups that
+decode answers, places them, and works out how long a request takes in the steady
+state: as early as possible at --rate requests a second, or for as many requests
+as the chips can carry.`,
 		Example: `  maru plan search --system selene --chips 64 --model gpt-39.1b --batch 128
   maru plan search --system superpod-h100 --chips 64 --model llama-3.1-70b --batch 256 --json
-  maru plan scale --system selene --model gpt-18.4b --tp 8 --batch 256 --scale 64,256,1024`,
+  maru plan scale --system selene --model gpt-18.4b --tp 8 --batch 256 --scale 64,256,1024
+  maru plan serve --system wsc-llm-wafer --model llama-3-70b --prompt 1155 --output 212`,
 		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 1 || args[0] != "search" && args[0] != "scale" {
-				return errors.New("what to do with plans is missing; allowed: maru plan search, maru plan scale")
+			if len(args) != 1 || !slices.Contains(verbs, args[0]) {
+				return errors.New("what to do with plans is missing; allowed: maru plan search, maru plan scale, maru plan serve")
 			}
 			return nil
 		},
-		ValidArgs: []string{"search", "scale"},
+		ValidArgs: verbs,
 		RunE: func(_ *cobra.Command, args []string) error {
+			if args[0] == "serve" {
+				input, err := serving.input(&many, &in, &spread)
+				if err != nil {
+					return err
+				}
+				return e.serve(input, dir, json, int(top))
+			}
 			input, err := spread.input(&many, &in)
 			if err != nil {
 				return err
@@ -82,6 +98,7 @@ they give, and writes a picture of it into the folder --out.`,
 	in.add(cmd)
 	many.add(cmd)
 	spread.add(cmd)
+	serving.add(cmd)
 	addFlags(cmd, "Output", func(f *pflag.FlagSet) {
 		f.BoolVar(&json, "json", false, "print the result as JSON, and nothing else, on the standard output")
 		f.IntSliceVar(&scale, "scale", nil, "`CHIPS` to run on, several numbers with commas between them (plan scale)")

@@ -60,6 +60,7 @@ var beside = map[[2]string]string{
 	{"reports/...", "reports/human"}:          "all reports write quantities alike",
 	{"studies/...", "studies/run"}:            "a study is many runs",
 	{"studies/...", "studies/parallel"}:       "a study is many runs, on many chips too",
+	{"studies/study", "studies/serve"}:        "a point of a study may be a plan of serving",
 	{"studies/...", "studies/study"}:          "sweeps and searches run the points of a study file",
 	{"studies/search", "studies/sweep"}:       "a search runs points as a sweep does",
 	{"studies/...", "studies/parquet"}:        "tables of studies are written in this form, too",

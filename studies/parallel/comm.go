@@ -19,17 +19,22 @@ import (
 type layout struct {
 	t, c, d, p int
 	inner      bool // replicas lie behind stages
+	ranks      []int
 }
 
 func newLayout(p *plan.Parallel) layout {
-	return layout{int(p.Tensor), int(p.Context), int(p.Data), int(p.Pipeline), p.Order == plan.Orders()[1]}
+	return layout{t: int(p.Tensor), c: int(p.Context), d: int(p.Data), p: int(p.Pipeline), inner: p.Order == plan.Orders()[1]}
 }
 
 func (l layout) chip(t, c, d, s int) int {
+	rank := t + l.t*(c+l.c*(d+l.d*s))
 	if l.inner {
-		return t + l.t*(c+l.c*(s+l.p*d))
+		rank = t + l.t*(c+l.c*(s+l.p*d))
 	}
-	return t + l.t*(c+l.c*(d+l.d*s))
+	if l.ranks != nil {
+		return l.ranks[rank]
+	}
+	return rank
 }
 
 // traffic times communication on the links of a system.

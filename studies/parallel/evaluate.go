@@ -132,8 +132,13 @@ func (s *Session) prepare(in Input, weights string) (*evaluation, error) {
 	e.micro = int(e.z.Batch / (e.par.Data * e.par.Microbatch))
 	e.parts = s.parts(e.p, &e.par, e.z.Chips, e.train)
 	e.lay = newLayout(&e.par)
+	e.lay.ranks = in.Ranks
 	if e.z.Chips > 1 {
-		if e.node, err = s.net(int(e.z.Chips), int(e.par.Tensor), in.Shape); err != nil {
+		chips, inner := int(e.z.Chips), int(e.par.Tensor)
+		if in.Ranks != nil {
+			chips, inner = in.Chips, 1
+		}
+		if e.node, err = s.net(chips, inner, in.Shape); err != nil {
 			return nil, err
 		}
 		e.net = &traffic{net: e.node, format: e.parts.wide().String(), unfolded: in.Unfolded, image: fabric.NewImage(e.node)}

@@ -32,6 +32,7 @@ type Input struct {
 	ChipSets []string // and to its chips
 	Chips    int      // 0: as many as the plan's degrees multiply to, or all
 	Shape    []int    // of a torus or mesh; empty for the system's choice
+	Ranks    []int    // chips, of these, that the ranks of a plan of part of them are on, in their order; empty for all
 	Model    string   // name or file
 	Phase    string   // default train
 	Batch    int64    // sequences of all replicas; default one microbatch for each
@@ -115,6 +116,14 @@ func Run(in Input) (*result.Parallel, error) {
 	return s.Run(in)
 }
 
+// System, Chip and Model are what the session loaded; they must not be changed.
+func (s *Session) System() *system.System { return s.sys }
+func (s *Session) Chip() *arch.Chip       { return s.chip }
+func (s *Session) Model() *model.Model    { return s.model }
+
+// Net is the links of a part of the system. The error says which parts there are.
+func (s *Session) Net(chips int, shape []int) (*fabric.Net, error) { return s.net(chips, 1, shape) }
+
 // net is the links of as many chips. Of a torus whose shape is not given it is a block whose last axes the first chips fill,
 // which share layers, if there is one.
 func (s *Session) net(chips, inner int, shape []int) (*fabric.Net, error) {
@@ -179,6 +188,9 @@ func (s *Session) resolve(in Input) (plan.Plan, plan.Parallel, plan.Sizes, error
 	}
 	train := p.Phase == plan.Train
 	chips := int64(in.Chips)
+	if in.Ranks != nil {
+		chips = int64(len(in.Ranks))
+	}
 	if product := max(1, par.Tensor) * max(1, par.Pipeline) * max(1, par.Context) * par.Data; chips == 0 && product > 0 {
 		chips = product
 	} else if chips == 0 {

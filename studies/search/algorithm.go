@@ -18,7 +18,8 @@ type dim struct {
 type problem struct {
 	dims       []dim
 	objectives int
-	budget     int // points that may be run
+	budget     int   // points that may be run
+	start      []int // the point that tuning one dimension after the other starts from
 
 	// cheap estimates the objectives of points without running them; not a number
 	// is one of which nothing is known. It is nil for a point that cannot be run, or
@@ -242,12 +243,22 @@ func (p *problem) distance(a, b []int) float64 {
 // distance to their neighbours, and the next generation is the best of parents
 // and children. In front of every generation stands a rung of successive
 // halving.
-func nsga2(p *problem, rng *rand.Rand) error {
+func nsga2(p *problem, rng *rand.Rand) error { return p.breed(rng, nil) }
+
+// breed is NSGA-II from points that were run before; these are part of the budget.
+func (p *problem) breed(rng *rand.Rand, ran []individual) error {
 	d := newDraws(p, rng)
 	size := min(100, max(8*p.objectives, p.budget/16))
 	looked := 0
 	var population []individual
-	for left := p.budget; left > 0; {
+	for _, r := range ran {
+		d.take(r.point)
+		if r.values != nil {
+			population = append(population, r)
+		}
+	}
+	population = survivors(population, size)
+	for left := p.budget - len(ran); left > 0; {
 		n := min(size, left)
 		next := d.any
 		if len(population) > 1 {
@@ -294,6 +305,60 @@ func nsga2(p *problem, rng *rand.Rand) error {
 		population = survivors(population, size)
 	}
 	return nil
+}
+
+// sequential tunes one dimension after the other, each to its best value in the first objective, and does not come back to
+// one. It returns the points that were run.
+func sequential(p *problem) ([]individual, error) {
+	var ran []individual
+	point := slices.Clone(p.start)
+	for d := range p.dims {
+		var line [][]int
+		for v := range p.dims[d].n {
+			try := slices.Clone(point)
+			try[d] = v
+			if !slices.ContainsFunc(ran, func(r individual) bool { return slices.Equal(r.point, try) }) {
+				line = append(line, try)
+			}
+		}
+		line, estimates, err := p.fit(line)
+		if err != nil {
+			return nil, err
+		}
+		n := min(len(line), p.budget-len(ran))
+		values, err := p.full(line[:n])
+		if err != nil {
+			return nil, err
+		}
+		for i, v := range values {
+			ran = append(ran, individual{line[i], estimates[i], v})
+		}
+		// The best on the line, on which the present point may lie.
+		var best *individual
+		for i := range ran {
+			r := &ran[i]
+			same := true
+			for k := range point {
+				same = same && (k == d || r.point[k] == point[k])
+			}
+			if same && r.values != nil && (best == nil || r.values[0] < best.values[0]) {
+				best = r
+			}
+		}
+		if best != nil {
+			point = slices.Clone(best.point)
+		}
+	}
+	return ran, nil
+}
+
+// joint is NSGA-II from what tuning one dimension after the other finds, and so never worse.
+func joint(p *problem, rng *rand.Rand) error {
+	ran, err := sequential(p)
+	if err != nil {
+		return err
+	}
+	return p.breed(rng, ran)
 }
 
 // choose takes n points and returns their places: most by their estimates, the

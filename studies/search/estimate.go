@@ -29,7 +29,10 @@ func newEstimator() *estimator { return &estimator{work: map[string]*work{}} }
 
 // of returns the work of a case; nil if it is not known.
 func (e *estimator) of(c *study.Case) *bound.Work {
-	in := c.Input
+	if c.System != nil {
+		return nil // a bound is of one chip
+	}
+	in := c.Input.Input
 	in.Sets = nil
 	key := fmt.Sprintf("%+v", in)
 	e.mu.Lock()
@@ -91,7 +94,7 @@ func (e *estimator) estimate(c *study.Case, objectives []study.Metric) []float64
 		v := math.NaN()
 		if of := estimable[m.Name]; of != nil && w != nil {
 			v = of(c.Chip, w)
-		} else if m.Chip != nil {
+		} else if m.Early() {
 			if known, _, err := c.Metric(m, nil); err == nil {
 				v = known
 			}

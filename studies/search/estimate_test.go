@@ -30,7 +30,7 @@ axes: {memory.dram.bandwidth: [3.35 TB/s, 6.7 TB/s]}
 	e := newEstimator()
 	base := e.estimate(s.Case([]int{0}), metrics)
 	c := s.Case([]int{0})
-	res, err := run.NewSession().Run(c.Chip, c.Doc, c.Input)
+	res, err := run.NewSession().Run(c.Chip, c.Doc, c.Input.Input)
 	if err != nil {
 		t.Fatal(err)
 	}

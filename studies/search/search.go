@@ -74,10 +74,12 @@ var algorithms = map[string]func(p *problem, rng *rand.Rand) error{
 	"nsga2":      nsga2,
 	"random":     random,
 	"exhaustive": func(p *problem, _ *rand.Rand) error { return exhaustive(p) },
+	"sequential": func(p *problem, _ *rand.Rand) error { _, err := sequential(p); return err },
+	"joint":      joint,
 }
 
 // Algorithms lists the names of the algorithms, the usual one first.
-func Algorithms() []string { return []string{"nsga2", "random", "exhaustive"} }
+func Algorithms() []string { return []string{"nsga2", "random", "exhaustive", "sequential", "joint"} }
 
 // objectives finds the metrics of a list, and adds those that are missing to the
 // columns of the study.
@@ -100,6 +102,9 @@ func objectives(s *study.Study, names []string) ([]Objective, error) {
 			return nil, err
 		case slices.ContainsFunc(out, func(o Objective) bool { return o.Name == m.Name }):
 			return nil, fmt.Errorf("objective %s is named twice", m.Name)
+		}
+		if err := s.Has(m); err != nil {
+			return nil, err
 		}
 		same := func(o study.Metric) bool { return o.Name == m.Name }
 		if !slices.ContainsFunc(s.Metrics, same) {
@@ -154,7 +159,7 @@ func Run(ctx context.Context, s *study.Study, opt Options) (rep *Report, err err
 	defer func() { err = errors.Join(err, r.Close()) }()
 	k := &searcher{ctx: ctx, study: s, opt: &opt, objectives: list, runner: r, estimator: newEstimator(),
 		report: &Report{Study: s.Name, Algorithm: opt.Algorithm, Seed: opt.Seed, Space: s.Size(), Objectives: list}}
-	p := &problem{budget: opt.Budget, objectives: len(list), cheap: k.cheap, full: k.full}
+	p := &problem{budget: opt.Budget, objectives: len(list), start: s.Start(), cheap: k.cheap, full: k.full}
 	for _, d := range s.Dims {
 		p.dims = append(p.dims, dim{d.N, ordered(d)})
 	}
@@ -209,7 +214,7 @@ func (k *searcher) cheap(points [][]int) ([][]float64, error) {
 	err := k.parallel(len(points), func(i int) error {
 		if c := k.study.Case(points[i]); c.Status == study.OK {
 			out[i] = []float64{}
-			if k.opt.Algorithm == "nsga2" {
+			if k.opt.Algorithm == "nsga2" || k.opt.Algorithm == "joint" {
 				out[i] = k.estimator.estimate(c, metrics)
 			}
 		}

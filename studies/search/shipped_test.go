@@ -142,6 +142,49 @@ func TestShipped(t *testing.T) {
 		}
 	}
 
+	// Dies with two stacks of memory and with six carry less than those in between, with requests of both kinds.
+	ran["wafer-memory"] = true
+	if s, err = study.Load("wafer-memory"); err != nil {
+		t.Fatal(err)
+	}
+	rep, err = search.Run(t.Context(), s, search.Options{Objectives: []string{"requests"}, Algorithm: "exhaustive", Budget: 8, Dir: t.TempDir(), Jobs: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	requests := func(load, stacks int) float64 { return rep.Objectives[0].Value(rep.Points[4*load+stacks]) }
+	for load := range 2 {
+		if rep.OK != 8 || max(requests(load, 0), requests(load, 3)) >= min(requests(load, 1), requests(load, 2)) {
+			t.Errorf("load %d: %v, %v, %v and %v requests/s", load, requests(load, 0), requests(load, 1), requests(load, 2), requests(load, 3))
+		}
+	}
+
+	ran["wafer-co-design"] = true
+	if s, err = study.Load("wafer-co-design"); err != nil {
+		t.Fatal(err)
+	}
+	rep, err = search.Run(t.Context(), s, search.Options{Objectives: []string{"requests"}, Algorithm: "sequential", Budget: 30, Dir: t.TempDir(), Jobs: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rep.Failed > 0 || rep.Looked == 0 || rep.Objectives[0].Value(rep.Front[0]) < 1.5*requests(0, 2) {
+		t.Errorf("%d failed, %d excluded, %v requests/s are best", rep.Failed, rep.Looked, rep.Objectives[0].Value(rep.Front[0]))
+	}
+
+	ran["training-co-design"] = true
+	s = shipped(t, "training-co-design")
+	dir := t.TempDir()
+	best := map[string]float64{}
+	for _, algorithm := range []string{"sequential", "joint"} {
+		rep, err = search.Run(t.Context(), s, search.Options{Objectives: []string{"throughput"}, Algorithm: algorithm, Budget: 30, Seed: 1, Dir: dir, Jobs: 2, Resume: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		best[algorithm] = rep.Objectives[0].Value(rep.Front[0])
+	}
+	if rep.Failed > 0 || rep.Looked == 0 || best["joint"] < best["sequential"] {
+		t.Errorf("%d failed, %d excluded, %v tokens/s are best", rep.Failed, rep.Looked, best)
+	}
+
 	for _, name := range study.Names() {
 		if !ran[name] {
 			t.Errorf("study %s is built in and not tested", name)

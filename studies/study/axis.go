@@ -81,7 +81,7 @@ func axis(path string, k *key, v config.Value, bad func(*config.Error)) Axis {
 func value1(k *key, v config.Value, bad func(*config.Error)) (string, bool) {
 	text, single := v.Text()
 	if !single {
-		if _, section := v.Entries(); !section && k.owner != ofChip && k.owner != ofModel {
+		if _, section := v.Entries(); !section && !k.described() {
 			bad(v.Error("not a single value", "allowed: a value of "+k.path, ""))
 			return "", false
 		}
@@ -92,11 +92,14 @@ func value1(k *key, v config.Value, bad func(*config.Error)) (string, bool) {
 		bad(v.Error(problem, allowed, hint))
 		return "", false
 	}
-	if k.owner == ofChip || k.owner == ofModel {
+	if k.described() {
 		return v.Flow(), true
 	}
 	return text, true
 }
+
+// described reports whether a key is of a file that is described by others, whose values may be sections.
+func (k *key) described() bool { return k.owner == ofChip || k.owner == ofModel || k.owner == ofSystem }
 
 // values lists the values of a range in its unit.
 func (s *span) values(k *key) ([]string, error) {

@@ -10,8 +10,8 @@ import (
 
 	"maru/arch"
 	"maru/arch/dtype"
+	"maru/arch/system"
 	"maru/internal/config"
-	"maru/studies/run"
 	"maru/workloads/compile"
 	"maru/workloads/model"
 	"maru/workloads/plan"
@@ -25,6 +25,7 @@ const (
 	ofChip
 	ofModel
 	ofOp // a size of the operator: op.m
+	ofSystem
 )
 
 // key is a path that a study may set or read.
@@ -34,75 +35,75 @@ type key struct {
 	doc   string
 	typ   reflect.Type
 
-	words func() []string                  // plan: what is allowed, where it can be listed
-	get   func(in *run.Input) string       // plan: the value; empty if there is none
-	set   func(in *run.Input, text string) // plan: of a text that was checked
+	words func() []string              // plan: what is allowed, where it can be listed
+	get   func(in *Input) string       // plan: the value; empty if there is none
+	set   func(in *Input, text string) // plan: of a text that was checked
 }
 
-func text(path, doc string, words func() []string, field func(*run.Input) *string) key {
+func text(path, doc string, words func() []string, field func(*Input) *string) key {
 	return key{
 		path: path, doc: doc, typ: reflect.TypeFor[string](), words: words,
-		get: func(in *run.Input) string { return *field(in) },
-		set: func(in *run.Input, text string) { *field(in) = text },
+		get: func(in *Input) string { return *field(in) },
+		set: func(in *Input, text string) { *field(in) = text },
 	}
 }
 
-func format(path, doc string, field func(*run.Input) *string) key {
+func format(path, doc string, field func(*Input) *string) key {
 	k := text(path, doc, dtype.Type(0).Enum, field)
 	k.typ = reflect.TypeFor[dtype.Type]()
 	return k
 }
 
-func count(path, doc string, get func(*run.Input) int64, set func(*run.Input, int64)) key {
+func count(path, doc string, get func(*Input) int64, set func(*Input, int64)) key {
 	return key{
 		path: path, doc: doc, typ: reflect.TypeFor[int64](),
-		get: func(in *run.Input) string {
+		get: func(in *Input) string {
 			if n := get(in); n != 0 {
 				return strconv.FormatInt(n, 10)
 			}
 			return ""
 		},
-		set: func(in *run.Input, text string) {
+		set: func(in *Input, text string) {
 			n, _ := strconv.ParseInt(text, 10, 64) // checked before
 			set(in, n)
 		},
 	}
 }
 
-func truth(path, doc string, get func(*run.Input) bool, set func(*run.Input, bool)) key {
+func truth(path, doc string, get func(*Input) bool, set func(*Input, bool)) key {
 	return key{
 		path: path, doc: doc, typ: reflect.TypeFor[bool](), words: func() []string { return []string{"true", "false"} },
-		get: func(in *run.Input) string { return strconv.FormatBool(get(in)) },
-		set: func(in *run.Input, text string) { set(in, text == "true") },
+		get: func(in *Input) string { return strconv.FormatBool(get(in)) },
+		set: func(in *Input, text string) { set(in, text == "true") },
 	}
 }
 
 // planKeys lists what a run has besides figures of the chip and the model: the
 // flags of "maru run", with underscores.
 var planKeys = []key{
-	text("chip", "Chip: a built-in one, or a file relative to the study's folder.", nil, func(in *run.Input) *string { return &in.Chip }),
-	text("model", "Model: a built-in one, or a file relative to the study's folder.", nil, func(in *run.Input) *string { return &in.Model }),
-	text("op", "A single operator instead of a model, such as gemm:m=4096,n=4096,k=4096.", nil, func(in *run.Input) *string { return &in.Op }),
-	text("phase", "Part of the model's life that is run.", plan.PhaseNames, func(in *run.Input) *string { return &in.Phase }),
-	count("batch", "Sequences or images.", func(in *run.Input) int64 { return in.Batch }, func(in *run.Input, n int64) { in.Batch = n }),
-	count("seq", "Tokens of each prompt, or of the context that a decode step sees.", func(in *run.Input) int64 { return in.Seq }, func(in *run.Input, n int64) { in.Seq = n }),
-	count("layers", "Run the first layers only.", func(in *run.Input) int64 { return int64(in.Layers) }, func(in *run.Input, n int64) { in.Layers = int(n) }),
-	format("dtype", "Number format of weights and arithmetic.", func(in *run.Input) *string { return &in.DType }),
-	format("kv_dtype", "Number format of the key/value cache.", func(in *run.Input) *string { return &in.KVDType }),
-	truth("fuse", "Whether operators are fused.", func(in *run.Input) bool { return !in.NoFuse }, func(in *run.Input, v bool) { in.NoFuse = !v }),
-	text("profile", "Library to compile like.", compile.Profiles, func(in *run.Input) *string { return &in.Profile }),
-	text("cache", "What the shared cache holds at the start: cold, warm, or rotate:N.", nil, func(in *run.Input) *string { return &in.Cache }),
-	text("launch", "How kernels start.", func() []string { return []string{"graph", "stream"} }, func(in *run.Input) *string { return &in.Launch }),
-	text("data", "What the operands hold.", plan.DataNames, func(in *run.Input) *string { return &in.Data }),
-	text("weights", "Memory that weights lie in: main, chip or external.", nil, func(in *run.Input) *string { return &in.Weights }),
-	text("partition", "Run on an instance of this partition of the chip.", nil, func(in *run.Input) *string { return &in.Partition }),
-	truth("shared", "Whether the instance shares all but its cores.", func(in *run.Input) bool { return in.Shared }, func(in *run.Input, v bool) { in.Shared = v }),
-	count("tenants", "Instances at work.", func(in *run.Input) int64 { return in.Tenants }, func(in *run.Input, n int64) { in.Tenants = n }),
+	text("chip", "Chip: a built-in one, or a file relative to the study's folder.", nil, func(in *Input) *string { return &in.Chip }),
+	text("model", "Model: a built-in one, or a file relative to the study's folder.", nil, func(in *Input) *string { return &in.Model }),
+	text("op", "A single operator instead of a model, such as gemm:m=4096,n=4096,k=4096.", nil, func(in *Input) *string { return &in.Op }),
+	text("phase", "Part of the model's life that is run; serve, on a system, is prefill and decoding on groups of their own.", phases, func(in *Input) *string { return &in.Phase }),
+	count("batch", "Sequences or images.", func(in *Input) int64 { return in.Batch }, func(in *Input, n int64) { in.Batch = n }),
+	count("seq", "Tokens of each prompt, or of the context that a decode step sees.", func(in *Input) int64 { return in.Seq }, func(in *Input, n int64) { in.Seq = n }),
+	count("layers", "Run the first layers only.", func(in *Input) int64 { return int64(in.Layers) }, func(in *Input, n int64) { in.Layers = int(n) }),
+	format("dtype", "Number format of weights and arithmetic.", func(in *Input) *string { return &in.DType }),
+	format("kv_dtype", "Number format of the key/value cache.", func(in *Input) *string { return &in.KVDType }),
+	truth("fuse", "Whether operators are fused.", func(in *Input) bool { return !in.NoFuse }, func(in *Input, v bool) { in.NoFuse = !v }),
+	text("profile", "Library to compile like.", compile.Profiles, func(in *Input) *string { return &in.Profile }),
+	text("cache", "What the shared cache holds at the start: cold, warm, or rotate:N.", nil, func(in *Input) *string { return &in.Cache }),
+	text("launch", "How kernels start.", func() []string { return []string{"graph", "stream"} }, func(in *Input) *string { return &in.Launch }),
+	text("data", "What the operands hold.", plan.DataNames, func(in *Input) *string { return &in.Data }),
+	text("weights", "Memory that weights lie in: main, chip or external.", nil, func(in *Input) *string { return &in.Weights }),
+	text("partition", "Run on an instance of this partition of the chip.", nil, func(in *Input) *string { return &in.Partition }),
+	truth("shared", "Whether the instance shares all but its cores.", func(in *Input) bool { return in.Shared }, func(in *Input, v bool) { in.Shared = v }),
+	count("tenants", "Instances at work.", func(in *Input) int64 { return in.Tenants }, func(in *Input, n int64) { in.Tenants = n }),
 }
 
-// keys lists all paths: of the plan, then of the chip, then of the model.
+// keys lists all paths: of the plan, then of the chip, of the model and of the system.
 var keys = func() []key {
-	all := slices.Clone(planKeys)
+	all := append(slices.Clone(planKeys), manyKeys...)
 	add := func(o owner, v any, skip ...string) {
 		for _, k := range config.Keys(v) {
 			first, _, _ := strings.Cut(k.Path, ".")
@@ -115,6 +116,7 @@ var keys = func() []key {
 	// the chip's unless it is given.
 	add(ofChip, arch.Chip{}, "name", "title", "vendor", "aliases", "notes", "sources", "profile")
 	add(ofModel, model.Model{}, "title", "sources")
+	add(ofSystem, system.System{}, "name", "title", "vendor", "measured", "notes", "sources", "chip")
 	return slices.DeleteFunc(all, func(k key) bool { return k.path == "launch" && k.owner == ofChip }) // the plan's; launch.graph is the chip's
 }()
 

@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"maru/arch"
+	"maru/arch/system"
 	"maru/internal/config"
 	"maru/sim/result"
 	"maru/studies/run"
@@ -33,9 +34,11 @@ type Case struct {
 	Choice []int    // of each dimension, the place of its value
 	Values []string // of each of Study.Paths; what is derived is empty if it could not be computed
 
-	Input run.Input // what "maru run" takes
-	Chip  *arch.Chip
-	Doc   *config.Doc // the resolved description of the chip
+	Input  Input
+	Chip   *arch.Chip
+	Doc    *config.Doc    // the resolved description of the chip
+	System *system.System // nil for one chip
+	Links  *config.Doc    // the resolved description of the system
 
 	Status Status
 	Reason string // unless it is OK
@@ -53,13 +56,36 @@ type description struct {
 
 // cache keeps the descriptions that points start from.
 type cache struct {
-	mu     sync.Mutex
-	chips  map[string]*config.Doc
-	models map[string]description
+	mu      sync.Mutex
+	chips   map[string]*config.Doc
+	models  map[string]description
+	systems map[string]linked
+}
+
+// linked is a system with the name of its chip.
+type linked struct {
+	chip string
+	doc  *config.Doc
 }
 
 func newCache() *cache {
-	return &cache{chips: map[string]*config.Doc{}, models: map[string]description{}}
+	return &cache{chips: map[string]*config.Doc{}, models: map[string]description{}, systems: map[string]linked{}}
+}
+
+// system returns a copy of a system's description, and the chip that it has.
+func (c *cache) system(name string) (*config.Doc, string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l, ok := c.systems[name]
+	if !ok {
+		s, doc, err := system.Load(name, nil)
+		if err != nil {
+			return nil, "", err
+		}
+		l = linked{s.Chip, doc}
+		c.systems[name] = l
+	}
+	return l.doc.Clone(), l.chip, nil
 }
 
 // chip returns a copy of a chip's description.
@@ -141,16 +167,19 @@ func (s *Study) Case(choice []int) *Case {
 	return c
 }
 
-// Figures gives the value of a metric of a run, or its word.
-type Figures func(m *Metric) (v float64, word string)
+// Figures gives the value of a metric of a run, or its word; ok says whether the run has it.
+type Figures func(m *Metric) (v float64, word string, ok bool)
 
 // Of returns the metrics of a result.
 func Of(r *result.Result) Figures {
-	return func(m *Metric) (float64, string) {
-		if m.Word != nil {
-			return 0, m.Word(r)
+	return func(m *Metric) (float64, string, bool) {
+		switch {
+		case m.Word != nil:
+			return 0, m.Word(r), true
+		case m.Result != nil:
+			return m.Result(r), "", true
 		}
-		return m.Result(r), ""
+		return 0, "", false
 	}
 }
 
@@ -185,7 +214,13 @@ func (c *Case) build(list []setting) error {
 		}
 	}
 	var err error
-	if c.Doc, err = s.cache.chip(c.Input.Chip); err != nil {
+	chip := c.Input.Chip
+	if c.Input.System != "" {
+		if c.Links, chip, err = s.cache.system(c.Input.System); err != nil {
+			return err
+		}
+	}
+	if c.Doc, err = s.cache.chip(chip); err != nil {
 		return err
 	}
 	if c.Input.Model != "" {
@@ -217,13 +252,18 @@ func (c *Case) build(list []setting) error {
 			return err
 		}
 	}
+	if c.Links != nil {
+		if c.System, err = system.Decode(c.Links); err != nil {
+			return err
+		}
+	}
 	c.Chip, err = arch.Decode(c.Doc)
 	return err
 }
 
 // assign gives the plan a value.
 func (c *Case) assign(k *key, text string) {
-	if k.path == "chip" || k.path == "model" {
+	if k.path == "chip" || k.path == "model" || k.path == "system" {
 		text = c.study.file(text)
 	}
 	k.set(&c.Input, text)
@@ -242,6 +282,9 @@ func (c *Case) set(k *key, text string) error {
 		if c.model.doc != nil { // a config.json is reported by the run
 			return c.model.doc.Set(k.path, text)
 		}
+	case ofSystem:
+		c.Input.SystemSets = append(c.Input.SystemSets, k.path+"="+text)
+		return c.Links.Set(k.path, text)
 	case ofOp:
 		c.Input.Op = withSize(c.Input.Op, strings.TrimPrefix(k.path, opPrefix), text)
 	}
@@ -264,7 +307,7 @@ func withSize(op, size, text string) string {
 	return name + ":" + strings.Join(list, ",")
 }
 
-// file is the name of a chip or model as the program finds it: files are
+// file is the name of a chip, a model or a system as the program finds it: files are
 // relative to the study's folder.
 func (s *Study) file(name string) string {
 	if !strings.ContainsAny(name, `/\`) && !slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(name)) || filepath.IsAbs(name) {
@@ -291,6 +334,8 @@ func (c *Case) lookup(name string, of Figures) (value, error) {
 		ok = text != ""
 	case ofChip:
 		text, ok = c.Doc.Text(k.path)
+	case ofSystem:
+		text, ok = c.Links.Text(k.path)
 	case ofModel:
 		if c.model.doc != nil {
 			text, ok = c.model.doc.Text(k.path)
@@ -322,10 +367,21 @@ func (c *Case) Metric(m *Metric, of Figures) (v float64, word string, err error)
 		err = fmt.Errorf("there is no chip to take %s of", m.Name)
 	case m.Chip != nil:
 		v, err = m.Chip(c.Chip)
+	case m.Many != nil && (c.Chip == nil || c.System == nil):
+		err = fmt.Errorf("there is no system to take %s of", m.Name)
+	case m.Many != nil:
+		many := Many{c.System, c.Chip, c.Input.Chips}
+		if many.Chips == 0 {
+			many.Chips = c.System.Chips()
+		}
+		v, err = m.Many(&many)
 	case of == nil:
 		err = fmt.Errorf("%s is known only after the run", m.Name)
 	default:
-		v, word = of(m)
+		var ok bool
+		if v, word, ok = of(m); !ok {
+			err = fmt.Errorf("%v has no %s", c.Input.mode(), m.Name)
+		}
 	}
 	return v, word, err
 }
@@ -336,8 +392,14 @@ func (c *Case) Key() string {
 	h := sha256.New()
 	fmt.Fprintf(h, "maru %s\n", run.Version)
 	in := c.Input
-	in.Chip, in.Sets = c.Chip.Name, nil
-	fmt.Fprintf(h, "%+v\n", in)
+	in.Chip, in.Sets, in.SystemSets = c.Chip.Name, nil, nil
+	if c.System == nil {
+		fmt.Fprintf(h, "%+v\n", in.Input)
+	} else {
+		in.System = c.System.Name
+		fmt.Fprintf(h, "%+v\n", in)
+		h.Write(c.Links.YAML())
+	}
 	h.Write(c.Doc.YAML())
 	if c.model.doc != nil {
 		h.Write(c.model.doc.YAML())

@@ -33,6 +33,8 @@ type Study struct {
 	Metrics []Metric // wanted in results
 	Plots   []Plot
 
+	kind        mode // of all points, unless they are of several
+	several     bool
 	dir         string // that files are relative to
 	base        []setting
 	derived     []derivation
@@ -84,7 +86,7 @@ type constraint struct {
 type file struct {
 	Name        string         `yaml:"name" doc:"Name of the study, for titles."`
 	Text        string         `yaml:"text,optional" doc:"What the study is about."`
-	Base        settings       `yaml:"base" doc:"The run that the axes vary: chip, model or op, keys of the plan, and any path of the chip or the model."`
+	Base        settings       `yaml:"base" doc:"The run that the axes vary: chip or system, model or op, keys of the plan, and any path of the chip, the model or the system."`
 	Axes        axes           `yaml:"axes,optional" doc:"What varies: paths with a list of values or a range. All are crossed, but for those that zip names."`
 	Zip         [][]string     `yaml:"zip,optional" doc:"Groups of axes that advance together."`
 	Derived     derivations    `yaml:"derived,optional" doc:"Paths whose values follow from others, such as memory.l2.bandwidth: 37 B/clk * cores.count."`
@@ -342,12 +344,17 @@ func (r *reader) complete(base config.Value) {
 	if base.IsZero() {
 		return
 	}
-	_, chip := r.at["chip"]
+	at, chip := r.at["chip"]
+	_, many := r.at["system"]
 	_, model := r.at["model"]
 	op, isOp := r.at["op"]
 	switch {
-	case !chip:
-		r.bad(base.KeyError("no chip", "allowed: chip: NAME or FILE, in base or axes", ""))
+	case !chip && !many:
+		r.bad(base.KeyError("no chip", "allowed: chip: NAME or FILE, or system: NAME or FILE, in base or axes", ""))
+	case chip && many:
+		r.bad(at.KeyError("a system has its chips", "allowed: chip or system", ""))
+	case many && isOp:
+		r.bad(op.Error("a system runs a model", "allowed: model: NAME or FILE", ""))
 	case !model && !isOp:
 		r.bad(base.KeyError("nothing to run", "allowed: model: NAME or FILE, or op: SPEC, in base or axes", ""))
 	case model && isOp:
@@ -355,8 +362,10 @@ func (r *reader) complete(base config.Value) {
 	}
 	for _, path := range slices.Sorted(maps.Keys(r.at)) {
 		v := r.at[path]
-		if k, err := find(path); err == nil && (k.owner == ofOp && !isOp || k.owner == ofModel && !model) {
-			r.bad(v.KeyError(fmt.Sprintf("there is no %s to set it of", map[owner]string{ofOp: "operator", ofModel: "model"}[k.owner]), "", ""))
+		if k, err := find(path); err == nil && (k.owner == ofOp && !isOp || k.owner == ofModel && !model || k.owner == ofSystem && !many) {
+			r.bad(v.KeyError(fmt.Sprintf("there is no %s to set it of", map[owner]string{ofOp: "operator", ofModel: "model", ofSystem: "system"}[k.owner]), "", ""))
+		} else if err == nil && !many && slices.ContainsFunc(manyKeys, func(m key) bool { return m.path == path }) {
+			r.bad(v.KeyError("one chip has no "+path, "allowed: with system: NAME or FILE", ""))
 		}
 	}
 }
@@ -382,7 +391,7 @@ func (r *reader) constraints(list []config.Value) {
 		late := false
 		for _, x := range []*expr{c.left, c.right} {
 			x.names(func(e *expr) {
-				if m := FindMetric(e.name); m != nil && m.Name == e.name && m.Chip == nil {
+				if m := FindMetric(e.name); m != nil && m.Name == e.name && !m.Early() {
 					late = true
 				}
 			})
@@ -391,19 +400,50 @@ func (r *reader) constraints(list []config.Value) {
 	}
 }
 
+// kind is what kind of runs the points are; ok is false if they are of several.
+func (r *reader) kind() (kind mode, ok bool) {
+	var in Input
+	for _, set := range r.s.base {
+		if set.key.path == "system" || set.key.path == "phase" {
+			set.key.set(&in, set.text)
+		}
+	}
+	for _, d := range r.s.Dims {
+		for _, a := range d.Axes {
+			if a.Path == "system" && len(a.Values) > 0 {
+				in.System = a.Values[0]
+			}
+			if a.Path == "phase" && slices.Contains(a.Values, serving) {
+				return kind, false
+			}
+		}
+	}
+	return in.mode(), true
+}
+
 func (r *reader) metrics(list []config.Value) {
+	kind, one := r.kind()
+	r.s.kind, r.s.several = kind, !one
 	if len(list) == 0 {
-		for _, name := range standard {
+		for _, name := range standard[kind] {
 			r.s.Metrics = append(r.s.Metrics, *FindMetric(name))
 		}
 		return
+	}
+	var names []string
+	for i := range metrics {
+		if metrics[i].of(kind) || !one {
+			names = append(names, metrics[i].Name)
+		}
 	}
 	for _, v := range list {
 		name, _ := v.Text()
 		m := FindMetric(name)
 		switch {
 		case m == nil:
-			r.bad(v.Error(fmt.Sprintf("unknown metric %q", name), "allowed: "+strings.Join(MetricNames(), ", "), suggestMetric(name)))
+			r.bad(v.Error(fmt.Sprintf("unknown metric %q", name), "allowed: "+strings.Join(names, ", "), config.Suggest(name, names)))
+		case one && !m.of(kind):
+			r.bad(v.Error(fmt.Sprintf("%v has no %s", kind, m.Name), "allowed: "+strings.Join(names, ", "), ""))
 		case slices.ContainsFunc(r.s.Metrics, func(o Metric) bool { return o.Name == m.Name }):
 			r.bad(v.Error("named twice", "", ""))
 		default:
@@ -470,4 +510,38 @@ func (s *Study) Index(choice []int) int64 {
 		i = i*int64(s.Dims[d].N) + int64(choice[d])
 	}
 	return i
+}
+
+// Start is the point from which tuning one dimension after the other starts: the values that the base has of axes, or the
+// first ones.
+func (s *Study) Start() []int {
+	choice := make([]int, len(s.Dims))
+	for d := range s.Dims {
+		for v := s.Dims[d].N - 1; v > 0; v-- {
+			same := 0
+			for _, a := range s.Dims[d].Axes {
+				if slices.ContainsFunc(s.base, func(o setting) bool { return o.key.path == a.Path && o.text == a.Values[v] }) {
+					same++
+				}
+			}
+			if same == len(s.Dims[d].Axes) {
+				choice[d] = v
+			}
+		}
+	}
+	return choice
+}
+
+// Has returns why the study's points have no metric, or nil if some do.
+func (s *Study) Has(m *Metric) error {
+	if s.several || m.of(s.kind) {
+		return nil
+	}
+	var names []string
+	for i := range metrics {
+		if metrics[i].of(s.kind) && metrics[i].Word == nil {
+			names = append(names, metrics[i].Name)
+		}
+	}
+	return fmt.Errorf("%v has no %s; allowed: %s", s.kind, m.Name, strings.Join(names, ", "))
 }

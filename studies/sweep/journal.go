@@ -24,10 +24,10 @@ const (
 
 // outcome is what a run gave: its error, or all metrics of runs.
 type outcome struct {
-	Key     string    `json:"key"`
-	Error   string    `json:"error,omitempty"`
-	Numbers []float64 `json:"numbers,omitempty"` // in the order of numeric
-	Words   []string  `json:"words,omitempty"`   // in the order of verbal
+	Key     string     `json:"key"`
+	Error   string     `json:"error,omitempty"`
+	Numbers []*float64 `json:"numbers,omitempty"` // in the order of numeric; nil where the run has none
+	Words   []*string  `json:"words,omitempty"`   // in the order of verbal
 }
 
 // head is the first line of a journal. Lines below another head are not read.
@@ -41,10 +41,10 @@ type head struct {
 var numeric, verbal = func() (n, w []study.Metric) {
 	for _, m := range study.Metrics() {
 		switch {
-		case m.Result != nil:
-			n = append(n, m)
 		case m.Word != nil:
 			w = append(w, m)
+		case !m.Early():
+			n = append(n, m)
 		}
 	}
 	return n, w
@@ -61,12 +61,18 @@ func columnsOf(list []study.Metric) []string {
 var thisHead = head{1, columnsOf(numeric), columnsOf(verbal)}
 
 // figures gives the metrics of an outcome.
-func (o *outcome) figures(m *study.Metric) (float64, string) {
+func (o *outcome) figures(m *study.Metric) (v float64, word string, ok bool) {
 	same := func(other study.Metric) bool { return other.Name == m.Name }
 	if m.Word != nil {
-		return 0, o.Words[slices.IndexFunc(verbal, same)]
+		if w := o.Words[slices.IndexFunc(verbal, same)]; w != nil {
+			return 0, *w, true
+		}
+		return 0, "", false
 	}
-	return o.Numbers[slices.IndexFunc(numeric, same)], ""
+	if n := o.Numbers[slices.IndexFunc(numeric, same)]; n != nil {
+		return *n, "", true
+	}
+	return 0, "", false
 }
 
 // journal is the file to which the outcome of every run is appended as soon as

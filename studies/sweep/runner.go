@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"maru/studies/parallel"
 	"maru/studies/parquet"
 	"maru/studies/run"
 	"maru/studies/study"
@@ -19,6 +20,7 @@ type Runner struct {
 	study   *study.Study
 	dir     string
 	session *run.Session
+	parts   *parallel.Cache // of runs on many chips
 	journal *journal
 	unlock  func()
 }
@@ -37,7 +39,7 @@ func Open(s *study.Study, dir string, resume bool) (*Runner, error) {
 	j, err := openJournal(dir, resume, missing == nil)
 	if err == nil {
 		if err = os.Remove(mark); err == nil || errors.Is(err, fs.ErrNotExist) {
-			return &Runner{study: s, dir: dir, session: run.NewSession(), journal: j, unlock: unlock}, nil
+			return &Runner{study: s, dir: dir, session: run.NewSession(), parts: parallel.NewCache(), journal: j, unlock: unlock}, nil
 		}
 		err = errors.Join(err, j.close())
 	}
@@ -48,7 +50,7 @@ func Open(s *study.Study, dir string, resume bool) (*Runner, error) {
 // Point runs the point of a place among those of the study. A point that fails
 // is no error; errors are those of the journal.
 func (r *Runner) Point(index int64) (*Point, error) {
-	return runOne(r.study, r.session, r.journal, index)
+	return r.runOne(index)
 }
 
 // Finish writes the tables of points that were run, in the order given.

@@ -18,7 +18,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"maru/studies/run"
 	"maru/studies/study"
 )
 
@@ -176,12 +175,13 @@ func (r *Runner) runAll(ctx context.Context, opt Options, points []*Point) error
 }
 
 // runOne makes a row. An error is one of the journal.
-func runOne(s *study.Study, session *run.Session, j *journal, index int64) (*Point, error) {
+func (r *Runner) runOne(index int64) (*Point, error) {
+	s := r.study
 	c := s.Case(s.Choice(index))
 	p := &Point{Index: index, Values: c.Values}
 	var figures study.Figures
 	if c.Status == study.OK {
-		o, err := outcomeOf(c, session, j)
+		o, err := r.outcomeOf(c)
 		if err != nil {
 			return nil, err
 		}
@@ -202,40 +202,47 @@ func runOne(s *study.Study, session *run.Session, j *journal, index int64) (*Poi
 }
 
 // outcomeOf runs a case, unless the journal has it.
-func outcomeOf(c *study.Case, session *run.Session, j *journal) (*outcome, error) {
+func (r *Runner) outcomeOf(c *study.Case) (*outcome, error) {
 	key := c.Key()
-	if o := j.get(key); o != nil {
+	if o := r.journal.get(key); o != nil {
 		return o, nil
 	}
-	o := simulate(c, session)
+	o := r.simulate(c)
 	o.Key = key
-	return o, j.put(o)
+	return o, r.journal.put(o)
 }
 
 // simulate runs a case. A panic is an outcome, too: it is a defect of the
 // program, and one of many points.
-func simulate(c *study.Case, session *run.Session) (o *outcome) {
+func (r *Runner) simulate(c *study.Case) (o *outcome) {
 	defer func() {
 		if p := recover(); p != nil {
 			o = &outcome{Error: fmt.Sprintf("a defect in the program: %v", p)}
 		}
 	}()
-	res, err := session.Run(c.Chip, c.Doc, c.Input)
+	of, err := c.Run(r.session, r.parts)
 	if err != nil {
 		return &outcome{Error: study.Line(err)}
 	}
 	o = &outcome{}
-	of := study.Of(res)
 	for i := range numeric {
-		v, _ := of(&numeric[i])
-		if math.IsNaN(v) || math.IsInf(v, 0) {
+		v, _, ok := of(&numeric[i])
+		switch {
+		case !ok:
+			o.Numbers = append(o.Numbers, nil)
+		case math.IsNaN(v) || math.IsInf(v, 0):
 			return &outcome{Error: fmt.Sprintf("a defect in the program: %s is %v", numeric[i].Column(), v)}
+		default:
+			o.Numbers = append(o.Numbers, &v)
 		}
-		o.Numbers = append(o.Numbers, v)
 	}
 	for i := range verbal {
-		_, w := of(&verbal[i])
-		o.Words = append(o.Words, w)
+		_, w, ok := of(&verbal[i])
+		if !ok {
+			o.Words = append(o.Words, nil)
+			continue
+		}
+		o.Words = append(o.Words, &w)
 	}
 	return o
 }

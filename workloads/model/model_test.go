@@ -61,6 +61,8 @@ func TestParams(t *testing.T) {
 		source         string
 	}{
 		{"llama-3.1-8b", 8_030_261_248, 0, "huggingface.co/meta-llama/Llama-3.1-8B: 8.03B"},
+		{"llama-3-70b", 70_553_706_496, 0, "huggingface.co/meta-llama/Meta-Llama-3-70B: 70.6B"},
+		{"llama-30b", 32_528_943_616, 0, "arXiv 2302.13971, table 2: 32.5B"},
 		{"llama-3.1-70b", 70_553_706_496, 0, "huggingface.co/meta-llama/Llama-3.1-70B: 70.6B"},
 		{"llama-3.3-70b", 70_553_706_496, 0, "huggingface.co/meta-llama/Llama-3.3-70B-Instruct: 70.6B"},
 		{"llama-3.1-405b", 405_853_388_800, 0, "huggingface.co/meta-llama/Llama-3.1-405B: 406B"},
