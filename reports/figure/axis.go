@@ -72,7 +72,7 @@ func timeTicks(lo, hi float64, n int) (ticks []tick, unit string) {
 	}
 	ticks = linearTicks(lo/units[i].ps, hi/units[i].ps, n)
 	for j := range ticks {
-		ticks[j].v *= units[i].ps
+		ticks[j].v = min(max(lo, ticks[j].v*units[i].ps), hi) // a rounding may lead out of the axis
 	}
 	return ticks, units[i].name
 }
