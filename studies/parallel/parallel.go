@@ -9,6 +9,7 @@
 package parallel
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -212,25 +213,13 @@ func (s *Session) resolve(in Input) (plan.Plan, plan.Parallel, plan.Sizes, error
 	if z.KVHeads == 0 {
 		z.KVHeads = d.Heads
 	}
-	set := func(word *string, framework, other string) {
-		if *word == "" {
-			*word = other
-			if s.sys.Training != nil {
-				*word = framework
-			}
-		}
-	}
 	t := s.sys.Training
-	if t == nil {
-		t = &system.Training{}
+	if t == nil || !train {
+		t = &system.Training{Attention: "flash", Grads: "fp16", Overlap: []string{"none"}}
 	}
-	set(&par.Attention, t.Attention, "flash")
-	set(&par.Grads, t.Grads, "fp16")
+	par.Attention, par.Grads = cmp.Or(par.Attention, t.Attention), cmp.Or(par.Grads, t.Grads)
 	if len(par.Overlap) == 0 {
-		par.Overlap = []string{"none"}
-		if s.sys.Training != nil {
-			par.Overlap = t.Overlap
-		}
+		par.Overlap = t.Overlap
 	}
 	if !train {
 		par.Attention, par.Recompute, par.Interleave, par.Schedule = "flash", "none", 1, ""
@@ -262,7 +251,7 @@ func (s *Session) resolve(in Input) (plan.Plan, plan.Parallel, plan.Sizes, error
 // parts returns what the shares of a model's layers take on one chip.
 func (s *Session) parts(p plan.Plan, par *plan.Parallel, chips int64, train bool) *parts {
 	slower := 1.0
-	if s.sys.Training != nil {
+	if s.sys.Training != nil && train {
 		slower = slowest(chips, float64(s.sys.Training.Spread.Value))
 	}
 	dropout := train && s.sys.Training != nil && s.sys.Training.Dropout && s.dec.Positions == "learned"
