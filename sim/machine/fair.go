@@ -33,7 +33,7 @@ func (k *kernel) fair(l2, dram float64) float64 {
 				}
 			}
 		}
-		got := dram * asked
+		got := float64(dram * asked)
 		if free == 0 || got <= held {
 			return level
 		}

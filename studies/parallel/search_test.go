@@ -11,7 +11,7 @@ import (
 
 // A search leaves out only plans that do not fit or are far from the fastest, and finds the same on any number of processors.
 func TestSearchIsExhaustive(t *testing.T) {
-	in := Input{System: "selene", Chips: 16, Described: gpt(16, 4096, 32), Batch: 32, Seq: 2048, Cache: shared}
+	in := Input{System: "selene", Chips: 16, Described: gpt(16, 2048, 16), Batch: 32, Seq: 2048, Cache: shared}
 	one, err := Search(in)
 	if err != nil {
 		t.Fatal(err)

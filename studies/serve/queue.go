@@ -5,7 +5,7 @@ package serve
 // 1975, Operational Research Quarterly 26, has it in the leading order; exact for c = 1, where it is Pollaczek and
 // Khinchine's). ok is false if the servers cannot keep up.
 func wait(rate, s float64, c int) (seconds float64, ok bool) {
-	load := rate * s
+	load := float64(rate * s)
 	if load >= float64(c) {
 		return 0, false
 	}

@@ -117,7 +117,7 @@ func (p *plant) at(rate float64) (*state, bool) {
 		}
 		for a := range p.from {
 			for b := range p.to {
-				times := rate * p.share[a][b] * (1 - remote[b])
+				times := float64(rate * p.share[a][b] * (1 - remote[b]))
 				if p.pool == "remote" {
 					fetches[a][b] = p.fetched(a, b, batch[b]) / tpot[b]
 					times += fetches[a][b]
@@ -225,7 +225,7 @@ func (t *transfer) time(use []float64, own, caches float64) float64 {
 // fetched is how many caches of a group of prefill a step with some sequences reads, of which the chips that decode have room
 // for the first ones only. What a sequence has there grows while it is decoded.
 func (p *plant) fetched(a, b int, batch float64) float64 {
-	context := float64(p.e.in.Prompt) + float64(p.e.in.Output)/2
+	context := float64(p.e.in.Prompt) + float64(float64(p.e.in.Output)/2)
 	return max(0, batch-float64(p.to[b].steps.most)) * p.share[a][b] * float64(len(p.to)) * (context / float64(p.e.in.Prompt))
 }
 
@@ -261,7 +261,7 @@ func (p *plant) sizes(b int) []float64 {
 	out := []float64{local}
 	const parts = 32
 	for k := 1; k <= parts && p.room > 0; k++ {
-		out = append(out, local+float64(p.room*float64(k))/parts)
+		out = append(out, local+float64(p.room*float64(k)/parts))
 	}
 	return out
 }

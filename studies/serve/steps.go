@@ -21,7 +21,7 @@ type pass struct {
 
 // stretched is the pass when its communication takes longer by a factor.
 func (p pass) stretched(stages int64, by float64) pass {
-	more := p.tensor * (by - 1)
+	more := float64(p.tensor * (by - 1))
 	return pass{p.latency + float64(float64(stages)*more), p.interval + more, p.tensor + more}
 }
 
