@@ -273,7 +273,7 @@ func TestDelay(t *testing.T) {
 // More links never slow a run by more than 2 %, on drawn systems with drawn plans.
 func TestMoreLinks(t *testing.T) {
 	dir := t.TempDir()
-	faster := 0
+	runs, faster := 0, 0
 	rapid.Check(t, func(t *rapid.T) {
 		text, in := draw(t, dir)
 		few, err := Run(in)
@@ -299,12 +299,13 @@ func TestMoreLinks(t *testing.T) {
 		if float64(many.LatencyPS) > 1.02*float64(few.LatencyPS) {
 			t.Fatalf("%d ps with more links, %d with fewer\n%s%+v", many.LatencyPS, few.LatencyPS, more.String(), in.Plan)
 		}
+		runs++
 		if many.LatencyPS < few.LatencyPS {
 			faster++
 		}
 	})
-	if faster < 20 {
-		t.Errorf("%d runs are faster with more links", faster)
+	if faster < runs/5 {
+		t.Errorf("%d of %d runs are faster with more links", faster, runs)
 	}
 }
 
