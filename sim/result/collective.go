@@ -2,7 +2,6 @@ package result
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 )
@@ -91,21 +90,7 @@ func WriteCollective(w io.Writer, r *Collective) error { return write(w, r) }
 
 // ReadCollective reads a result that WriteCollective wrote. The error is about the form; see Validate for the figures.
 func ReadCollective(r io.Reader) (*Collective, error) {
-	data, err := io.ReadAll(io.LimitReader(r, maxBytes+1))
-	if err != nil {
-		return nil, fmt.Errorf("result: %w", err)
-	}
-	if len(data) > maxBytes {
-		return nil, fmt.Errorf("result: larger than %d MiB", maxBytes>>20)
-	}
-	res := new(Collective)
-	if err := json.Unmarshal(data, res); err != nil {
-		return nil, located(data, err)
-	}
-	if res.Version != Version || res.Kind != "collective" {
-		return nil, fmt.Errorf("result: version %d of kind %q; this program reads version %d of collective", res.Version, res.Kind, Version)
-	}
-	return res, nil
+	return read(r, "collective", func(x *Collective) (int, string) { return x.Version, x.Kind })
 }
 
 // IsCollective reports whether a file is a result of collectives.

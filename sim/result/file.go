@@ -162,6 +162,22 @@ func Read(r io.Reader) (*Result, error) {
 	return res, nil
 }
 
+// read reads a result of one kind and of this version of the format; head tells both of what was read.
+func read[T any](r io.Reader, kind string, head func(*T) (version int, kind string)) (*T, error) {
+	data, err := load(r, "result")
+	if err != nil {
+		return nil, err
+	}
+	res := new(T)
+	if err := json.Unmarshal(data, res); err != nil {
+		return nil, located(data, err)
+	}
+	if v, k := head(res); v != Version || k != kind {
+		return nil, fmt.Errorf("result: version %d of kind %q; this program reads version %d of %s", v, k, Version, kind)
+	}
+	return res, nil
+}
+
 // load reads a file of a size that a run may have.
 func load(r io.Reader, what string) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(r, maxBytes+1))

@@ -2,7 +2,6 @@ package result
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 )
@@ -154,21 +153,7 @@ func WriteParallel(w io.Writer, r *Parallel) error { return write(w, r) }
 
 // ReadParallel reads a result that WriteParallel wrote. The error is about the form; see Validate for the figures.
 func ReadParallel(r io.Reader) (*Parallel, error) {
-	data, err := io.ReadAll(io.LimitReader(r, maxBytes+1))
-	if err != nil {
-		return nil, fmt.Errorf("result: %w", err)
-	}
-	if len(data) > maxBytes {
-		return nil, fmt.Errorf("result: larger than %d MiB", maxBytes>>20)
-	}
-	res := new(Parallel)
-	if err := json.Unmarshal(data, res); err != nil {
-		return nil, located(data, err)
-	}
-	if res.Version != Version || res.Kind != "parallel" {
-		return nil, fmt.Errorf("result: version %d of kind %q; this program reads version %d of parallel", res.Version, res.Kind, Version)
-	}
-	return res, nil
+	return read(r, "parallel", func(x *Parallel) (int, string) { return x.Version, x.Kind })
 }
 
 // IsParallel reports whether a file is a result of a model on many chips.

@@ -2,7 +2,6 @@ package result
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 )
@@ -122,21 +121,7 @@ func WriteServe(w io.Writer, r *Serve) error { return write(w, r) }
 
 // ReadServe reads a result that WriteServe wrote. The error is about the form; see Validate for the figures.
 func ReadServe(r io.Reader) (*Serve, error) {
-	data, err := io.ReadAll(io.LimitReader(r, maxBytes+1))
-	if err != nil {
-		return nil, fmt.Errorf("result: %w", err)
-	}
-	if len(data) > maxBytes {
-		return nil, fmt.Errorf("result: larger than %d MiB", maxBytes>>20)
-	}
-	res := new(Serve)
-	if err := json.Unmarshal(data, res); err != nil {
-		return nil, located(data, err)
-	}
-	if res.Version != Version || res.Kind != "serve" {
-		return nil, fmt.Errorf("result: version %d of kind %q; this program reads version %d of serve", res.Version, res.Kind, Version)
-	}
-	return res, nil
+	return read(r, "serve", func(x *Serve) (int, string) { return x.Version, x.Kind })
 }
 
 // IsServe reports whether a file is a result of a plan of serving.
