@@ -1183,11 +1183,8 @@ func (e *evaluation) result(out *pipeline.Outcome, passes, over, step, gather ev
 		System: s.sys.Name, SystemTitle: s.sys.Title, Chip: s.chip.Name, Chips: int(e.z.Chips), Shape: "1",
 		Model: s.model.Name, Params: s.model.Params(), Phase: e.p.Phase.String(), DType: e.p.DType.String(), Batch: e.z.Batch, Seq: e.p.Seq,
 		LatencyPS: int64(total), LatencyUS: micros(total), IterationS: float64(total) / 1e12,
-		Plan: result.Plan{TP: par.Tensor, PP: par.Pipeline, DP: par.Data, CP: par.Context, EP: par.Expert, Microbatch: par.Microbatch,
-			Microbatches: int64(e.micro), Schedule: par.Schedule, Interleave: par.Interleave, Zero: par.Zero, Recompute: par.Recompute,
-			Sequence: par.Sequence, Scatter: par.Tensor > 1 && !par.Whole, Order: par.Order, Attention: par.Attention, Fused: !par.Unfused,
-			Grads: par.Grads, Overlap: slices.Clone(par.Overlap)},
-		Cut: out.Cut,
+		Plan: e.planned(),
+		Cut:  out.Cut,
 	}
 	if e.node != nil {
 		r.Shape = e.node.Slice.String()

@@ -82,12 +82,11 @@ func Search(in Input) (*result.Search, error) {
 	if f.in.Cache == nil {
 		f.in.Cache = s.cache
 	}
-	if err := f.weigh(plans); err != nil {
+	if err := f.open(); err != nil {
 		return nil, err
 	}
-	if err := f.run(); err != nil {
-		return nil, err
-	}
+	f.weigh(plans)
+	f.run()
 	if len(out.Plans) == 0 {
 		return nil, cmp.Or(f.problem, fmt.Errorf("no legal plan of %s on %d chips with a batch of %d", s.model.Name, chips, in.Batch))
 	}
@@ -100,6 +99,8 @@ type finder struct {
 	out     *result.Search
 	tries   []try // the one that could be fastest first
 	problem error // why a plan does not run
+
+	sessions []*Session // one for each processor
 }
 
 // try is a plan, and the time that its busiest stage computes at least.
@@ -111,19 +112,23 @@ type try struct {
 	res  *result.Parallel
 }
 
-// each carries out f for n things on all processors, with a session for each.
-func (f *finder) each(n int, do func(s *Session, i int)) error {
-	jobs := max(1, min(n, cmp.Or(f.in.Jobs, 1)))
-	sessions := make([]*Session, jobs)
-	for j := range sessions {
-		var err error
-		if sessions[j], err = New(f.in); err != nil {
+// open makes a session for each processor that the search may use.
+func (f *finder) open() error {
+	for range max(1, f.in.Jobs) {
+		s, err := New(f.in)
+		if err != nil {
 			return err
 		}
+		f.sessions = append(f.sessions, s)
 	}
+	return nil
+}
+
+// each carries out do for n things on all processors.
+func (f *finder) each(n int, do func(s *Session, i int)) {
 	var next atomic.Int64
 	var wait sync.WaitGroup
-	for _, s := range sessions {
+	for _, s := range f.sessions[:min(n, len(f.sessions))] {
 		wait.Go(func() {
 			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
 				do(s, i)
@@ -131,13 +136,12 @@ func (f *finder) each(n int, do func(s *Session, i int)) error {
 		})
 	}
 	wait.Wait()
-	return nil
 }
 
 // weigh sorts plans by what they compute, without those that no schedule makes fit.
-func (f *finder) weigh(plans []plan.Parallel) error {
+func (f *finder) weigh(plans []plan.Parallel) {
 	f.tries = make([]try, len(plans))
-	if err := f.each(len(plans), func(s *Session, i int) {
+	f.each(len(plans), func(s *Session, i int) {
 		t := &f.tries[i]
 		t.plan = plans[i]
 		words := plan.Recomputes()
@@ -157,12 +161,9 @@ func (f *finder) weigh(plans []plan.Parallel) error {
 				break
 			}
 		}
-	}); err != nil {
-		return err
-	}
+	})
 	f.tries = slices.DeleteFunc(f.tries, func(t try) bool { return t.err != nil && f.refused(t.err) })
 	slices.SortStableFunc(f.tries, func(a, b try) int { return cmp.Compare(a.soon, b.soon) })
-	return nil
 }
 
 // refused counts a plan that does not run.
@@ -183,14 +184,12 @@ const margin = 1.25
 
 // run runs plans in the order of what they compute, as long as one could be near the fastest, and then the neighbours of
 // the fastest.
-func (f *finder) run() error {
+func (f *finder) run() {
 	const round = 16 // the same number on any number of processors
 	done := 0
 	for done < len(f.tries) {
 		end := min(done+round, len(f.tries))
-		if err := f.some(f.tries[done:end]); err != nil {
-			return err
-		}
+		f.some(f.tries[done:end])
 		done = end
 		if len(f.out.Plans) > 0 && done < len(f.tries) && float64(f.tries[done].soon)/1e12 > margin*f.out.Plans[0].IterationS {
 			break
@@ -199,31 +198,26 @@ func (f *finder) run() error {
 	rest := f.tries[done:]
 	f.out.Slower = len(rest)
 	if len(f.out.Plans) == 0 {
-		return nil
+		return
 	}
 	best := f.out.Plans[0].Plan
 	rest = slices.DeleteFunc(slices.Clone(rest), func(t try) bool { return !differs(&best, &t.as) })
 	f.out.Slower -= len(rest)
-	if err := f.some(rest); err != nil {
-		return err
-	}
+	f.some(rest)
 	for _, c := range f.out.Plans[1:] {
 		if differs(&best, &c.Plan) {
 			f.out.Neighbours = append(f.out.Neighbours, c)
 		}
 	}
-	return nil
 }
 
 // some runs plans and enters them.
-func (f *finder) some(tries []try) error {
-	if err := f.each(len(tries), func(s *Session, i int) {
+func (f *finder) some(tries []try) {
+	f.each(len(tries), func(s *Session, i int) {
 		in := f.in
 		in.Plan = tries[i].plan
 		tries[i].res, tries[i].err = s.Run(in)
-	}); err != nil {
-		return err
-	}
+	})
 	for i := range tries {
 		if t := &tries[i]; t.err == nil {
 			f.out.Seq = t.res.Seq
@@ -234,13 +228,15 @@ func (f *finder) some(tries []try) error {
 		tries[i].res = nil
 	}
 	slices.SortStableFunc(f.out.Plans, func(a, b result.Candidate) int { return cmp.Compare(a.IterationS, b.IterationS) })
-	return nil
 }
 
 // planned is the plan as results have it.
 func (e *evaluation) planned() result.Plan {
 	p := &e.par
-	return result.Plan{TP: p.Tensor, PP: p.Pipeline, DP: p.Data, Microbatch: p.Microbatch, Interleave: p.Interleave}
+	return result.Plan{TP: p.Tensor, PP: p.Pipeline, DP: p.Data, CP: p.Context, EP: p.Expert, Microbatch: p.Microbatch,
+		Microbatches: int64(e.micro), Schedule: p.Schedule, Interleave: p.Interleave, Zero: p.Zero, Recompute: p.Recompute,
+		Sequence: p.Sequence, Scatter: p.Tensor > 1 && !p.Whole, Order: p.Order, Attention: p.Attention, Fused: !p.Unfused,
+		Grads: p.Grads, Overlap: slices.Clone(p.Overlap)}
 }
 
 // computing is what an iteration takes at least: the products of a stage's layers in all microbatches, and, with schedules
