@@ -12,6 +12,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"math"
 
@@ -273,26 +274,18 @@ func (s *Session) parts(p plan.Plan, par *plan.Parallel, chips int64, train bool
 	return out
 }
 
-// kind describes a model that is run whole.
+// kind describes a model that is run whole: its sizes, whatever it is called.
 func (s *Session) kind() string {
-	m := s.model
-	switch {
-	case m.Encoder != nil:
-		return fmt.Sprintf("%+v", *m.Encoder)
-	case m.ViT != nil:
-		return fmt.Sprintf("%+v", *m.ViT)
-	case m.ResNet != nil:
-		return fmt.Sprintf("%+v", *m.ResNet)
-	case m.Speech != nil:
-		return fmt.Sprintf("%+v", *m.Speech)
-	case m.UNet != nil:
-		return fmt.Sprintf("%+v", *m.UNet)
-	case m.DiT != nil:
-		return fmt.Sprintf("%+v", *m.DiT)
-	case m.DLRM != nil:
-		return fmt.Sprintf("%+v", *m.DLRM)
+	if !s.whole() {
+		return ""
 	}
-	return ""
+	m := *s.model
+	m.Name, m.File, m.Title, m.Sources = "", "", "", nil
+	text, err := json.Marshal(m)
+	if err != nil {
+		panic(err) // numbers and words only
+	}
+	return string(text)
 }
 
 // hash names the input.
