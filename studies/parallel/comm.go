@@ -12,30 +12,7 @@ import (
 	"maru/sim/fold"
 	"maru/sim/result"
 	"maru/workloads/parallel/collective"
-	"maru/workloads/plan"
 )
-
-// layout says which chip of the system each rank of a plan is on.
-type layout struct {
-	t, c, d, p int
-	inner      bool // replicas lie behind stages
-	ranks      []int
-}
-
-func newLayout(p *plan.Parallel) layout {
-	return layout{t: int(p.Tensor), c: int(p.Context), d: int(p.Data), p: int(p.Pipeline), inner: p.Order == plan.Orders()[1]}
-}
-
-func (l layout) chip(t, c, d, s int) int {
-	rank := t + l.t*(c+l.c*(d+l.d*s))
-	if l.inner {
-		rank = t + l.t*(c+l.c*(s+l.p*d))
-	}
-	if l.ranks != nil {
-		return l.ranks[rank]
-	}
-	return rank
-}
 
 // traffic times communication on the links of a system.
 //
@@ -401,57 +378,6 @@ func (t *traffic) beside(r *round, i int, other *round) float64 {
 		}
 	}
 	return speed
-}
-
-// spread is a round whose groups belong to stages of replicas, or to stages of all replicas (every).
-type spread struct {
-	*round
-	of [][2]int // replica and stage of each group
-}
-
-const every = -1
-
-// longest is the longest time of the groups of each stage of each replica.
-func (x *spread) longest(l layout) [][]event.Time {
-	out := make([][]event.Time, l.d)
-	for d := range out {
-		out[d] = make([]event.Time, l.p)
-	}
-	if x != nil {
-		for i, t := range x.times {
-			x.each(l, i, func(d, s int) { out[d][s] = max(out[d][s], t) })
-		}
-	}
-	return out
-}
-
-// speeds lowers, for each stage of each replica, a speed to the least that its groups keep beside another round.
-func (t *traffic) speeds(l layout, x, other *spread, lower func(d, s int, speed float64)) {
-	if x == nil || other == nil {
-		return
-	}
-	for i := range x.jobs {
-		if speed := t.beside(x.round, i, other.round); speed < 1 {
-			x.each(l, i, func(d, s int) { lower(d, s, speed) })
-		}
-	}
-}
-
-// each calls f with the stages of replicas that a group belongs to.
-func (x *spread) each(l layout, i int, f func(d, s int)) {
-	if d := x.of[i][0]; d != every {
-		f(d, x.of[i][1])
-		return
-	}
-	for d := range l.d {
-		f(d, x.of[i][1])
-	}
-}
-
-// use is how often the groups of each stage carry out a round in an iteration.
-type use struct {
-	*spread
-	count func(s int) int64
 }
 
 // Bounds of what a result lists.

@@ -1,9 +1,104 @@
 package parallel
 
 import (
+	"fmt"
+
+	"maru/sim/pipeline"
+	"maru/sim/result"
 	"maru/workloads/model"
 	"maru/workloads/plan"
 )
+
+// MemoryError says that a plan does not fit.
+type MemoryError struct {
+	Chip     string
+	Stage    int
+	Memory   result.PlanMemory
+	Plan     plan.Parallel
+	Capacity int64
+
+	streams bool // weights in memory beyond the chip would help
+}
+
+func (e *MemoryError) Error() string {
+	gb := func(b int64) string { return fmt.Sprintf("%.1f GB", float64(b)/1e9) }
+	m := e.Memory
+	return fmt.Sprintf("out of memory: stage %d holds %s on each chip (weights %s, gradients %s, optimizer %s, activations %s, layer at work %s, key/value cache %s, beside tensors %s), a %s has %s; more of tp, pp or zero, recompute, or a smaller microbatch need less",
+		e.Stage, gb(m.Total), gb(m.Weights), gb(m.Grads), gb(m.Optimizer), gb(m.Activations), gb(m.Working), gb(m.KV), gb(m.Reserved), e.Chip, gb(e.Capacity))
+}
+
+// fits returns an error if a stage needs more memory than a chip has.
+func (e *evaluation) fits(stages []pipeline.Stage) error {
+	for s := range stages {
+		m := e.memory(s, &stages[s])
+		if m.Capacity > 0 && m.Total > m.Capacity {
+			beyond := e.s.chip.Memory.External
+			return &MemoryError{Chip: e.s.chip.Name, Stage: s, Memory: m, Plan: e.par, Capacity: m.Capacity,
+				streams: !e.train && !e.s.chip.HasDRAM() && e.p.Weights == "" && beyond != nil && m.Weights <= int64(beyond.Capacity.Value)}
+		}
+	}
+	return nil
+}
+
+// memory is what a chip of a stage holds at most.
+func (e *evaluation) memory(s int, st *pipeline.Stage) result.PlanMemory {
+	d := e.s.dec
+	m := result.PlanMemory{Capacity: int64(e.s.chip.Capacity())}
+	if e.s.whole() {
+		return e.wholeMemory(m)
+	}
+	n := e.state[s]
+	if !e.train {
+		m.Weights = n * int64(e.p.DType.Bits()) / 8
+		var layers int64
+		for c := range int(e.par.Interleave) {
+			layers += e.layers[c*e.lay.p+s]
+		}
+		m.KV = e.z.Batch / e.par.Data * e.p.Seq / e.par.Context * d.CacheWidth(e.par.Tensor) * layers * int64(e.p.KVDType.Bits()) / 8
+		tokens := e.p.Batch * e.p.Seq / e.par.Context
+		if e.p.Phase == plan.Decode {
+			tokens = e.p.Batch
+		}
+		m.Working = tokens * (4*d.Hidden + 3*d.Inter/e.par.Tensor) * 2
+	} else {
+		m.Weights, m.Grads, m.Optimizer = StateBytes(n, e.par.Zero, e.par.Data*e.par.Context, e.gradBytes(), e.stateBytes())
+		if e.par.Zero == 3 {
+			m.Working += 2 * 2 * e.shard.widest // weights in use and those ahead
+		}
+		if e.par.Schedule == "2bw" {
+			m.Weights *= 2
+		}
+		full, kept := ActivationBytes(d, e.p.Batch, e.p.Seq, &e.par, e.parts.dropout)
+		m.Activations = st.Held*kept + int64(st.Flight)*e.resultBytes()
+		if kept < full {
+			m.Working += full
+		}
+		if s == e.lay.p-1 { // logits in 16 bits, their gradients and probabilities in 32
+			m.Working += e.p.Batch * e.p.Seq / e.par.Context * (d.Vocab / e.par.Tensor) * 6
+		}
+	}
+	m.Total = m.Weights + m.Grads + m.Optimizer + m.Activations + m.Working + m.KV
+	m.Reserved = e.reserved(m.Total)
+	m.Total += m.Reserved
+	if e.p.Weights == "external" {
+		m.External, m.Total, m.Weights = m.Weights, m.Total-m.Weights, 0
+	}
+	return m
+}
+
+// wholeMemory is what a chip holds that runs all of a model: weights as they are stored, activations at their peak.
+func (e *evaluation) wholeMemory(m result.PlanMemory) result.PlanMemory {
+	of := e.costs[model.MLP]
+	m.Weights = of.memory.Weights
+	if e.train {
+		m.Weights, m.Grads, m.Optimizer = StateBytes(e.state[0], e.par.Zero, e.par.Data, e.gradBytes(), e.stateBytes())
+	}
+	m.Activations, m.KV = of.memory.Activations, of.memory.KV
+	m.Total = m.Weights + m.Grads + m.Optimizer + m.Activations + m.KV
+	m.Reserved = e.reserved(m.Total)
+	m.Total += m.Reserved
+	return m
+}
 
 // StateBytes is what a chip keeps of n parameters in mixed-precision training with Adam, in bytes: weights and gradients in
 // 16 bits (gradients in 32 bits if grad is 4) and state bytes of the optimizer for each, divided among replicas as the ZeRO
@@ -74,6 +169,14 @@ func ActivationBytes(d *model.Decoder, b, s int64, p *plan.Parallel, dropout boo
 		kept = full
 	}
 	return full, kept
+}
+
+// stateBytes is what the optimizer keeps of a parameter: a copy and two momenta in fp32, unless the framework says otherwise.
+func (e *evaluation) stateBytes() int64 {
+	if t := e.s.sys.Training; t != nil && t.State.IsSet() {
+		return int64(t.State.Value)
+	}
+	return 12
 }
 
 // resultBytes is what a chunk keeps of what it sent to the next, of one microbatch.

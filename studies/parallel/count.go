@@ -1,0 +1,121 @@
+package parallel
+
+import (
+	"slices"
+
+	"maru/sim/event"
+)
+
+const (
+	ofTensor = iota
+	ofPipeline
+	ofData
+	ofExpert
+	ofContext
+)
+
+func (e *evaluation) count(kind int, bytes int64, time, exposed event.Time) {
+	c := &e.comm[kind]
+	c.Bytes += bytes
+	c.TimeUS += micros(time)
+	c.ExposedUS += micros(exposed)
+}
+
+// inner counts the communication of context and expert parallelism and of sharded weights, as the first stage has it.
+func (e *evaluation) inner(keys, exchanged int64, contextTime, contextBack, exchange [][]event.Time,
+	data func(comm, work event.Time) event.Time, forward, backward event.Time) {
+	n := slices.Max(e.layers) * e.par.Interleave * int64(e.micro)
+	passes := int64(1)
+	if e.train {
+		passes = 2
+	}
+	times := func(t event.Time) event.Time { return event.Time(n) * t }
+	if contextTime != nil {
+		t, exposed := contextTime[0][0], e.beside(contextTime[0][0], e.core)
+		if e.train {
+			t += contextTime[0][0] + contextBack[0][0]
+			exposed += e.beside(contextTime[0][0]+contextBack[0][0], e.coreBack)
+		}
+		e.count(ofContext, n*(2*passes-1)*keys/e.par.Context*(e.par.Context-1), times(t), times(exposed))
+	}
+	if exchange != nil {
+		n := n - e.dense[0]*int64(e.micro)
+		t := event.Time(n*2*passes) * exchange[0][0]
+		e.count(ofExpert, n*2*passes*exchanged/e.par.Expert*(e.par.Expert-1), t, t)
+	}
+	if z := &e.shard; z.gather != nil {
+		gather, back, scatter := z.gather[0], z.back[0], z.scatter[0]
+		replicas := e.par.Data * e.par.Context
+		t, exposed := gather, data(gather, forward)
+		bytes := z.gathered
+		if e.train {
+			t += back + scatter
+			exposed += data(back+scatter, backward)
+			bytes += z.gathered*z.backs + z.scattered
+		}
+		e.count(ofData, n*bytes/replicas*(replicas-1), times(t), times(exposed))
+	}
+}
+
+// once counts what an iteration does once.
+func once(int) int64 { return 1 }
+
+// perLayer counts what an iteration of a stage does in each forward and in each backward pass of a layer.
+func (e *evaluation) perLayer(s int, forward, backward int64) int64 {
+	if e.train {
+		forward += backward
+	}
+	return forward * e.stageLayers(s) * int64(e.micro)
+}
+
+// tensorUses counts the collectives of tensor parallelism of a stage in an iteration: two in each pass of a layer, one behind
+// the embedding and one ahead of the head's gradients; the first kind of two also gathers inputs again.
+func (e *evaluation) tensorUses(s int, first bool) int64 {
+	n := e.perLayer(s, 2, 2)
+	if e.train && e.par.Recompute == "full" {
+		n += e.perLayer(s, 2, 0)
+	}
+	if e.train && e.par.Sequence && first {
+		n += e.perLayer(s, 2, 0)
+	}
+	if s == 0 {
+		n += int64(e.micro)
+	}
+	if s == e.lay.p-1 && e.train {
+		n += int64(e.micro)
+	}
+	return n
+}
+
+// sends counts the transfers of a stage to the next one, or with step -1 to the one before.
+func (e *evaluation) sends(s, step int) (n int64) {
+	if step < 0 && !e.train {
+		return 0
+	}
+	for k := s; k < len(e.layers); k += e.lay.p {
+		if to := k + step; to >= 0 && to < len(e.layers) {
+			n += int64(e.micro)
+		}
+	}
+	return n
+}
+
+// tensorCount is how many sums of tensor parallelism, or pairs of gather and scatter, an iteration of the busiest stage has.
+func (e *evaluation) tensorCount() int64 {
+	if e.par.Tensor == 1 {
+		return 0
+	}
+	per := int64(2)
+	if e.train {
+		per = 4
+		if e.par.Recompute == "full" {
+			per = 6
+		}
+	}
+	return per * slices.Max(e.layers) * e.par.Interleave * int64(e.micro)
+}
+
+// tensorBytes is what a chip sends for these: 2 (t-1)/t of the activations for each.
+func (e *evaluation) tensorBytes(act int64) int64 {
+	return e.tensorCount() * 2 * act / e.par.Tensor * (e.par.Tensor - 1)
+}
