@@ -401,9 +401,6 @@ func (t *traffic) carried(uses []use, took event.Time) (loads []result.LinkLoad,
 		matrix = table(t.net.Chips(), t.net.Chips())
 	}
 	for _, u := range uses {
-		if u.spread == nil {
-			continue
-		}
 		for i := range u.jobs {
 			j, n := &u.jobs[i], u.count(u.of[i][1])
 			if n == 0 {

@@ -6,6 +6,9 @@ import (
 	"maru/sim/event"
 )
 
+// Kinds of communication, in the order in which results list them.
+var kinds = [...]string{ofTensor: "tensor", ofPipeline: "pipeline", ofData: "data", ofExpert: "expert", ofContext: "context"}
+
 const (
 	ofTensor = iota
 	ofPipeline
@@ -14,6 +17,8 @@ const (
 	ofContext
 )
 
+// count adds communication of a kind to what a chip of the first stage has in an iteration: bytes that it sends, how long they
+// take, and how long computing waits for them.
 func (e *evaluation) count(kind int, bytes int64, time, exposed event.Time) {
 	c := &e.comm[kind]
 	c.Bytes += bytes
@@ -22,35 +27,39 @@ func (e *evaluation) count(kind int, bytes int64, time, exposed event.Time) {
 }
 
 // inner counts the communication of context and expert parallelism and of sharded weights, as the first stage has it.
-func (e *evaluation) inner(keys, exchanged int64, contextTime, contextBack, exchange [][]event.Time,
-	data func(comm, work event.Time) event.Time, forward, backward event.Time) {
+func (e *evaluation) inner(w *waiting, l *layer) {
 	n := slices.Max(e.layers) * e.par.Interleave * int64(e.micro)
 	passes := int64(1)
 	if e.train {
 		passes = 2
 	}
 	times := func(t event.Time) event.Time { return event.Time(n) * t }
-	if contextTime != nil {
-		t, exposed := contextTime[0][0], e.beside(contextTime[0][0], e.core)
-		if e.train {
-			t += contextTime[0][0] + contextBack[0][0]
-			exposed += e.beside(contextTime[0][0]+contextBack[0][0], e.coreBack)
+
+	keys, grads := w.context[0][0], w.contextBack[0][0]
+	t, exposed := keys, e.beside(keys, l.core)
+	if e.train {
+		t += keys + grads
+		exposed += e.beside(keys+grads, l.coreBack)
+	}
+	e.count(ofContext, n*(2*passes-1)*w.keys/e.par.Context*(e.par.Context-1), times(t), times(exposed))
+
+	exchanges := (n - e.dense[0]*int64(e.micro)) * 2 * passes
+	t = event.Time(exchanges) * w.exchange[0][0]
+	e.count(ofExpert, exchanges*w.routed/e.par.Expert*(e.par.Expert-1), t, t)
+
+	if e.par.Zero == 3 {
+		z, replicas := &e.shard, e.par.Data*e.par.Context
+		wait := func(comm, work event.Time) event.Time {
+			if e.par.Hides("dp") {
+				return w.meet[0][0].delay(comm, work, 0)
+			}
+			return comm
 		}
-		e.count(ofContext, n*(2*passes-1)*keys/e.par.Context*(e.par.Context-1), times(t), times(exposed))
-	}
-	if exchange != nil {
-		n := n - e.dense[0]*int64(e.micro)
-		t := event.Time(n*2*passes) * exchange[0][0]
-		e.count(ofExpert, n*2*passes*exchanged/e.par.Expert*(e.par.Expert-1), t, t)
-	}
-	if z := &e.shard; z.gather != nil {
-		gather, back, scatter := z.gather[0], z.back[0], z.scatter[0]
-		replicas := e.par.Data * e.par.Context
-		t, exposed := gather, data(gather, forward)
-		bytes := z.gathered
+		t, exposed, bytes := z.gather[0], wait(z.gather[0], l.forward), z.gathered
 		if e.train {
-			t += back + scatter
-			exposed += data(back+scatter, backward)
+			back := z.back[0] + z.scatter[0]
+			t += back
+			exposed += wait(back, l.backward+l.again)
 			bytes += z.gathered*z.backs + z.scattered
 		}
 		e.count(ofData, n*bytes/replicas*(replicas-1), times(t), times(exposed))
@@ -60,12 +69,17 @@ func (e *evaluation) inner(keys, exchanged int64, contextTime, contextBack, exch
 // once counts what an iteration does once.
 func once(int) int64 { return 1 }
 
-// perLayer counts what an iteration of a stage does in each forward and in each backward pass of a layer.
+// perLayer counts what an iteration of a stage does in each forward and in each backward pass of a layer, and perPass the
+// same of as many layers.
 func (e *evaluation) perLayer(s int, forward, backward int64) int64 {
+	return e.perPass(e.stageLayers(s), forward, backward)
+}
+
+func (e *evaluation) perPass(layers, forward, backward int64) int64 {
 	if e.train {
 		forward += backward
 	}
-	return forward * e.stageLayers(s) * int64(e.micro)
+	return forward * layers * int64(e.micro)
 }
 
 // tensorUses counts the collectives of tensor parallelism of a stage in an iteration: two in each pass of a layer, one behind
@@ -87,7 +101,7 @@ func (e *evaluation) tensorUses(s int, first bool) int64 {
 	return n
 }
 
-// sends counts the transfers of a stage to the next one, or with step -1 to the one before.
+// sends counts the transfers of a stage to the next one in an iteration, or with step -1 to the one before.
 func (e *evaluation) sends(s, step int) (n int64) {
 	if step < 0 && !e.train {
 		return 0

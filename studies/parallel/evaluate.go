@@ -3,7 +3,6 @@ package parallel
 import (
 	"errors"
 
-	"maru/sim/event"
 	"maru/sim/fabric"
 	"maru/sim/pipeline"
 	"maru/sim/result"
@@ -21,12 +20,10 @@ type evaluation struct {
 	train bool
 	micro int
 
-	parts          *parts
-	costs          [model.Parts]*cost
-	core, coreBack event.Time // attention itself in a layer, all steps
-	lay            layout
-	net            *traffic // nil for one chip
-	node           *fabric.Net
+	parts *parts
+	costs [model.Parts]*cost
+	lay   layout
+	net   *traffic // nil for one chip
 
 	shard  shards
 	layers []int64 // of each chunk
@@ -94,38 +91,62 @@ func (s *Session) prepare(in Input, weights string) (*evaluation, error) {
 	e.parts = s.parts(e.p, &e.par, e.z.Chips, e.train)
 	e.lay = newLayout(&e.par)
 	e.lay.ranks = in.Ranks
-	if e.z.Chips > 1 {
-		chips, inner := int(e.z.Chips), int(e.par.Tensor)
-		if in.Ranks != nil {
-			chips, inner = in.Chips, 1
-		}
-		if e.node, err = s.net(chips, inner, in.Shape); err != nil {
-			return nil, err
-		}
-		e.net = &traffic{net: e.node, format: e.parts.wide().String(), unfolded: in.Unfolded, image: fabric.NewImage(e.node)}
+	if err := e.connect(); err != nil {
+		return nil, err
 	}
-	for _, kind := range []string{"tensor", "pipeline", "data", "expert", "context"} {
+	for _, kind := range kinds {
 		e.comm = append(e.comm, result.PlanComm{Kind: kind})
 	}
-	kinds := []model.Part{model.Embed, model.Attention, model.MLP, model.Glue, model.Head}
-	if s.dec.DenseLayers > 0 {
-		kinds = append(kinds, model.Dense)
+	if err := e.compute(); err != nil {
+		return nil, err
+	}
+	e.divide()
+	return e, nil
+}
+
+// connect takes the links of the plan's chips, of several.
+func (e *evaluation) connect() error {
+	if e.z.Chips < 2 {
+		return nil
+	}
+	chips, inner := int(e.z.Chips), int(e.par.Tensor)
+	if e.in.Ranks != nil {
+		chips, inner = e.in.Chips, 1
+	}
+	net, err := e.s.net(chips, inner, e.in.Shape)
+	if err != nil {
+		return err
+	}
+	e.net = &traffic{net: net, format: e.parts.wide().String(), unfolded: e.in.Unfolded, image: fabric.NewImage(net)}
+	return nil
+}
+
+// compute works out what a chip computes of each part of a model; all of one that is run whole is its MLP.
+func (e *evaluation) compute() (err error) {
+	parts := []model.Part{model.Embed, model.Attention, model.MLP, model.Glue, model.Head}
+	if e.s.dec.DenseLayers > 0 {
+		parts = append(parts, model.Dense)
 	}
 	if e.par.Context > 1 && e.p.Phase != plan.Decode {
-		kinds = append(kinds, model.Ring)
+		parts = append(parts, model.Ring)
 	}
-	for _, part := range kinds {
-		if s.whole() && part != model.MLP {
+	for _, part := range parts {
+		if e.s.whole() && part != model.MLP {
 			e.costs[part] = &cost{}
 			continue
 		}
 		if e.costs[part], err = e.parts.costOf(part); err != nil {
-			return nil, err
+			return err
 		}
 	}
+	return nil
+}
+
+// divide gives chunks their layers, and stages what parameters these have.
+func (e *evaluation) divide() {
 	e.layers = e.par.LayersOf(e.z.Layers)
 	e.dense = make([]int64, len(e.layers))
-	for k, left := 0, int64(s.dec.DenseLayers); left > 0 && k < len(e.layers); k++ {
+	for k, left := 0, int64(e.s.dec.DenseLayers); left > 0 && k < len(e.layers); k++ {
 		e.dense[k] = min(left, e.layers[k])
 		left -= e.dense[k]
 	}
@@ -133,7 +154,6 @@ func (s *Session) prepare(in Input, weights string) (*evaluation, error) {
 	for k := range e.layers {
 		e.state[k%e.lay.p] += e.chunkParams(k)
 	}
-	return e, nil
 }
 
 // layerParams is the number of parameters of a layer that a chip has.

@@ -13,11 +13,11 @@ func (e *evaluation) flops() (useful, done float64) {
 		all := float64(e.costs[model.MLP].flops) * float64(e.z.Batch/e.p.Batch)
 		return all, all
 	}
-	tokens, keys := float64(e.z.Batch)*float64(e.p.Seq), float64(e.p.Seq)
+	keys := float64(e.p.Seq)
 	if e.p.Phase == plan.Decode {
-		tokens, keys = float64(e.z.Batch), float64(e.p.Seq+1)
+		keys = float64(e.p.Seq + 1)
 	}
-	layers, core, head := forwardFlops(e.s.dec, tokens, keys)
+	layers, core, head := forwardFlops(e.s.dec, e.takes(e.z.Batch), keys)
 	if e.p.Phase == plan.Prefill {
 		head /= float64(e.p.Seq)
 	}

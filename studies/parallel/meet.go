@@ -57,64 +57,77 @@ func (e *evaluation) meet() {
 	if e.net == nil {
 		return
 	}
-	e.shares = make([][]pipeline.Share, e.lay.d)
-	for d := range e.shares {
-		e.shares[d] = make([]pipeline.Share, e.lay.p)
-	}
-	found := false
-	lower := func(of func(*pipeline.Share) *float64) func(d, s int, speed float64) {
-		return func(d, s int, speed float64) {
-			if f := of(&e.shares[d][s]); *f == 0 || speed < *f {
-				*f = speed
-			}
-			found = true
-		}
-	}
-	// A pass is communication only in part: that is slowed, and slows what is beside it.
-	passes := func(x *spread, pass, other func(*pipeline.Share) *float64) {
-		var m [len(waits)]meetings
-		for i, w := range waits {
-			m[i] = e.meetings()
-			m[i].with(e, w.of(e), x)
-		}
-		for d := range e.lay.d {
-			for s := range e.lay.p {
-				var all event.Time
-				for _, u := range e.units[d][s] {
-					all += u.Forward + u.Backward + u.Weight
-				}
-				long, done := 1.0, 1.0 // a pass beside the other, and what is done of that
-				for i, w := range waits {
-					var part event.Time
-					for _, u := range e.units[d][s] {
-						part += w.time(&u)
-					}
-					share := float64(part) / float64(max(1, all))
-					slowed := share / m[i][d][s].waited
-					long += slowed - share
-					done += float64(slowed*m[i][d][s].beside) - share
-				}
-				if long > 1 || done < 1 {
-					lower(pass)(d, s, 1/long)
-					lower(other)(d, s, done/long)
-				}
-			}
-		}
+	m := &sharing{e: e, shares: make([][]pipeline.Share, e.lay.d)}
+	for d := range m.shares {
+		m.shares[d] = make([]pipeline.Share, e.lay.p)
 	}
 	ways := []*spread{e.ahead, e.back}
 	for _, x := range e.sums {
-		passes(x, func(h *pipeline.Share) *float64 { return &h.PassBySum }, func(h *pipeline.Share) *float64 { return &h.SumByPass })
+		m.pass(x, func(h *pipeline.Share) *float64 { return &h.PassBySum }, func(h *pipeline.Share) *float64 { return &h.SumByPass })
 		for _, way := range ways {
-			e.net.speeds(e.lay, way, x, lower(func(h *pipeline.Share) *float64 { return &h.SendBySum }))
-			e.net.speeds(e.lay, x, way, lower(func(h *pipeline.Share) *float64 { return &h.SumBySend }))
+			e.net.speeds(e.lay, way, x, m.lower(func(h *pipeline.Share) *float64 { return &h.SendBySum }))
+			e.net.speeds(e.lay, x, way, m.lower(func(h *pipeline.Share) *float64 { return &h.SumBySend }))
 		}
 	}
 	if e.par.Hides("pp") {
 		for _, way := range ways {
-			passes(way, func(h *pipeline.Share) *float64 { return &h.PassBySend }, func(h *pipeline.Share) *float64 { return &h.SendByPass })
+			m.pass(way, func(h *pipeline.Share) *float64 { return &h.PassBySend }, func(h *pipeline.Share) *float64 { return &h.SendByPass })
 		}
 	}
-	if !found {
-		e.shares = nil
+	if m.found {
+		e.shares = m.shares
 	}
+}
+
+// sharing is what was found of what slows what.
+type sharing struct {
+	e      *evaluation
+	shares [][]pipeline.Share // replica, stage
+	found  bool
+}
+
+// lower returns what lowers one of the shares of a stage of a replica.
+func (m *sharing) lower(of func(*pipeline.Share) *float64) func(d, s int, speed float64) {
+	return func(d, s int, speed float64) {
+		if f := of(&m.shares[d][s]); *f == 0 || speed < *f {
+			*f = speed
+		}
+		m.found = true
+	}
+}
+
+// pass lowers the shares of passes beside a round, and of the round beside passes. A pass is communication only in part: that
+// is slowed, and slows what is beside it.
+func (m *sharing) pass(x *spread, pass, other func(*pipeline.Share) *float64) {
+	var speeds [len(waits)]meetings
+	for i, w := range waits {
+		speeds[i] = m.e.meetings()
+		speeds[i].with(m.e, w.of(m.e), x)
+	}
+	for d := range m.e.lay.d {
+		for s := range m.e.lay.p {
+			long, done := 1.0, 1.0 // a pass beside the other, and what is done of that
+			for i, w := range waits {
+				share := waited(m.e.units[d][s], w.time)
+				slowed := share / speeds[i][d][s].waited
+				long += slowed - share
+				done += float64(slowed*speeds[i][d][s].beside) - share
+			}
+			if long > 1 || done < 1 {
+				m.lower(pass)(d, s, 1/long)
+				m.lower(other)(d, s, done/long)
+			}
+		}
+	}
+}
+
+// waited is the share of the passes of a stage in which they wait for a kind of communication.
+func waited(units []unit, time func(u *unit) event.Time) float64 {
+	var all, part event.Time
+	for i := range units {
+		u := &units[i]
+		all += u.Forward + u.Backward + u.Weight
+		part += time(u)
+	}
+	return float64(part) / float64(max(1, all))
 }

@@ -50,16 +50,8 @@ func (e *evaluation) memory(s int, st *pipeline.Stage) result.PlanMemory {
 	n := e.state[s]
 	if !e.train {
 		m.Weights = n * int64(e.p.DType.Bits()) / 8
-		var layers int64
-		for c := range int(e.par.Interleave) {
-			layers += e.layers[c*e.lay.p+s]
-		}
-		m.KV = e.z.Batch / e.par.Data * e.p.Seq / e.par.Context * d.CacheWidth(e.par.Tensor) * layers * int64(e.p.KVDType.Bits()) / 8
-		tokens := e.p.Batch * e.p.Seq / e.par.Context
-		if e.p.Phase == plan.Decode {
-			tokens = e.p.Batch
-		}
-		m.Working = tokens * (4*d.Hidden + 3*d.Inter/e.par.Tensor) * 2
+		m.KV = e.z.Batch / e.par.Data * e.p.Seq / e.par.Context * d.CacheWidth(e.par.Tensor) * e.stageLayers(s) * int64(e.p.KVDType.Bits()) / 8
+		m.Working = e.tokens() * (4*d.Hidden + 3*d.Inter/e.par.Tensor) * 2
 	} else {
 		m.Weights, m.Grads, m.Optimizer = StateBytes(n, e.par.Zero, e.par.Data*e.par.Context, e.gradBytes(), e.stateBytes())
 		if e.par.Zero == 3 {
@@ -74,7 +66,7 @@ func (e *evaluation) memory(s int, st *pipeline.Stage) result.PlanMemory {
 			m.Working += full
 		}
 		if s == e.lay.p-1 { // logits in 16 bits, their gradients and probabilities in 32
-			m.Working += e.p.Batch * e.p.Seq / e.par.Context * (d.Vocab / e.par.Tensor) * 6
+			m.Working += e.tokens() * (d.Vocab / e.par.Tensor) * 6
 		}
 	}
 	m.Total = m.Weights + m.Grads + m.Optimizer + m.Activations + m.Working + m.KV
@@ -184,7 +176,7 @@ func (e *evaluation) resultBytes() int64 {
 	if t := e.s.sys.Training; t == nil || t.Memory == nil || !t.Memory.Results || e.lay.p == 1 {
 		return 0
 	}
-	bytes := e.p.Batch * e.p.Seq / e.par.Context * e.s.dec.Hidden * int64(e.parts.wide().Bits()/8)
+	bytes := e.tokens() * e.s.dec.Hidden * int64(e.parts.wide().Bits()/8)
 	if e.par.Sequence {
 		bytes /= e.par.Tensor
 	}

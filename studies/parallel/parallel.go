@@ -3,9 +3,9 @@
 // simulated with both on one clock.
 //
 // Modelled: tensor, sequence, pipeline, data, expert and context parallelism, ZeRO, recomputation, accumulation of
-// gradients, overlap of communication with computing, links that several groups and kinds of communication share, uneven
-// chips, the optimizer's step, memory. What is provably alike is simulated once. Not modelled: speeds that vary with time,
-// input pipelines, checkpoints, memory that an allocator loses, cores that communication takes from computing. Floor 4.
+// gradients, overlap of communication with computing and the cores that it takes meanwhile, links that several groups and
+// kinds of communication share, uneven chips, the optimizer's step, memory with what an allocator loses. What is provably
+// alike is simulated once. Not modelled: speeds that vary with time, input pipelines, checkpoints. Floor 4.
 package parallel
 
 import (

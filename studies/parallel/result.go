@@ -12,33 +12,25 @@ import (
 )
 
 // result puts the outcome together.
-func (e *evaluation) result(out *pipeline.Outcome, passes, over, step, gather event.Time) (*result.Parallel, error) {
+func (e *evaluation) result(it *iteration) (*result.Parallel, error) {
 	s, par := e.s, &e.par
-	total := max(passes, over) + step + gather
+	total := it.over() + it.step + it.gather
 	r := &result.Parallel{
 		Version: result.Version, Kind: "parallel", Program: "maru " + run.Version, Hash: s.hash(e.p, par, e.z),
 		System: s.sys.Name, SystemTitle: s.sys.Title, Chip: s.chip.Name, Chips: int(e.z.Chips), Shape: "1",
 		Model: s.model.Name, Params: s.model.Params(), Phase: e.p.Phase.String(), DType: e.p.DType.String(), Batch: e.z.Batch, Seq: e.p.Seq,
 		LatencyPS: int64(total), LatencyUS: micros(total), IterationS: float64(total) / 1e12,
 		Plan: e.planned(),
-		Cut:  out.Cut,
+		Cut:  it.out.Cut,
 	}
-	if e.node != nil {
-		r.Shape = e.node.Slice.String()
+	if e.net != nil {
+		r.Shape = e.net.net.Slice.String()
+	}
+	if unit := e.costs[model.MLP].unit; s.whole() && unit != "token" {
+		r.Unit = unit
 	}
 	seconds := float64(total) / 1e12
-	tokens := float64(e.z.Batch)
-	if e.p.Phase != plan.Decode {
-		tokens *= float64(e.p.Seq)
-	}
-	if s.whole() {
-		of := e.costs[model.MLP]
-		tokens = float64(of.units) * float64(e.z.Batch/e.p.Batch)
-		if of.unit != "token" {
-			r.Unit = of.unit
-		}
-	}
-	r.TokensPerS = tokens / seconds
+	r.TokensPerS = e.takes(e.z.Batch) / seconds
 	if !e.train {
 		r.TokensPerS = e.rate()
 	}
@@ -50,8 +42,8 @@ func (e *evaluation) result(out *pipeline.Outcome, passes, over, step, gather ev
 	if peak := float64(s.chip.PeakAtSpec(e.p.DType)) / 1e12; peak > 0 {
 		r.MFU, r.HFU = r.ModelTflops/peak, r.HardwareTflops/peak
 	}
-	e.account(r, out, passes, over, step, gather)
-	e.spans(r, out, max(passes, over), step)
+	e.account(r, it)
+	e.spans(r, it)
 	if e.net != nil {
 		r.Links, r.Matrix, r.Switch = e.net.carried(e.uses, total)
 	}
@@ -70,6 +62,17 @@ func (e *evaluation) result(out *pipeline.Outcome, passes, over, step, gather ev
 	return r, r.Validate()
 }
 
+// takes is how many tokens a pass of as many sequences takes in, or how many units of its own a model that is run whole.
+func (e *evaluation) takes(batch int64) float64 {
+	switch {
+	case e.s.whole():
+		return float64(e.costs[model.MLP].units) * float64(batch/e.p.Batch)
+	case e.p.Phase == plan.Decode:
+		return float64(batch)
+	}
+	return float64(batch) * float64(e.p.Seq)
+}
+
 // rate is how many tokens a second inference gives when microbatches follow each other without end: a microbatch of each
 // replica in the time of the slowest stage.
 func (e *evaluation) rate() float64 {
@@ -86,76 +89,76 @@ func (e *evaluation) rate() float64 {
 			}
 			slowest = max(slowest, pass)
 		}
-		tokens := float64(e.p.Batch)
-		if e.p.Phase != plan.Decode {
-			tokens *= float64(e.p.Seq)
-		}
-		if e.s.whole() {
-			tokens = float64(e.costs[model.MLP].units)
-		}
-		sum += tokens / (float64(slowest) / 1e12)
+		sum += e.takes(e.p.Batch) / (float64(slowest) / 1e12)
 	}
 	return sum
 }
 
 // account shares the iteration among what the stages did, on average.
-func (e *evaluation) account(r *result.Parallel, out *pipeline.Outcome, passes, over, step, gather event.Time) {
-	var forward, backward, again, tensor, other, send, busy event.Time
+func (e *evaluation) account(r *result.Parallel, it *iteration) {
+	var sum unit
+	var send, busy event.Time
 	n, micro := event.Time(e.lay.p), event.Time(e.micro)
-	kinds := map[string]bool{}
+	different := map[string]bool{}
 	for s := range e.lay.p {
-		st := &out.Stages[s]
+		st := &it.out.Stages[s]
+		ps := result.PlanStage{Params: e.state[s], Layers: e.stageLayers(s), Flight: st.Flight, Memory: e.memory(s, st)}
 		var work event.Time
-		ps := result.PlanStage{Params: e.state[s], Flight: st.Flight, Memory: e.memory(s, st)}
 		kind := ""
-		for c, u := range e.units[0][s] {
-			forward += u.forward * micro
-			backward += u.backward * micro
-			again += u.again * micro
-			tensor += u.tensor * micro
-			other += u.other * micro
+		for _, u := range e.units[0][s] {
+			sum.forward += u.forward * micro
+			sum.backward += u.backward * micro
+			sum.again += u.again * micro
+			sum.tensor += u.tensor * micro
+			sum.other += u.other * micro
 			work += (u.Forward + u.Backward + u.Weight) * micro
-			ps.Layers += e.layers[c*e.lay.p+s]
 			ps.ForwardUS += micros(u.Forward)
 			ps.BackwardUS += micros(u.Backward + u.Weight)
 			kind += fmt.Sprint(u)
 		}
-		kinds[kind] = true
-		slowed := st.Forward + st.Backward + st.Weight - work
-		if e.par.Tensor > 1 { // by what goes on beside it on the links
-			tensor += slowed
+		different[kind] = true
+		took := st.Forward + st.Backward + st.Weight
+		if e.par.Tensor > 1 { // slowed by what goes on beside it on the links
+			sum.tensor += took - work
 		} else {
-			other += slowed
+			sum.other += took - work
 		}
-		work += slowed
-		busy += work
+		busy += took
 		send += st.Send
-		ps.BusyUS, ps.IdleUS = micros(work), micros(passes-work-st.Send)
+		ps.BusyUS, ps.IdleUS = micros(took), micros(it.passes-took-st.Send)
 		r.Stages = append(r.Stages, ps)
 	}
 	if busy > 0 {
-		r.Bubble = float64(passes*n-busy-send) / float64(busy)
+		r.Bubble = float64(it.passes*n-busy-send) / float64(busy)
 	}
-	parts := []struct {
-		name string
-		t    event.Time
-	}{{"forward", forward / n}, {"backward", backward / n}, {"recompute", again / n}, {"tensor parallel", tensor / n}, {"experts, context, shards", other / n},
-		{"transfer", send / n}, {"bubble", 0}, {"data parallel", beyond(over, passes) + gather}, {"optimizer", step}}
+	data := beyond(it.summed, it.passes) + it.gather
 	rest := event.Time(r.LatencyPS)
-	for _, p := range parts {
-		rest -= p.t
+	for _, t := range []event.Time{sum.forward, sum.backward, sum.again, sum.tensor, sum.other, send} {
+		rest -= t / n
 	}
-	parts[6].t = rest
-	for _, p := range parts {
-		r.Parts = append(r.Parts, result.PlanPart{Name: p.name, TimePS: int64(p.t), TimeUS: micros(p.t), Share: float64(p.t) / float64(r.LatencyPS)})
+	part := func(name string, t event.Time) {
+		r.Parts = append(r.Parts, result.PlanPart{Name: name, TimePS: int64(t), TimeUS: micros(t), Share: float64(t) / float64(r.LatencyPS)})
 	}
-	e.comm[ofTensor].ExposedUS = micros(tensor / n)
+	part("forward", sum.forward/n)
+	part("backward", sum.backward/n)
+	part("recompute", sum.again/n)
+	part("tensor parallel", sum.tensor/n)
+	part("experts, context, shards", sum.other/n)
+	part("transfer", send/n)
+	part("bubble", rest-data-it.step)
+	part("data parallel", data)
+	part("optimizer", it.step)
+	e.comm[ofTensor].ExposedUS = micros(sum.tensor / n)
 	e.comm[ofPipeline].ExposedUS = micros(send / n)
-	e.comm[ofData].ExposedUS += micros(beyond(over, passes) + gather)
+	e.comm[ofData].ExposedUS += micros(data)
 	r.Comm = e.comm
-	f := &r.Fold
-	f.Ranks, f.Replicas, f.Classes, f.Parts, f.StageKinds = int(e.z.Chips), e.lay.d, out.Classes, e.parts.used, len(kinds)
-	f.RankClasses = out.Kinds
+	e.folded(&r.Fold, it.out, len(different))
+}
+
+// folded says what was simulated for how many.
+func (e *evaluation) folded(f *result.Fold, out *pipeline.Outcome, kinds int) {
+	f.Ranks, f.RankClasses, f.StageKinds = int(e.z.Chips), out.Kinds, kinds
+	f.Replicas, f.Classes, f.Parts = e.lay.d, out.Classes, e.parts.used
 	if e.net != nil {
 		f.Groups, f.GroupClasses = e.net.groups, e.net.timed
 	}
@@ -164,13 +167,14 @@ func (e *evaluation) account(r *result.Parallel, out *pipeline.Outcome, passes, 
 		f.Ranks, f.RankClasses, f.Replicas, f.Classes, f.Groups, f.GroupClasses, f.Parts)
 }
 
-func (e *evaluation) spans(r *result.Parallel, out *pipeline.Outcome, end, step event.Time) {
-	for _, s := range out.Spans {
+// spans lists what the stages of the first replica did, with the optimizer's step unless it is beside the next passes.
+func (e *evaluation) spans(r *result.Parallel, it *iteration) {
+	for _, s := range it.out.Spans {
 		r.Spans = append(r.Spans, result.PlanSpan{Stage: s.Stage, Chunk: s.Chunk, Micro: s.Micro, Kind: s.Kind, StartPS: int64(s.Start), EndPS: int64(s.End)})
 	}
-	if step > 0 && e.par.Schedule != "2bw" {
+	if it.step > 0 && e.par.Schedule != "2bw" {
 		for s := range e.lay.p {
-			r.Spans = append(r.Spans, result.PlanSpan{Stage: s, Kind: "optimizer", StartPS: int64(end), EndPS: int64(end + step)})
+			r.Spans = append(r.Spans, result.PlanSpan{Stage: s, Kind: "optimizer", StartPS: int64(it.over()), EndPS: int64(it.over() + it.step)})
 		}
 	}
 }

@@ -249,11 +249,7 @@ func (e *evaluation) computing() event.Time {
 	}
 	var most, ahead event.Time
 	for s := range e.lay.p {
-		var layers int64
-		for k := s; k < len(e.layers); k += e.lay.p {
-			layers += e.layers[k] - e.dense[k]
-		}
-		all := event.Time(layers) * event.Time(e.micro) * layer
+		all := event.Time(e.stageLayers(s)-e.stageDense(s)) * event.Time(e.micro) * layer
 		switch e.par.Schedule {
 		case "gpipe", "1f1b", "interleaved":
 			if s == e.lay.p-1 {
@@ -278,9 +274,7 @@ func (e *evaluation) never() error {
 		if e.par.Schedule == "1f1b" {
 			st.Flight = min(e.micro, e.lay.p-s)
 		}
-		for k := s; k < len(e.layers); k += e.lay.p {
-			st.Held += e.layers[k]
-		}
+		st.Held = e.stageLayers(s)
 		if e.par.Schedule == "1f1b" {
 			st.Held *= int64(st.Flight)
 		}

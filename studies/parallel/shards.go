@@ -45,12 +45,11 @@ func (e *evaluation) shards(meet meetings) (s shards, err error) {
 		s.backs = 2
 	}
 	add := func(sum []event.Time, kind collective.Kind, n, bytes int64, count func(s int) int64) error {
-		x, err := e.across(kind, 1, func(int) int64 { return n * bytes })
+		x, err := e.across(kind, 1, func(int) int64 { return n * bytes }, count)
 		if err != nil {
 			return err
 		}
 		meet.with(e, e.tensor, x)
-		e.uses = append(e.uses, use{x, count})
 		var host event.Time
 		if t != nil {
 			copies := float64(t.Gather.Value)

@@ -13,46 +13,75 @@ type spread struct {
 
 const every = -1
 
-// within carries out a collective in groups of every stage of every replica at once; f gives the groups.
-func (e *evaluation) within(kind collective.Kind, bytes int64, f func(d, s int) [][]int) (*spread, error) {
+// tasks are what groups of stages of replicas have to do at the same time.
+type tasks struct {
+	list []message
+	of   [][2]int
+}
+
+func (t *tasks) add(d, s int, m message) {
+	t.list, t.of = append(t.list, m), append(t.of, [2]int{d, s})
+}
+
+// carry times tasks; count says how often each stage has them in an iteration.
+func (e *evaluation) carry(t *tasks, count func(s int) int64) (*spread, error) {
+	r, err := e.net.round(t.list)
+	if err != nil {
+		return nil, err
+	}
+	x := &spread{r, t.of}
+	e.uses = append(e.uses, use{x, count})
+	return x, nil
+}
+
+// within carries out a collective in groups of every stage of every replica at once; it is nil if there is nothing to send.
+func (e *evaluation) within(kind collective.Kind, bytes int64, groups func(d, s int) [][]int, count func(s int) int64) (*spread, error) {
 	if e.net == nil || bytes == 0 {
 		return nil, nil
 	}
-	var list []message
-	x := &spread{}
+	var t tasks
 	for d := range e.lay.d {
 		for s := range e.lay.p {
-			for _, g := range f(d, s) {
-				list, x.of = append(list, message{kind, bytes, g}), append(x.of, [2]int{d, s})
+			for _, g := range groups(d, s) {
+				t.add(d, s, message{kind, bytes, g})
 			}
 		}
 	}
-	var err error
-	x.round, err = e.net.round(list)
-	return x, err
+	return e.carry(&t, count)
 }
 
 // across carries out a collective over the replicas of every stage at once, of as many bytes as each stage has; share is how
-// many neighbouring replicas have different data.
-func (e *evaluation) across(kind collective.Kind, share int, bytes func(s int) int64) (*spread, error) {
+// many neighbouring replicas have different data. It is nil for one chip.
+func (e *evaluation) across(kind collective.Kind, share int, bytes, count func(s int) int64) (*spread, error) {
 	if e.net == nil {
 		return nil, nil
 	}
-	var list []message
-	x := &spread{}
+	var t tasks
 	for s := range e.lay.p {
-		for _, g := range e.dataGroups(s, share) {
-			list, x.of = append(list, message{kind, bytes(s), g}), append(x.of, [2]int{every, s})
+		for _, g := range e.lay.data(s, share) {
+			t.add(every, s, message{kind, bytes(s), g})
 		}
 	}
-	var err error
-	x.round, err = e.net.round(list)
-	return x, err
+	return e.carry(&t, count)
 }
 
-// longest is the longest time of the groups of each stage of each replica.
-func (x *spread) longest(l layout) [][]event.Time {
-	out := make([][]event.Time, l.d)
+// grid is a time of each stage of each replica: replica x stage.
+type grid [][]event.Time
+
+// plus adds two grids.
+func (g grid) plus(o grid) grid {
+	out := make(grid, len(g))
+	for d := range g {
+		for s := range g[d] {
+			out[d] = append(out[d], g[d][s]+o[d][s])
+		}
+	}
+	return out
+}
+
+// longest is the longest time of the groups of each stage of each replica; none take any if x is nil.
+func (x *spread) longest(l layout) grid {
+	out := make(grid, l.d)
 	for d := range out {
 		out[d] = make([]event.Time, l.p)
 	}
