@@ -145,26 +145,77 @@ func (s *Session) net(chips, inner int, shape []int) (*fabric.Net, error) {
 }
 
 // resolve turns the input into a plan for one chip and one for all.
-func (s *Session) resolve(in Input) (plan.Plan, plan.Parallel, plan.Sizes, error) {
-	par := in.Plan
-	p := plan.Plan{Phase: plan.Train, Seq: in.Seq, Fuse: true, Profile: s.chip.Profile, Cache: "cold", Launch: "graph", Data: "random", DType: s.chip.Preferred}
-	fail := func(err error) (plan.Plan, plan.Parallel, plan.Sizes, error) { return p, par, plan.Sizes{}, err }
-	d := s.dec
+func (s *Session) resolve(in Input) (p plan.Plan, par plan.Parallel, z plan.Sizes, err error) {
+	par = in.Plan
 	if s.whole() {
-		if err := s.checkWhole(&par); err != nil {
-			return fail(err)
+		if err = s.checkWhole(&par); err != nil {
+			return p, par, z, err
 		}
 		par.Tensor, par.Pipeline, par.Context, par.Recompute = 1, 1, 1, "none"
 	}
-	var err error
+	if p, err = s.pass(in); err != nil {
+		return p, par, z, err
+	}
+	train := p.Phase == plan.Train
+	each := max(1, par.Tensor) * max(1, par.Pipeline) * max(1, par.Context) // chips of a replica
+	chips := s.chips(in, each)
+	batch := in.Batch
+	if batch == 0 {
+		batch = max(1, cmp.Or(par.Data, chips/each)) * max(1, par.Microbatch)
+	}
+	z = s.sizes(chips, batch, p.Seq, train)
+	t := s.sys.Training
+	if t == nil || !train {
+		t = &system.Training{Attention: "flash", Grads: "fp16", Overlap: []string{"none"}}
+	}
+	par.Attention, par.Grads = cmp.Or(par.Attention, t.Attention), cmp.Or(par.Grads, t.Grads)
+	if len(par.Overlap) == 0 {
+		par.Overlap = t.Overlap
+	}
+	if !train {
+		par.Attention, par.Recompute, par.Interleave, par.Schedule = "flash", "none", 1, ""
+	}
+	if s.whole() && par.Microbatch == 0 {
+		par.Microbatch = max(1, batch/max(1, par.Data, chips))
+	}
+	if err = par.Resolve(z); err != nil {
+		return p, par, z, err
+	}
+	if !train && batch%par.Data == 0 && in.Plan.Microbatch == 0 {
+		// As many microbatches as there are stages, if the batch is large enough.
+		par.Microbatch = batch / par.Data
+		if par.Microbatch%par.Pipeline == 0 {
+			par.Microbatch /= par.Pipeline
+		}
+	}
+	if batch%(par.Data*par.Microbatch) != 0 {
+		return p, par, z, fmt.Errorf("a batch of %d cannot be divided by dp %d x microbatch %d; allowed: a multiple of %d", batch, par.Data, par.Microbatch, par.Data*par.Microbatch)
+	}
+	p.Batch = par.Microbatch
+	if p.Phase == plan.Forward && !s.whole() {
+		p.Phase = plan.Prefill
+	}
+	return p, par, z, nil
+}
+
+// sizes is what a plan has to divide.
+func (s *Session) sizes(chips, batch, seq int64, train bool) plan.Sizes {
+	d := s.dec
+	return plan.Sizes{Model: s.model.Name, Chips: chips, Layers: int64(d.Layers), Heads: d.Heads, KVHeads: d.KeyHeads(), Inter: d.Inter, Experts: d.Experts,
+		TopK: d.TopK, Batch: batch, Seq: seq, Train: train}
+}
+
+// pass is what a chip does in a pass, but for its sequences: phase, formats, library.
+func (s *Session) pass(in Input) (p plan.Plan, err error) {
+	p = plan.Plan{Phase: plan.Train, Seq: in.Seq, Fuse: true, Profile: s.chip.Profile, Cache: "cold", Launch: "graph", Data: "random", DType: s.chip.Preferred}
 	if in.Phase != "" {
 		if p.Phase, err = plan.ParsePhase(in.Phase); err != nil {
-			return fail(err)
+			return p, err
 		}
 	}
 	if in.DType != "" {
 		if p.DType, err = dtype.Parse(in.DType); err != nil {
-			return fail(err)
+			return p, err
 		}
 	}
 	if s.sys.Training != nil && p.Phase == plan.Train {
@@ -182,71 +233,30 @@ func (s *Session) resolve(in Input) (plan.Plan, plan.Parallel, plan.Sizes, error
 	}
 	if in.KVDType != "" {
 		if p.KVDType, err = dtype.Parse(in.KVDType); err != nil {
-			return fail(err)
+			return p, err
 		}
 	}
 	if p.Seq == 0 {
 		p.Seq = run.Length(s.model)
 	}
-	train := p.Phase == plan.Train
-	chips := int64(in.Chips)
+	return p, nil
+}
+
+// chips is how many chips a plan is for, whose replicas take as many each: those given, or of its replicas, or of the system.
+func (s *Session) chips(in Input, each int64) int64 {
+	chips := in.Chips
 	if in.Ranks != nil {
-		chips = int64(len(in.Ranks))
+		chips = len(in.Ranks)
 	}
-	if product := max(1, par.Tensor) * max(1, par.Pipeline) * max(1, par.Context) * par.Data; chips == 0 && product > 0 {
-		chips = product
-	} else if chips == 0 {
-		chips = s.sys.Chips()
-		if len(in.Shape) > 0 {
-			chips = int64(s.sys.Shaped(in.Shape))
-		}
+	switch {
+	case chips != 0:
+		return int64(chips)
+	case each*in.Plan.Data > 0:
+		return each * in.Plan.Data
+	case len(in.Shape) > 0:
+		return int64(s.sys.Shaped(in.Shape))
 	}
-	batch := in.Batch
-	if batch == 0 {
-		data := par.Data
-		if data == 0 {
-			data = chips / (max(1, par.Tensor) * max(1, par.Pipeline) * max(1, par.Context))
-		}
-		batch = max(1, data) * max(1, par.Microbatch)
-	}
-	z := plan.Sizes{Model: s.model.Name, Chips: chips, Layers: int64(d.Layers), Heads: d.Heads, KVHeads: d.KVHeads, Inter: d.Inter, Experts: d.Experts,
-		TopK: d.TopK, Batch: batch, Seq: p.Seq, Train: train}
-	if z.KVHeads == 0 {
-		z.KVHeads = d.Heads
-	}
-	t := s.sys.Training
-	if t == nil || !train {
-		t = &system.Training{Attention: "flash", Grads: "fp16", Overlap: []string{"none"}}
-	}
-	par.Attention, par.Grads = cmp.Or(par.Attention, t.Attention), cmp.Or(par.Grads, t.Grads)
-	if len(par.Overlap) == 0 {
-		par.Overlap = t.Overlap
-	}
-	if !train {
-		par.Attention, par.Recompute, par.Interleave, par.Schedule = "flash", "none", 1, ""
-	}
-	if s.whole() && par.Microbatch == 0 {
-		par.Microbatch = max(1, batch/max(1, par.Data, chips))
-	}
-	if err := par.Resolve(z); err != nil {
-		return fail(err)
-	}
-	if !train && batch%par.Data == 0 && in.Plan.Microbatch == 0 {
-		// As many microbatches as there are stages, if the batch is large enough.
-		each := batch / par.Data
-		par.Microbatch = each
-		if each%par.Pipeline == 0 {
-			par.Microbatch = each / par.Pipeline
-		}
-	}
-	if batch%(par.Data*par.Microbatch) != 0 {
-		return fail(fmt.Errorf("a batch of %d cannot be divided by dp %d x microbatch %d; allowed: a multiple of %d", batch, par.Data, par.Microbatch, par.Data*par.Microbatch))
-	}
-	p.Batch = par.Microbatch
-	if p.Phase == plan.Forward && !s.whole() {
-		p.Phase = plan.Prefill
-	}
-	return p, par, z, nil
+	return s.sys.Chips()
 }
 
 // parts returns what the shares of a model's layers take on one chip.

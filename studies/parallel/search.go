@@ -30,19 +30,33 @@ func Search(in Input) (*result.Search, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := s.model.Decoder
-	if d == nil {
+	if s.whole() {
 		return nil, fmt.Errorf("%s: each chip runs all of such a model, and there is nothing to search; allowed: a decoder", s.model.Name)
 	}
-	chips := int64(in.Chips)
-	if chips == 0 {
-		chips = s.sys.Chips()
+	if in.Chips == 0 {
+		in.Chips = int(s.sys.Chips())
 	}
-	in.Chips = int(chips)
 	if in.Batch == 0 {
 		return nil, errors.New("no batch given; allowed: --batch N, the sequences of all replicas")
 	}
-	var plans []plan.Parallel
+	out := &result.Search{Version: result.Version, Kind: "plan search", Program: "maru " + run.Version, System: s.sys.Name, Model: s.model.Name, Chips: in.Chips, Batch: in.Batch}
+	f := &finder{in: in, out: out}
+	if f.in.Cache == nil {
+		f.in.Cache = s.cache
+	}
+	if err := f.open(); err != nil {
+		return nil, err
+	}
+	f.weigh(s.legal(in))
+	f.run()
+	if len(out.Plans) == 0 {
+		return nil, cmp.Or(f.problem, fmt.Errorf("no legal plan of %s on %d chips with a batch of %d", s.model.Name, in.Chips, in.Batch))
+	}
+	return out, nil
+}
+
+// legal lists the plans of a search that divide model, batch and chips.
+func (s *Session) legal(in Input) (plans []plan.Parallel) {
 	fixed := func(set int64, list []int64) []int64 {
 		if set > 0 {
 			return []int64{set}
@@ -57,8 +71,9 @@ func Search(in Input) (*result.Search, error) {
 		}
 		return out
 	}
-	p := in.Plan
-	for _, t := range fixed(p.Tensor, divisors(d.Heads)) {
+	p, chips := in.Plan, int64(in.Chips)
+	z := s.sizes(chips, in.Batch, max(in.Seq, 1), true)
+	for _, t := range fixed(p.Tensor, divisors(s.dec.Heads)) {
 		if chips%t != 0 || p.Tensor == 0 && t > 2*s.sys.Node() {
 			continue
 		}
@@ -67,30 +82,14 @@ func Search(in Input) (*result.Search, error) {
 				for _, v := range fixed(p.Interleave, chunkCounts) {
 					try := p
 					try.Tensor, try.Pipeline, try.Microbatch, try.Interleave = t, pp, mb, v
-					check := try
-					z := plan.Sizes{Model: s.model.Name, Chips: chips, Layers: int64(d.Layers), Heads: d.Heads, KVHeads: d.KeyHeads(), Inter: d.Inter,
-						Experts: d.Experts, TopK: d.TopK, Batch: in.Batch, Seq: max(in.Seq, 1), Train: true}
-					if check.Resolve(z) == nil && check.Interleave == v {
+					if check := try; check.Resolve(z) == nil && check.Interleave == v {
 						plans = append(plans, try)
 					}
 				}
 			}
 		}
 	}
-	out := &result.Search{Version: result.Version, Kind: "plan search", Program: "maru " + run.Version, System: s.sys.Name, Model: s.model.Name, Chips: int(chips), Batch: in.Batch}
-	f := &finder{in: in, out: out}
-	if f.in.Cache == nil {
-		f.in.Cache = s.cache
-	}
-	if err := f.open(); err != nil {
-		return nil, err
-	}
-	f.weigh(plans)
-	f.run()
-	if len(out.Plans) == 0 {
-		return nil, cmp.Or(f.problem, fmt.Errorf("no legal plan of %s on %d chips with a batch of %d", s.model.Name, chips, in.Batch))
-	}
-	return out, nil
+	return plans
 }
 
 // finder is the state of a search.
