@@ -12,6 +12,7 @@
 //     division is carried, so that n transfers of b units end at
 //     ceil(n·b·10¹²/rate) ps exactly.
 //   - [Pool] is a counted resource with a real capacity and a fair queue.
+//   - [Slots] holds what events refer to, under numbers that are used again.
 //   - [Ledger] accounts every picosecond of a unit as busy or as stalled on a
 //     named cause.
 //

@@ -12,13 +12,11 @@ type Engine struct {
 	net     *Net
 	sim     *event.Sim
 	handler event.HandlerID
-	runs    []run
-	free    []int32
+	runs    event.Slots[run]
 	on      [][]int32 // runs whose present stage loads a link
 	carried []int64
 
 	// Of the search for the runs that a change concerns.
-	seen    []bool
 	reached []bool
 	room    []float64
 	sum     []float64
@@ -34,7 +32,11 @@ type run struct {
 	ticket event.Ticket
 	done   event.HandlerID
 	a, b   int32
+	seen   bool // in the search for the runs that a change concerns
 }
+
+// present is the stage that a run is in.
+func (r *run) present() *Stage { return &r.p.Stages[r.stage] }
 
 // NewEngine adds an engine to a simulation.
 func NewEngine(n *Net, sim *event.Sim) *Engine {
@@ -46,17 +48,7 @@ func NewEngine(n *Net, sim *event.Sim) *Engine {
 
 // Start starts a program now. When its last phase is over, the handler done is called with a and b, at that time.
 func (e *Engine) Start(p *Program, done event.HandlerID, a, b int32) {
-	var i int32
-	if k := len(e.free); k > 0 {
-		i = e.free[k-1]
-		e.free = e.free[:k-1]
-	} else {
-		i = int32(len(e.runs))
-		e.runs = append(e.runs, run{})
-		e.seen = append(e.seen, false)
-	}
-	e.runs[i] = run{p: p, stage: -1, done: done, a: a, b: b}
-	e.next(i)
+	e.next(e.runs.Add(run{p: p, stage: -1, done: done, a: a, b: b}))
 }
 
 // Carried is the bytes of data that each link has carried in phases that are over.
@@ -64,8 +56,8 @@ func (e *Engine) Carried() []int64 { return e.carried }
 
 // over handles the end of the present stage of a run.
 func (e *Engine) over(_ event.Time, i, _ int32) error {
-	r := &e.runs[i]
-	for _, l := range r.p.Stages[r.stage].Loads {
+	r := e.runs.At(i)
+	for _, l := range r.present().Loads {
 		e.carried[l.Link] += l.Bytes
 		k := slices.Index(e.on[l.Link], i)
 		e.on[l.Link] = slices.Delete(e.on[l.Link], k, k+1)
@@ -79,7 +71,7 @@ func (e *Engine) over(_ event.Time, i, _ int32) error {
 
 // shared reports whether other runs load a link of the present stage of a run.
 func (e *Engine) shared(i int32) bool {
-	for _, l := range e.runs[i].p.Stages[e.runs[i].stage].Loads {
+	for _, l := range e.runs.At(i).present().Loads {
 		if n := len(e.on[l.Link]); n > 1 || n == 1 && e.on[l.Link][0] != i {
 			return true
 		}
@@ -89,15 +81,15 @@ func (e *Engine) shared(i int32) bool {
 
 // next starts the stage after the present one, or ends the run.
 func (e *Engine) next(i int32) {
-	r := &e.runs[i]
+	r := e.runs.At(i)
 	r.stage++
 	if r.stage == len(r.p.Stages) {
 		e.sim.At(e.sim.Now(), r.done, r.a, r.b)
 		r.p = nil
-		e.free = append(e.free, i)
+		e.runs.Free(i)
 		return
 	}
-	st := &r.p.Stages[r.stage]
+	st := r.present()
 	r.left, r.since, r.speed = float64(st.Alone), e.sim.Now(), 1
 	for _, l := range st.Loads {
 		e.on[l.Link] = append(e.on[l.Link], i)
@@ -116,10 +108,9 @@ func (e *Engine) next(i int32) {
 func (e *Engine) balance(start int32) {
 	group := []int32{start}
 	var links []int32
-	e.seen[start] = true
+	e.runs.At(start).seen = true
 	for k := 0; k < len(group); k++ {
-		r := &e.runs[group[k]]
-		for _, l := range r.p.Stages[r.stage].Loads {
+		for _, l := range e.runs.At(group[k]).present().Loads {
 			if e.reached[l.Link] {
 				continue
 			}
@@ -127,8 +118,8 @@ func (e *Engine) balance(start int32) {
 			links = append(links, l.Link)
 			e.room[l.Link] = e.net.links[l.Link].Rate
 			for _, o := range e.on[l.Link] {
-				if !e.seen[o] {
-					e.seen[o] = true
+				if r := e.runs.At(o); !r.seen {
+					r.seen = true
 					group = append(group, o)
 				}
 			}
@@ -137,10 +128,11 @@ func (e *Engine) balance(start int32) {
 	// The run that just ended a stage is in the group, but no longer on its links.
 	open := group[:0:0]
 	for _, i := range group {
-		if r := &e.runs[i]; len(r.p.Stages[r.stage].Loads) == 0 || slices.Contains(e.on[r.p.Stages[r.stage].Loads[0].Link], i) {
+		r := e.runs.At(i)
+		if loads := r.present().Loads; len(loads) == 0 || slices.Contains(e.on[loads[0].Link], i) {
 			open = append(open, i)
 		}
-		e.seen[i] = false
+		r.seen = false
 	}
 	for _, l := range links {
 		e.reached[l] = false
@@ -148,15 +140,14 @@ func (e *Engine) balance(start int32) {
 	for level := 0.0; len(open) > 0; {
 		// How far the rate of the flows can grow, until the first run has its full speed or the first link is full.
 		for _, i := range open {
-			r := &e.runs[i]
-			st := &r.p.Stages[r.stage]
+			st := e.runs.At(i).present()
 			for _, l := range st.Loads {
 				e.sum[l.Link] += l.rate / st.paced
 			}
 		}
 		reach := math.Inf(1)
 		for _, i := range open {
-			reach = min(reach, e.runs[i].p.Stages[e.runs[i].stage].paced)
+			reach = min(reach, e.runs.At(i).present().paced)
 		}
 		for _, l := range links {
 			if e.sum[l] > 0 {
@@ -169,8 +160,7 @@ func (e *Engine) balance(start int32) {
 			e.room[l] -= float64((reach - level) * e.sum[l])
 		}
 		for _, i := range open {
-			r := &e.runs[i]
-			st := &r.p.Stages[r.stage]
+			st := e.runs.At(i).present()
 			held := st.paced*slack <= reach
 			for _, l := range st.Loads {
 				held = held || e.room[l.Link] <= e.net.links[l.Link].Rate*(1-slack)
@@ -190,7 +180,7 @@ func (e *Engine) balance(start int32) {
 
 // set changes the speed of a run from now on.
 func (e *Engine) set(i int32, speed float64) {
-	r := &e.runs[i]
+	r := e.runs.At(i)
 	if speed > 1-1e-9 {
 		speed = 1
 	}

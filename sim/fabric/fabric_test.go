@@ -339,3 +339,19 @@ func TestMoreLinks(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkEngine is 1000 transfers among twelve chips of a torus, a few of which share links at any time.
+func BenchmarkEngine(b *testing.B) {
+	c := topologies[3]
+	n := fabric.New(systemtest.Slice(b, c.up, c.out, c.chips))
+	var starts []event.Time
+	var jobs []*fabric.Job
+	for i := range 1000 {
+		starts = append(starts, event.Time(i/4)*us)
+		jobs = append(jobs, send(i%c.chips, (i+1+i%7)%c.chips, 4000))
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		run(b, n, starts, jobs)
+	}
+}

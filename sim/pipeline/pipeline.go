@@ -258,8 +258,7 @@ type engine struct {
 	chunks   int
 	micro    int
 	actors   []actor
-	inFlight []send
-	free     []int32
+	inFlight event.Slots[send]
 	sums     []sum
 	final    [][]int // the place in a stage's order of each chunk's last pass
 	shared   bool
@@ -354,7 +353,7 @@ func (e *engine) settleOwn(a int) {
 	}
 	e.pace(&o.pass, speed)
 	for _, i := range o.sends {
-		x := &e.inFlight[i]
+		x := e.inFlight.At(i)
 		speed := int64(whole)
 		for _, end := range [2]int32{x.from, x.to} {
 			o := &e.actors[end]
@@ -504,17 +503,8 @@ func (e *engine) onOver(now event.Time, a32, _ int32) error {
 
 // send puts a transfer on its way.
 func (e *engine) send(from, to int, took event.Time, arrives int32, it schedule.Item) {
-	var i int32
-	if k := len(e.free); k > 0 {
-		i = e.free[k-1]
-		e.free = e.free[:k-1]
-	} else {
-		i = int32(len(e.inFlight))
-		e.inFlight = append(e.inFlight, send{})
-	}
-	x := &e.inFlight[i]
-	x.from, x.to, x.arrives, x.began, x.item = int32(from), int32(to), arrives, e.sim.Now(), it
-	e.begin(&x.activity, took, e.sent, i)
+	i := e.inFlight.Add(send{from: int32(from), to: int32(to), arrives: arrives, began: e.sim.Now(), item: it})
+	e.begin(&e.inFlight.At(i).activity, took, e.sent, i)
 	for _, end := range [2]int{from, to} {
 		o := &e.actors[end]
 		if took > 0 {
@@ -526,9 +516,9 @@ func (e *engine) send(from, to int, took event.Time, arrives int32, it schedule.
 
 // onSent ends a transfer.
 func (e *engine) onSent(now event.Time, i, _ int32) error {
-	x := e.inFlight[i]
-	e.inFlight[i].on = false
-	e.free = append(e.free, i)
+	x := *e.inFlight.At(i)
+	e.inFlight.At(i).on = false
+	e.inFlight.Free(i)
 	for _, end := range [2]int32{x.from, x.to} {
 		o := &e.actors[end]
 		if k := slices.Index(o.sends, i); k >= 0 {

@@ -232,3 +232,15 @@ func TestFold(t *testing.T) {
 		}
 	})
 }
+
+// BenchmarkSimulate is a pipeline of 16 stages and 64 microbatches in two chunks, with transfers and sums of gradients.
+func BenchmarkSimulate(b *testing.B) {
+	p := program(b, "interleaved", 16, 64, 2, Chunk{Forward: 100, Backward: 200, Ahead: 30, Back: 30, Reduce: 400, Layers: 4})
+	p.Overlap = true
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Simulate(p, true); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
