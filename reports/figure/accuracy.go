@@ -214,20 +214,6 @@ func whole(v float64) string {
 	return human.Count(int64(math.Round(v)))
 }
 
-// grid draws lines at labelled ticks.
-func (c *canvas) grid(area box, x, y axis, xt, yt []tick) {
-	for _, t := range xt {
-		if t.label != "" {
-			c.line(gridLine, faint, point{x.at(t.v), area.y0}, point{x.at(t.v), area.y1})
-		}
-	}
-	for _, t := range yt {
-		if t.label != "" {
-			c.line(gridLine, faint, point{area.x0, y.at(t.v)}, point{area.x1, y.at(t.v)})
-		}
-	}
-}
-
 // medians are the median ratios in steps of size that hold enough samples, at
 // the decimal logarithm of the step's middle.
 func medians(list []Sample) []point {

@@ -124,6 +124,20 @@ func shortened(s string) string {
 	return number
 }
 
+// grid draws lines at labelled ticks.
+func (c *canvas) grid(area box, x, y axis, xt, yt []tick) {
+	for _, t := range xt {
+		if t.label != "" {
+			c.line(gridLine, faint, point{x.at(t.v), area.y0}, point{x.at(t.v), area.y1})
+		}
+	}
+	for _, t := range yt {
+		if t.label != "" {
+			c.line(gridLine, faint, point{area.x0, y.at(t.v)}, point{area.x1, y.at(t.v)})
+		}
+	}
+}
+
 // xAxis draws ticks, labels and title below a plot.
 func (c *canvas) xAxis(area box, a axis, ticks []tick, title string) {
 	c.line(axisLine, ink, point{area.x0, area.y0}, point{area.x1, area.y0})

@@ -62,7 +62,7 @@ func (h *Heat) Figure() *Figure {
 				c.line(gridLine, lightGrey, point{b.x0 + 2, b.y1 - 2}, point{b.x1 - 2, b.y0 + 2})
 				continue
 			}
-			col := shade((z.of(v) - z.lo) / (z.hi - z.lo))
+			col := z.shade(v)
 			c.rect(b, col)
 			if label := h.Z.measured(v); textWidth(label, smallSize)+4 <= cellW && cellH >= smallSize+2 {
 				c.text(point{(b.x0 + b.x1) / 2, (b.y0 + b.y1) / 2}, label, smallSize, atCenter, atCenter, over(col))

@@ -18,8 +18,8 @@ type Lines struct {
 func (l *Lines) Figure() *Figure {
 	const width, high = 540, 290
 	x, y := newScale(0.04, &l.X), newScale(0.06, &l.Y)
-	if x.words == nil && !x.log && len(l.X.Values) > 0 && x.lo == 0 && slices.Min(l.X.levels()) > 0 {
-		x.lo = max(0, slices.Min(l.X.levels())-0.06*x.hi)
+	if levels := l.X.levels(); x.words == nil && !x.log && x.lo == 0 && len(levels) > 0 && levels[0] > 0 {
+		x.lo = max(0, levels[0]-0.06*x.hi)
 	}
 	colour, entries := shades(l.Group, len(l.Y.Values))
 	rows := legendRows(entries, width-2*margin)

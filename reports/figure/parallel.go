@@ -52,7 +52,7 @@ func (p *Parallel) Figure() *Figure {
 	} else {
 		s := &scales[p.Shade]
 		for _, v := range by.Values {
-			colour = append(colour, shade((s.of(v)-s.lo)/(s.hi-s.lo)))
+			colour = append(colour, s.shade(v))
 		}
 	}
 	rows := legendRows(entries, width-2*margin)

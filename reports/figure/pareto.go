@@ -56,58 +56,6 @@ func shade(at float64) color.RGBA {
 	return color.RGBA{mix(a.R, b.R), mix(a.G, b.G), mix(a.B, b.B), 0xff}
 }
 
-// metricAxis is linear, or logarithmic where values are positive and span more
-// than a factor of five.
-type metricAxis struct {
-	lo, hi float64 // of place
-	log    bool
-	unit   string
-}
-
-func newMetricAxis(values []float64) metricAxis {
-	lo, hi := math.Inf(1), math.Inf(-1)
-	for _, v := range values {
-		lo, hi = min(lo, v), max(hi, v)
-	}
-	a := metricAxis{lo: lo, hi: hi, log: lo > 0 && hi > 5*lo}
-	if !(hi >= lo) {
-		return metricAxis{lo: 0, hi: 1}
-	}
-	a.lo, a.hi = a.place(lo), a.place(hi)
-	pad := 0.05 * (a.hi - a.lo)
-	if pad == 0 {
-		pad = max(0.05*math.Abs(a.hi), 1e-12)
-	}
-	a.lo, a.hi = a.lo-pad, a.hi+pad
-	return a
-}
-
-// place is where a value stands between lo and hi.
-func (a metricAxis) place(v float64) float64 {
-	if a.log {
-		return math.Log10(v)
-	}
-	return v
-}
-
-func (a metricAxis) ticks(n int) []tick {
-	label := plain
-	if a.unit != "" {
-		d := Dim{Unit: a.unit}
-		label = d.write
-	}
-	if a.log {
-		return fewDecades(a.lo, a.hi, label)
-	}
-	ticks := linearTicks(a.lo, a.hi, n)
-	for i := range ticks {
-		if a.unit != "" {
-			ticks[i].label = label(ticks[i].v)
-		}
-	}
-	return ticks
-}
-
 // Figure draws the designs. With two objectives a line joins those that nothing
 // beats, in steps: a design in its corner is beaten.
 func (p *Pareto) Figure() *Figure {
@@ -129,10 +77,10 @@ func (p *Pareto) Figure() *Figure {
 			front++
 		}
 	}
-	xm, ym, cm := newMetricAxis(xs), newMetricAxis(ys), newMetricAxis(cs)
-	xm.unit, ym.unit = p.X.Unit, p.Y.Unit
+	xm, ym := metricScale(xs, p.X.Unit), metricScale(ys, p.Y.Unit)
+	var cm scale
 	if p.Color != nil {
-		cm.unit = p.Color.Unit
+		cm = metricScale(cs, p.Color.Unit)
 	}
 	entries := []entry{
 		{swatchDot, blue, fmt.Sprintf("Pareto front, %s", counted(front))},
@@ -154,7 +102,7 @@ func (p *Pareto) Figure() *Figure {
 	f := &Figure{Name: p.Name, Title: p.Title, subtitle: p.Subtitle, width: width, height: bottom + high + headRow}
 	area := box{left, bottom, right, bottom + high}
 	x, y := axis{xm.lo, xm.hi, area.x0, area.x1}, axis{ym.lo, ym.hi, area.y0, area.y1}
-	at := func(d Design) point { return point{x.at(xm.place(d.X)), y.at(ym.place(d.Y))} }
+	at := func(d Design) point { return point{x.at(xm.of(d.X)), y.at(ym.of(d.Y))} }
 	f.draw = func(c *canvas) {
 		c.heading(f)
 		xt, yt := xm.ticks(7), ym.ticks(7)
@@ -164,7 +112,7 @@ func (p *Pareto) Figure() *Figure {
 			if !d.Front {
 				col := groups.beaten(d)
 				if p.Color != nil && p.Color.Plain {
-					col = tint(shade((cm.place(d.C)-cm.lo)/(cm.hi-cm.lo)), 0.5)
+					col = tint(cm.shade(d.C), 0.5)
 				}
 				c.vg.SetColor(col)
 				c.vg.Fill(circlePath(at(d), 1.7))
@@ -181,7 +129,7 @@ func (p *Pareto) Figure() *Figure {
 			if d.Front {
 				col := groups.front(d)
 				if p.Color != nil {
-					col = shade((cm.place(d.C) - cm.lo) / (cm.hi - cm.lo))
+					col = cm.shade(d.C)
 				}
 				c.vg.SetColor(col)
 				c.vg.Fill(circlePath(at(d), 3.1))
@@ -351,7 +299,7 @@ func (p *Pareto) stairs(list []Design, at func(Design) point, area box) []point 
 }
 
 // scale draws the ramp with its values to the right of a plot.
-func (c *canvas) scale(b box, m metricAxis, title string) {
+func (c *canvas) scale(b box, m scale, title string) {
 	const n = 64
 	for i := range n {
 		lo, hi := b.y0+b.height()*float64(i)/n, b.y0+b.height()*float64(i+1)/n

@@ -173,16 +173,7 @@ func Roofline(res *result.Result) *Figure {
 		c.heading(f)
 		xt := logTicks(xs.lo, xs.hi, plain)
 		yt := logTicks(ys.lo, ys.hi, prefixed)
-		for _, t := range xt {
-			if t.label != "" {
-				c.line(gridLine, faint, point{x.at(t.v), area.y0}, point{x.at(t.v), area.y1})
-			}
-		}
-		for _, t := range yt {
-			if t.label != "" {
-				c.line(gridLine, faint, point{area.x0, y.at(t.v)}, point{area.x1, y.at(t.v)})
-			}
-		}
+		c.grid(area, x, y, xt, yt)
 		place := &placer{within: area.grown(-2)}
 		for _, d := range list {
 			var ends []point

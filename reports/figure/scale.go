@@ -91,12 +91,10 @@ func (d *Dim) write(v float64) string {
 		return "none"
 	}
 	if d.Unit != "" {
-		number, prefix := shorter(human.SI(v, ""))
-		return number + " " + prefix + d.Unit
+		return shortened(human.SI(v, d.Unit))
 	}
 	if m := math.Abs(v); m >= 1e5 || m > 0 && m < 1e-3 {
-		number, prefix := shorter(human.SI(v, ""))
-		return strings.TrimSpace(number + " " + prefix)
+		return prefixed(v)
 	}
 	if v == math.Trunc(v) {
 		return strconv.FormatFloat(v, 'f', 0, 64)
@@ -116,44 +114,41 @@ func (d *Dim) measured(v float64) string {
 	return human.Digits(v)
 }
 
-// shorter splits a number from its prefix and drops zeros after its point.
-func shorter(s string) (number, prefix string) {
-	number, prefix, _ = strings.Cut(s, " ")
-	if f, err := strconv.ParseFloat(number, 64); err == nil {
-		number = strconv.FormatFloat(f, 'g', -1, 64)
-	}
-	return number, prefix
-}
-
-// scale maps a dimension to an axis: values, their logarithms, or the places of
+// scale maps values to an axis: as they are, their logarithms, or the places of
 // words one beside the other.
 type scale struct {
 	lo, hi float64
 	log    bool
 	words  []string
-	dim    *Dim
+	write  func(v float64) string // label of a value
+	digits bool                   // labels of a linear scale are digits alone
 }
 
-// newScale covers the values of dimensions, with some room at the ends.
-func newScale(pad float64, dims ...*Dim) scale {
-	s := scale{lo: math.Inf(1), hi: math.Inf(-1), log: true, dim: dims[0]}
-	if dims[0].words() {
-		s.words, s.log = dims[0].distinct(), false
+// extent is the least and the largest of values, and whether there are any and
+// all of them are finite.
+func extent(values []float64) (lo, hi float64, some bool) {
+	lo, hi = math.Inf(1), math.Inf(-1)
+	for _, v := range values {
+		if !math.IsNaN(v) {
+			lo, hi = min(lo, v), max(hi, v)
+		}
+	}
+	return lo, hi, !math.IsInf(lo, 0) && !math.IsInf(hi, 0)
+}
+
+// newScale covers the values of a dimension, with some room at the ends.
+func newScale(pad float64, d *Dim) scale {
+	s := scale{write: d.write}
+	if d.words() {
+		s.words = d.distinct()
 		s.lo, s.hi = -0.5, float64(len(s.words))-0.5
 		return s
 	}
-	for _, d := range dims {
-		for _, v := range d.Values {
-			if !math.IsNaN(v) {
-				s.lo, s.hi = min(s.lo, v), max(s.hi, v)
-			}
-		}
-		s.log = s.log && d.Log
-	}
-	if math.IsInf(s.lo, 0) || math.IsInf(s.hi, 0) {
+	var some bool
+	if s.lo, s.hi, some = extent(d.Values); !some {
 		s.lo, s.hi = 0, 1
 	}
-	if s.log = s.log && s.lo > 0; s.log {
+	if s.log = d.Log && s.lo > 0; s.log {
 		s.lo, s.hi = math.Log10(s.lo), math.Log10(s.hi)
 	}
 	if s.hi == s.lo {
@@ -172,6 +167,30 @@ func newScale(pad float64, dims ...*Dim) scale {
 		}
 	}
 	s.hi += room
+	s.digits = d.Unit == "" && math.Abs(s.hi) < 1e5 && math.Abs(s.hi) >= 1e-3
+	return s
+}
+
+// metricScale covers the values of a metric, with some room at both ends. It is
+// logarithmic where they are positive and span more than a factor of five; labels
+// have the unit, if there is one.
+func metricScale(values []float64, unit string) scale {
+	s := scale{lo: 0, hi: 1, write: plain, digits: unit == ""}
+	if unit != "" {
+		d := Dim{Unit: unit}
+		s.write = d.write
+	}
+	lo, hi, some := extent(values)
+	if !some {
+		return s
+	}
+	s.log = lo > 0 && hi > 5*lo
+	lo, hi = s.of(lo), s.of(hi)
+	pad := 0.05 * (hi - lo)
+	if pad == 0 {
+		pad = max(0.05*math.Abs(hi), 1e-12)
+	}
+	s.lo, s.hi = lo-pad, hi+pad
 	return s
 }
 
@@ -183,13 +202,16 @@ func (s *scale) value(d *Dim, i int) float64 {
 	return s.of(d.Values[i])
 }
 
-// of is where a value lies on the scale.
+// of is where a value lies on the scale, between lo and hi.
 func (s *scale) of(v float64) float64 {
 	if s.log {
 		return math.Log10(v)
 	}
 	return v
 }
+
+// shade is the colour of a value on the scale.
+func (s *scale) shade(v float64) color.RGBA { return shade((s.of(v) - s.lo) / (s.hi - s.lo)) }
 
 // ticks are at most about n labelled places.
 func (s *scale) ticks(n int) []tick {
@@ -201,21 +223,21 @@ func (s *scale) ticks(n int) []tick {
 		}
 		return ticks
 	case s.log:
-		ticks = fewDecades(s.lo, s.hi, s.dim.write)
+		ticks = fewDecades(s.lo, s.hi, s.write)
 		if withLabel(ticks) >= 2 {
 			return ticks
 		}
 		lo, hi := math.Pow(10, s.lo), math.Pow(10, s.hi)
 		ticks = linearTicks(lo, hi, n)
 		for i := range ticks {
-			ticks[i] = tick{math.Log10(ticks[i].v), s.dim.write(ticks[i].v)}
+			ticks[i] = tick{math.Log10(ticks[i].v), s.write(ticks[i].v)}
 		}
 		return ticks
 	}
 	ticks = linearTicks(s.lo, s.hi, n)
 	for i := range ticks {
-		if s.dim.Unit != "" || math.Abs(s.hi) >= 1e5 || math.Abs(s.hi) < 1e-3 {
-			ticks[i].label = s.dim.write(ticks[i].v)
+		if !s.digits {
+			ticks[i].label = s.write(ticks[i].v)
 		}
 	}
 	return ticks
