@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 	"io"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -79,31 +78,11 @@ func (e *env) collective(s *systemFlags, in *inputFlags, o *outputFlags) error {
 	if err != nil {
 		return err
 	}
-	var files io.Writer = e.out
-	if o.json {
-		files = e.err
-		if err := result.WriteCollective(e.out, res); err != nil {
-			return err
-		}
-	} else if err := terminal.Collective(e.out, res, terminal.Options{Color: e.color, Top: int(o.top)}); err != nil {
-		return err
-	}
-	if o.dir == "" {
-		return nil
-	}
-	return e.save(o.dir, func(tmp string) error {
-		if err := create(filepath.Join(tmp, "result.json"), func(w io.Writer) error { return result.WriteCollective(w, res) }); err != nil {
-			return err
-		}
-		for _, f := range figure.Collectives(res) {
-			for _, format := range []string{"png", "svg"} {
-				if err := create(filepath.Join(tmp, f.Name+"."+format), func(w io.Writer) error { return f.Write(w, format) }); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	}, files)
+	return e.both(&outcome{
+		json:    func(w io.Writer) error { return result.WriteCollective(w, res) },
+		text:    func(w io.Writer, o terminal.Options) error { return terminal.Collective(w, res, o) },
+		figures: func() []*figure.Figure { return figure.Collectives(res) },
+	}, o)
 }
 
 // showSystem describes a system.

@@ -188,6 +188,62 @@ func writeAll(dir string, res *result.Result) error {
 	return err
 }
 
+// pictures are the formats of figures that are not asked for one by one.
+var pictures = []string{"png", "svg"}
+
+// draw writes figures into a folder.
+func draw(dir string, list ...*figure.Figure) error {
+	for _, f := range list {
+		for _, format := range pictures {
+			if err := create(filepath.Join(dir, f.Name+"."+format), func(w io.Writer) error { return f.Write(w, format) }); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// outcome is the forms of a result of many chips.
+type outcome struct {
+	json    func(io.Writer) error
+	text    func(io.Writer, terminal.Options) error
+	figures func() []*figure.Figure
+}
+
+// print prints an outcome as JSON or as text.
+func (e *env) print(x *outcome, json bool, top count) error {
+	if json {
+		return x.json(e.out)
+	}
+	return x.text(e.out, terminal.Options{Color: e.color, Top: int(top)})
+}
+
+// keep writes an outcome and its figures into a folder, unless there is none, and
+// lists the files on w.
+func (e *env) keep(x *outcome, dir string, w io.Writer) error {
+	if dir == "" {
+		return nil
+	}
+	return e.save(dir, func(tmp string) error {
+		if err := create(filepath.Join(tmp, "result.json"), x.json); err != nil {
+			return err
+		}
+		return draw(tmp, x.figures()...)
+	}, w)
+}
+
+// both prints an outcome and keeps it; JSON has the standard output for itself.
+func (e *env) both(x *outcome, o *outputFlags) error {
+	var files io.Writer = e.out
+	if o.json {
+		files = e.err
+	}
+	if err := e.print(x, o.json, o.top); err != nil {
+		return err
+	}
+	return e.keep(x, o.dir, files)
+}
+
 // create writes a new file.
 func create(name string, write func(io.Writer) error) error {
 	f, err := os.Create(name)

@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"io"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -132,29 +131,9 @@ func (e *env) parallel(p *planFlags, s *systemFlags, in *inputFlags, o *outputFl
 	if err != nil {
 		return err
 	}
-	var files io.Writer = e.out
-	if o.json {
-		files = e.err
-		if err := result.WriteParallel(e.out, res); err != nil {
-			return err
-		}
-	} else if err := terminal.Parallel(e.out, res, terminal.Options{Color: e.color, Top: int(o.top)}); err != nil {
-		return err
-	}
-	if o.dir == "" {
-		return nil
-	}
-	return e.save(o.dir, func(tmp string) error {
-		if err := create(filepath.Join(tmp, "result.json"), func(w io.Writer) error { return result.WriteParallel(w, res) }); err != nil {
-			return err
-		}
-		for _, f := range figure.Plan(res) {
-			for _, format := range []string{"png", "svg"} {
-				if err := create(filepath.Join(tmp, f.Name+"."+format), func(w io.Writer) error { return f.Write(w, format) }); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	}, files)
+	return e.both(&outcome{
+		json:    func(w io.Writer) error { return result.WriteParallel(w, res) },
+		text:    func(w io.Writer, o terminal.Options) error { return terminal.Parallel(w, res, o) },
+		figures: func() []*figure.Figure { return figure.Plan(res) },
+	}, o)
 }

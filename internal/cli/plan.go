@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"io"
-	"path/filepath"
 	"runtime"
 	"slices"
 
@@ -58,7 +57,7 @@ as the chips can carry.`,
 				if err != nil {
 					return err
 				}
-				return e.serve(input, dir, json, int(top))
+				return e.serve(input, dir, json, top)
 			}
 			input, err := spread.input(&many, &in)
 			if err != nil {
@@ -76,23 +75,15 @@ as the chips can carry.`,
 			if err != nil {
 				return err
 			}
-			if dir != "" {
-				if err := e.save(dir, func(tmp string) error {
-					for _, format := range []string{"png", "svg"} {
-						f := figure.Scaling(res)
-						if err := create(filepath.Join(tmp, f.Name+"."+format), func(w io.Writer) error { return f.Write(w, format) }); err != nil {
-							return err
-						}
-					}
-					return create(filepath.Join(tmp, "result.json"), func(w io.Writer) error { return result.WriteSearch(w, res) })
-				}, e.err); err != nil {
-					return err
-				}
+			x := &outcome{
+				json:    func(w io.Writer) error { return result.WriteSearch(w, res) },
+				text:    func(w io.Writer, o terminal.Options) error { return terminal.Search(w, res, o) },
+				figures: func() []*figure.Figure { return []*figure.Figure{figure.Scaling(res)} },
 			}
-			if json {
-				return result.WriteSearch(e.out, res)
+			if err := e.keep(x, dir, e.err); err != nil {
+				return err
 			}
-			return terminal.Search(e.out, res, terminal.Options{Color: e.color, Top: int(top)})
+			return e.print(x, json, top)
 		},
 	}
 	in.add(cmd)

@@ -178,7 +178,7 @@ func (e *env) found(s *study.Study, rep *search.Report, dir string, top int) err
 	}
 	files := rep.Files
 	for _, fig := range paretos(rep) {
-		for _, format := range []string{"png", "svg"} {
+		for _, format := range pictures {
 			to := filepath.Join(dir, fig.Name+"."+format)
 			if err := saveFile(to, func(w io.Writer) error { return fig.Write(w, format) }); err != nil {
 				return err

@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 	"io"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -101,27 +100,18 @@ func (s *serveFlags) input(many *systemFlags, in *inputFlags, spread *planFlags)
 }
 
 // serve plans inference on a system.
-func (e *env) serve(in serve.Input, dir string, json bool, top int) error {
+func (e *env) serve(in serve.Input, dir string, json bool, top count) error {
 	res, err := serve.Run(in)
 	if err != nil {
 		return err
 	}
-	if dir != "" {
-		if err := e.save(dir, func(tmp string) error {
-			for _, f := range figure.Serve(res) {
-				for _, format := range []string{"png", "svg"} {
-					if err := create(filepath.Join(tmp, f.Name+"."+format), func(w io.Writer) error { return f.Write(w, format) }); err != nil {
-						return err
-					}
-				}
-			}
-			return create(filepath.Join(tmp, "result.json"), func(w io.Writer) error { return result.WriteServe(w, res) })
-		}, e.err); err != nil {
-			return err
-		}
+	x := &outcome{
+		json:    func(w io.Writer) error { return result.WriteServe(w, res) },
+		text:    func(w io.Writer, o terminal.Options) error { return terminal.Serve(w, res, o) },
+		figures: func() []*figure.Figure { return figure.Serve(res) },
 	}
-	if json {
-		return result.WriteServe(e.out, res)
+	if err := e.keep(x, dir, e.err); err != nil {
+		return err
 	}
-	return terminal.Serve(e.out, res, terminal.Options{Color: e.color, Top: top})
+	return e.print(x, json, top)
 }

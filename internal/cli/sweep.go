@@ -162,7 +162,7 @@ func (e *env) plots(s *study.Study, dir string) error {
 			e.warn([]string{fmt.Sprintf("plot %d, %s: %v", i+1, p.Kind, err)})
 			continue
 		}
-		for _, format := range []string{"png", "svg"} {
+		for _, format := range pictures {
 			to := filepath.Join(dir, fmt.Sprintf("plot-%d-%s.%s", i+1, p.Kind, format))
 			if err := saveFile(to, func(w io.Writer) error { return f.Write(w, format) }); err != nil {
 				return err

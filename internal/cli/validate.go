@@ -3,10 +3,8 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -165,16 +163,7 @@ func (e *env) accuracy(rep *validate.Report, f *validateFlags) error {
 	if f.plots == "" {
 		return nil
 	}
-	return e.save(f.plots, func(tmp string) error {
-		for _, fig := range accuracyFigures(rep) {
-			for _, format := range []string{"png", "svg"} {
-				if err := create(filepath.Join(tmp, fig.Name+"."+format), func(w io.Writer) error { return fig.Write(w, format) }); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	}, e.err)
+	return e.save(f.plots, func(tmp string) error { return draw(tmp, accuracyFigures(rep)...) }, e.err)
 }
 
 // findings is the error that makes the program exit with 1, or nil.
