@@ -3,7 +3,6 @@ package arch
 import (
 	"encoding/json"
 	"errors"
-	"flag"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,27 +14,8 @@ import (
 
 	"maru/arch/unit"
 	"maru/internal/config"
+	"maru/internal/goldentest"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
-
-// golden compares text with a file under testdata, or rewrites it with -update.
-func golden(t *testing.T, file, got string) {
-	t.Helper()
-	file = filepath.Join("testdata", file)
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-want +got; -update rewrites it):\n%s", file, diff)
-	}
-}
 
 // load loads an embedded chip.
 func load(t testing.TB, name string, sets ...string) (*Chip, *config.Doc) {
@@ -188,7 +168,7 @@ func TestErrors(t *testing.T) {
 			if !errors.As(err, &errs) {
 				t.Fatalf("error %v", err)
 			}
-			golden(t, strings.TrimPrefix(strings.TrimSuffix(file, ".yaml")+".txt", "testdata/"), err.Error()+"\n")
+			goldentest.Check(t, strings.TrimPrefix(strings.TrimSuffix(file, ".yaml")+".txt", "testdata/"), err.Error()+"\n")
 		})
 	}
 }

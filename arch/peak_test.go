@@ -12,6 +12,7 @@ import (
 	"maru/arch/dtype"
 	"maru/arch/unit"
 	"maru/internal/config"
+	"maru/internal/goldentest"
 )
 
 // TestPublishedPeaks compares derived peaks with those that vendors publish, in TFLOP/s or TOPS, dense.
@@ -338,7 +339,7 @@ func TestDescribe(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		golden(t, "describe-"+name+".json", string(text)+"\n")
+		goldentest.Check(t, "describe-"+name+".json", string(text)+"\n")
 	}
 }
 

@@ -2,7 +2,6 @@ package config_test
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,9 +14,8 @@ import (
 	"maru/arch/dtype"
 	"maru/arch/unit"
 	"maru/internal/config"
+	"maru/internal/goldentest"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
 
 // machine has a field of every kind that can be decoded.
 type machine struct {
@@ -157,7 +155,7 @@ func TestGolden(t *testing.T) {
 				continue
 			}
 			got := run(name, ar)
-			if *update {
+			if *goldentest.Update {
 				ar.Files[i].Data = []byte(got)
 				continue
 			}
@@ -167,7 +165,7 @@ func TestGolden(t *testing.T) {
 				}
 			})
 		}
-		if *update {
+		if *goldentest.Update {
 			if err := os.WriteFile(path, txtar.Format(ar), 0o644); err != nil {
 				t.Fatal(err)
 			}

@@ -5,18 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 	"gopkg.in/yaml.v3"
 
 	"maru/internal/config"
+	"maru/internal/goldentest"
 )
 
 // validator checks values against the keywords of JSON Schema that Schema uses.
@@ -221,19 +220,7 @@ func TestSchemaGolden(t *testing.T) {
 		} `yaml:"odd,optional"`
 	}
 	got := config.Schema(part{}, "Part", false)
-	const path = "testdata/schema.json"
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("want -, got +:\n%s", diff)
-	}
+	goldentest.Check(t, "schema.json", string(got))
 }
 
 // TestSchemaCases: the schema accepts what Decode accepts and refuses most of what it refuses.

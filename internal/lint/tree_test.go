@@ -74,7 +74,7 @@ var tree = sync.OnceValues(func() ([]*source, error) {
 		switch {
 		case d.IsDir() && (generated[rel] || strings.HasSuffix(rel, "testdata/rapid")):
 			return fs.SkipDir
-		case !d.Type().IsRegular():
+		case !d.Type().IsRegular() || rel == ".git": // a file in a linked work tree
 			return nil
 		}
 		data, err := os.ReadFile(name)

@@ -4,22 +4,19 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"flag"
 	"math"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"maru/internal/goldentest"
 	"maru/reports/perfetto"
 	"maru/sim/result"
 	"maru/sim/result/resulttest"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 type event struct {
 	Phase string         `json:"ph"`
@@ -176,19 +173,7 @@ func TestGolden(t *testing.T) {
 	if err := perfetto.Write(&b, resulttest.GEMM()); err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join("testdata", "gemm.json")
-	if *update {
-		if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff(string(want), b.String()); d != "" {
-		t.Errorf("gemm.json (-want +got):\n%s", d)
-	}
+	goldentest.Check(t, "gemm.json", b.String())
 }
 
 func TestWriteError(t *testing.T) {

@@ -4,39 +4,24 @@ import (
 	"bytes"
 	"encoding/csv"
 	"errors"
-	"flag"
 	"os"
-	"path/filepath"
 	"strconv"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"maru/internal/goldentest"
 	"maru/reports/table"
 	"maru/sim/result"
 	"maru/sim/result/resulttest"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 func TestOpsGolden(t *testing.T) {
 	var b bytes.Buffer
 	if err := table.Ops(&b, resulttest.GEMM()); err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join("testdata", "gemm.csv")
-	if *update {
-		if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff(string(want), b.String()); d != "" {
-		t.Errorf("gemm.csv (-want +got):\n%s", d)
-	}
+	goldentest.Check(t, "gemm.csv", b.String())
 }
 
 func TestOpsReadBack(t *testing.T) {
@@ -81,17 +66,5 @@ func TestMachinesGolden(t *testing.T) {
 	if err := table.Machines(&b, resulttest.Machines()); err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join("testdata", "machines.csv")
-	if *update {
-		if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff(string(want), b.String()); d != "" {
-		t.Errorf("machines.csv (-want +got):\n%s", d)
-	}
+	goldentest.Check(t, "machines.csv", b.String())
 }

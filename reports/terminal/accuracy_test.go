@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"testing"
 
+	"maru/internal/goldentest"
 	"maru/reports/terminal"
 )
 
@@ -28,7 +29,7 @@ func TestAccuracy(t *testing.T) {
 		t.Fatal(err)
 	}
 	tidy(t, "accuracy", b.String())
-	golden(t, "accuracy", b.String())
+	goldentest.Check(t, "accuracy.txt", b.String())
 	if err := terminal.Accuracy(failing{}, r, terminal.Options{}); err == nil {
 		t.Error("a write error is lost")
 	}

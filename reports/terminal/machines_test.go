@@ -8,6 +8,7 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/text"
 
+	"maru/internal/goldentest"
 	"maru/reports/terminal"
 	"maru/sim/result"
 	"maru/sim/result/resulttest"
@@ -22,7 +23,7 @@ func TestMachines(t *testing.T) {
 		if err := terminal.Machines(&b, m, terminal.Options{Width: width}); err != nil {
 			t.Fatal(err)
 		}
-		golden(t, fmt.Sprintf("machines_%d", width), b.String())
+		goldentest.Check(t, fmt.Sprintf("machines_%d.txt", width), b.String())
 		most := width
 		if most == 0 {
 			most = 100
@@ -47,7 +48,7 @@ func TestMachinesJitter(t *testing.T) {
 	if err := terminal.Machines(&b, m, terminal.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "machines_jitter", b.String())
+	goldentest.Check(t, "machines_jitter.txt", b.String())
 }
 
 func TestMachinesNone(t *testing.T) {
@@ -57,7 +58,7 @@ func TestMachinesNone(t *testing.T) {
 	if err := terminal.Machines(&b, m, terminal.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "machines_none", b.String())
+	goldentest.Check(t, "machines_none.txt", b.String())
 	b.Reset()
 	if err := terminal.Machines(&b, &result.Machines{}, terminal.Options{}); err != nil {
 		t.Fatal(err)

@@ -3,10 +3,8 @@ package terminal_test
 import (
 	"bytes"
 	"errors"
-	"flag"
 	"math"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -14,29 +12,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jedib0t/go-pretty/v6/text"
 
+	"maru/internal/goldentest"
 	"maru/reports/terminal"
 	"maru/sim/result"
 	"maru/sim/result/resulttest"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name+".txt")
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff(string(want), got); d != "" {
-		t.Errorf("%s (-want +got):\n%s", path, d)
-	}
-}
 
 // tidy checks what every page keeps to.
 func tidy(t *testing.T, name, page string) {
@@ -67,7 +47,7 @@ func TestSummary(t *testing.T) {
 	} {
 		got := summary(t, res, terminal.Options{})
 		tidy(t, name, got)
-		golden(t, "summary_"+name, got)
+		goldentest.Check(t, "summary_"+name+".txt", got)
 	}
 }
 
@@ -154,7 +134,7 @@ func TestDiff(t *testing.T) {
 			t.Errorf("%s: mismatches (-want +got):\n%s", c.name, d)
 		}
 		tidy(t, c.name, b.String())
-		golden(t, "diff_"+c.name, b.String())
+		goldentest.Check(t, "diff_"+c.name+".txt", b.String())
 		var colour bytes.Buffer
 		if _, err := terminal.Diff(&colour, c.a, c.b, terminal.Options{Color: true}); err != nil {
 			t.Fatal(err)

@@ -3,20 +3,17 @@ package result_test
 import (
 	"bytes"
 	"errors"
-	"flag"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"maru/internal/goldentest"
 	"maru/sim/result"
 	"maru/sim/result/resulttest"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 func written(t testing.TB, r *result.Result) []byte {
 	t.Helper()
@@ -51,19 +48,7 @@ func TestWriteReadsBack(t *testing.T) {
 
 func TestGolden(t *testing.T) {
 	got := written(t, resulttest.GEMM())
-	path := filepath.Join("testdata", "gemm.json")
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff(string(want), string(got)); d != "" {
-		t.Errorf("gemm.json (-want +got):\n%s", d)
-	}
+	goldentest.Check(t, "gemm.json", string(got))
 }
 
 func TestWriteFails(t *testing.T) {

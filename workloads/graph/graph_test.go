@@ -2,9 +2,7 @@ package graph
 
 import (
 	"bytes"
-	"flag"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -12,9 +10,8 @@ import (
 	"pgregory.net/rapid"
 
 	"maru/arch/dtype"
+	"maru/internal/goldentest"
 )
-
-var update = flag.Bool("update", false, "write golden files")
 
 // one makes a graph of a single operator. in and out are the shapes of its
 // operands, bf16 and of role Activation but for the first inputs, which are
@@ -276,19 +273,7 @@ func TestPrint(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	golden := filepath.Join("testdata", "print.golden")
-	if *update {
-		if err := os.WriteFile(golden, b.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), b.String()); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
+	goldentest.Check(t, "print.golden", b.String())
 }
 
 type brokenWriter struct{}

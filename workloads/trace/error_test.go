@@ -2,19 +2,16 @@ package trace
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"math"
-	"os"
 	"strings"
 	"testing"
 
 	"maru/arch/dtype"
+	"maru/internal/goldentest"
 
 	"github.com/google/go-cmp/cmp"
 )
-
-var update = flag.Bool("update", false, "rewrite testdata/errors.golden")
 
 // sound is a valid trace that the error tests break.
 const sound = `maru-trace 1
@@ -244,22 +241,7 @@ func TestErrors(t *testing.T) {
 		}
 		fmt.Fprintf(&b, "== %s\n%v\n\n", c.name, err)
 	}
-	const golden = "testdata/errors.golden"
-	if *update {
-		if err := os.MkdirAll("testdata", 0o777); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(golden, []byte(b.String()), 0o666); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), b.String()); diff != "" {
-		t.Errorf("messages differ from %s (-want +got); run with -update and look at them:\n%s", golden, diff)
-	}
+	goldentest.Check(t, "errors.golden", b.String())
 }
 
 // TestErrorsAs: single errors can be taken out of the list.
