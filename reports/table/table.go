@@ -13,11 +13,41 @@ import (
 	"maru/sim/result"
 )
 
-// column is one column of the operators' table.
-type column struct {
+// column is one column of a table.
+type column[T any] struct {
 	name  string
-	value func(*result.Op) string
+	value func(*T) string
 }
+
+// names are those of columns, in order.
+func names[T any](columns []column[T]) []string {
+	list := make([]string, len(columns))
+	for i, c := range columns {
+		list[i] = c.name
+	}
+	return list
+}
+
+// write writes a header and one row for each value.
+func write[T any](w io.Writer, columns []column[T], values []T) error {
+	out := csv.NewWriter(w)
+	if err := out.Write(names(columns)); err != nil {
+		return err
+	}
+	row := make([]string, len(columns))
+	for i := range values {
+		for j, c := range columns {
+			row[j] = c.value(&values[i])
+		}
+		if err := out.Write(row); err != nil {
+			return err
+		}
+	}
+	out.Flush()
+	return out.Error()
+}
+
+func decimal(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
 
 func whole(get func(*result.Op) int64) func(*result.Op) string {
 	return func(op *result.Op) string { return strconv.FormatInt(get(op), 10) }
@@ -27,7 +57,7 @@ func float(get func(*result.Op) float64) func(*result.Op) string {
 	return func(op *result.Op) string { return decimal(get(op)) }
 }
 
-var columns = []column{
+var columns = []column[result.Op]{
 	{"name", func(op *result.Op) string { return op.Name }},
 	{"kind", func(op *result.Op) string { return op.Kind }},
 	{"kernel", func(op *result.Op) string { return op.Kernel }},
@@ -51,38 +81,13 @@ var columns = []column{
 
 // Columns are the names of the columns that Ops writes, in order. They are
 // those of the result's keys, and their units with them.
-func Columns() []string {
-	names := make([]string, len(columns))
-	for i, c := range columns {
-		names[i] = c.name
-	}
-	return names
-}
+func Columns() []string { return names(columns) }
 
 // Ops writes a header and one row for each operator.
-func Ops(w io.Writer, res *result.Result) error {
-	out := csv.NewWriter(w)
-	if err := out.Write(Columns()); err != nil {
-		return err
-	}
-	row := make([]string, len(columns))
-	for i := range res.Ops {
-		for j, c := range columns {
-			row[j] = c.value(&res.Ops[i])
-		}
-		if err := out.Write(row); err != nil {
-			return err
-		}
-	}
-	out.Flush()
-	return out.Error()
-}
+func Ops(w io.Writer, res *result.Result) error { return write(w, columns, res.Ops) }
 
 // runColumns are the columns that Runs writes.
-var runColumns = []struct {
-	name  string
-	value func(*result.Run) string
-}{
+var runColumns = []column[result.Run]{
 	{"name", func(r *result.Run) string { return r.Name }},
 	{"chip", func(r *result.Run) string { return r.Result.Chip }},
 	{"model", func(r *result.Run) string { return r.Result.Model }},
@@ -90,37 +95,16 @@ var runColumns = []struct {
 	{"batch", func(r *result.Run) string { return strconv.FormatInt(r.Result.Batch, 10) }},
 	{"seq", func(r *result.Run) string { return strconv.FormatInt(r.Result.Seq, 10) }},
 	{"dtype", func(r *result.Run) string { return r.Result.DType }},
-	{"latency_us", func(r *result.Run) string { return number(r.Result.LatencyUS) }},
-	{"bound_us", func(r *result.Run) string { return number(r.Result.BoundUS) }},
-	{"tokens_per_s", func(r *result.Run) string { return number(r.Result.TokensPerS) }},
-	{"mfu", func(r *result.Run) string { return number(r.Result.MFU) }},
-	{"energy_j", func(r *result.Run) string { return number(r.Result.Energy.TotalJ) }},
-	{"power_w", func(r *result.Run) string { return number(r.Result.Energy.MeanW) }},
-	{"clock_mhz", func(r *result.Run) string { return number(r.Result.ClockMHz) }},
+	{"latency_us", func(r *result.Run) string { return decimal(r.Result.LatencyUS) }},
+	{"bound_us", func(r *result.Run) string { return decimal(r.Result.BoundUS) }},
+	{"tokens_per_s", func(r *result.Run) string { return decimal(r.Result.TokensPerS) }},
+	{"mfu", func(r *result.Run) string { return decimal(r.Result.MFU) }},
+	{"energy_j", func(r *result.Run) string { return decimal(r.Result.Energy.TotalJ) }},
+	{"power_w", func(r *result.Run) string { return decimal(r.Result.Energy.MeanW) }},
+	{"clock_mhz", func(r *result.Run) string { return decimal(r.Result.ClockMHz) }},
 	{"memory_bytes", func(r *result.Run) string { return strconv.FormatInt(r.Result.Memory.TotalBytes, 10) }},
 	{"bound_by", func(r *result.Run) string { return r.Result.BoundBy }},
 }
 
-func number(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
-
 // Runs writes a header and one row for each run of a suite.
-func Runs(w io.Writer, s *result.Suite) error {
-	out := csv.NewWriter(w)
-	row := make([]string, len(runColumns))
-	for i, c := range runColumns {
-		row[i] = c.name
-	}
-	if err := out.Write(row); err != nil {
-		return err
-	}
-	for i := range s.Runs {
-		for j, c := range runColumns {
-			row[j] = c.value(&s.Runs[i])
-		}
-		if err := out.Write(row); err != nil {
-			return err
-		}
-	}
-	out.Flush()
-	return out.Error()
-}
+func Runs(w io.Writer, s *result.Suite) error { return write(w, runColumns, s.Runs) }

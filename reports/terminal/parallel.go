@@ -60,13 +60,18 @@ func Parallel(w io.Writer, r *result.Parallel, o Options) error {
 		p.line("  %-5d %6d %9s %9s %9d %9s %9s %9s %9s %9s", i, s.Layers, human.US(s.ForwardUS), human.US(s.BackwardUS), s.Flight,
 			human.Bytes(m.Weights+m.Grads), human.Bytes(m.Optimizer), human.Bytes(m.Activations+m.Working+m.KV), human.Bytes(m.Reserved), human.Bytes(m.Total))
 	}
-	p.line("")
-	for _, warning := range r.Warnings {
-		p.line("note: %s", warning)
-	}
-	p.line("%d of the %d figures that describe system and chip are estimates.", r.Estimated, r.Figures)
+	p.described(r.Warnings, r.Estimated, r.Figures)
 	_, err := w.Write(p.Bytes())
 	return err
+}
+
+// described ends a page of a system: warnings, and how many of its figures are estimates.
+func (p *page) described(warnings []string, estimated, figures int) {
+	p.line("")
+	for _, warning := range warnings {
+		p.line("note: %s", warning)
+	}
+	p.line("%d of the %d figures that describe system and chip are estimates.", estimated, figures)
 }
 
 // PlanText is a plan on one line: what differs from the defaults.

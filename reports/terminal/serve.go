@@ -57,11 +57,7 @@ func Serve(w io.Writer, r *result.Serve, o Options) error {
 		p.line("  %-20s %-20s %12s %11s %11s %11s", serveGroups(c.PrefillGroups, c.PrefillTP, c.PrefillPP), serveGroups(c.DecodeGroups, c.DecodeTP, c.DecodePP),
 			human.SI(c.MaxRequestsPerS, ""), human.US(c.TTFTUS), human.US(c.TPOTUS), human.US(c.LatencyUS))
 	}
-	p.line("")
-	for _, warning := range r.Warnings {
-		p.line("note: %s", warning)
-	}
-	p.line("%d of the %d figures that describe system and chip are estimates.", r.Estimated, r.Figures)
+	p.described(r.Warnings, r.Estimated, r.Figures)
 	_, err := w.Write(p.Bytes())
 	return err
 }

@@ -9,25 +9,11 @@ import (
 	"maru/studies/run"
 )
 
-// queuesRun runs a model or an operator on a chip.
-func queuesRun(t *testing.T, in run.Input) *result.Result {
-	t.Helper()
-	c, err := run.Compile(in)
-	if err != nil {
-		t.Fatal(err)
-	}
-	res, err := run.Simulate(c.Chip, c.Doc, c.Trace, run.Options{Brief: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return res
-}
-
 // decode8 is a step of decoding with weights, keys and values in fp8, at the mean
 // context of a prompt of 2048 tokens and as many that follow.
 func decode8(t *testing.T, chip, model string, batch int64, sets ...string) *result.Result {
 	t.Helper()
-	return queuesRun(t, run.Input{Chip: chip, Sets: sets, Model: model, Phase: "decode", Batch: batch, Seq: 3072, DType: "fp8", KVDType: "fp8"})
+	return simulate(t, run.Input{Chip: chip, Sets: sets, Model: model, Phase: "decode", Batch: batch, Seq: 3072, DType: "fp8", KVDType: "fp8"})
 }
 
 // TestContractionDecode holds tokens per second of Llama 2 7B on RNGD to those of
@@ -113,7 +99,7 @@ func TestBroadcast(t *testing.T) {
 		{"gemm:m=4096,n=4096,k=128", 2 * 4096 * 128}, // queries and keys of a head
 		{"attention:batch=1,heads=2,kv_heads=2,seq=4096,head_dim=128,causal=0", 3 * 2 * 4096 * 128},
 	} {
-		res := queuesRun(t, run.Input{Chip: "rngd", Op: c.spec, DType: "fp8", KVDType: "fp8"})
+		res := simulate(t, run.Input{Chip: "rngd", Op: c.spec, DType: "fp8", KVDType: "fp8"})
 		for _, l := range res.Levels {
 			if l.Name == "dram" && l.ReadBytes != c.once {
 				t.Errorf("%s: %v bytes read, want %d", c.spec, l.ReadBytes, c.once)
@@ -126,7 +112,7 @@ func TestBroadcast(t *testing.T) {
 				}
 			}
 		}
-		apart := queuesRun(t, run.Input{Chip: "rngd", Op: c.spec, DType: "fp8", KVDType: "fp8", Sets: []string{"cores.dma.multicast=false"}})
+		apart := simulate(t, run.Input{Chip: "rngd", Op: c.spec, DType: "fp8", KVDType: "fp8", Sets: []string{"cores.dma.multicast=false"}})
 		if many := read(apart); many < 2*c.once {
 			t.Errorf("%s: %d bytes read without multicast, %d with it", c.spec, many, c.once)
 		}
@@ -162,8 +148,8 @@ func TestWeightBytes(t *testing.T) {
 // TestFused: processing elements that work on one image together have it sooner;
 // apart they have more images in all.
 func TestFused(t *testing.T) {
-	whole := queuesRun(t, run.Input{Chip: "rngd", Model: "resnet-50"}).LatencyUS
-	part := queuesRun(t, run.Input{Chip: "rngd", Model: "resnet-50", Partition: "1pe"}).LatencyUS
+	whole := simulate(t, run.Input{Chip: "rngd", Model: "resnet-50"}).LatencyUS
+	part := simulate(t, run.Input{Chip: "rngd", Model: "resnet-50", Partition: "1pe"}).LatencyUS
 	t.Logf("one image on eight elements %.1f us, on one of them %.1f us", whole, part)
 	if whole > part/2 {
 		t.Errorf("one image takes %.1f us on eight elements, %.1f us on one", whole, part)
@@ -175,8 +161,8 @@ func TestFused(t *testing.T) {
 
 // TestInstances: ATOM runs as one device, or as 16 of them that share nothing.
 func TestInstances(t *testing.T) {
-	whole := queuesRun(t, run.Input{Chip: "atom", Model: "resnet-50"})
-	part := queuesRun(t, run.Input{Chip: "atom", Model: "resnet-50", Partition: "16"})
+	whole := simulate(t, run.Input{Chip: "atom", Model: "resnet-50"})
+	part := simulate(t, run.Input{Chip: "atom", Model: "resnet-50", Partition: "16"})
 	if part.LatencyUS < 4*whole.LatencyUS {
 		t.Errorf("one image takes %.1f us on a sixteenth, %.1f us on all of it", part.LatencyUS, whole.LatencyUS)
 	}
@@ -186,7 +172,7 @@ func TestInstances(t *testing.T) {
 // queues, and not faster than its peaks allow.
 func TestResNetEverywhere(t *testing.T) {
 	for _, name := range []string{"tpu-v5p", "tpu-v6e", "trainium2", "gaudi2", "gaudi3", "warboy", "rngd", "atom", "ion", "rebel100"} {
-		res := queuesRun(t, run.Input{Chip: name, Model: "resnet-50", Phase: "forward", Batch: 1})
+		res := simulate(t, run.Input{Chip: name, Model: "resnet-50", Phase: "forward", Batch: 1})
 		t.Logf("%-10s %9.1f us, %2.0f %% of the peak", name, res.LatencyUS, 100*res.MFU)
 		if res.MFU <= 0.005 || res.MFU > 0.6 {
 			t.Errorf("%s: %.4f of the peak", name, res.MFU)
@@ -211,7 +197,7 @@ func TestShortRows(t *testing.T) {
 			"attention:backward=1,heads=32,seq=2048,head_dim=128": c.backward,
 			"reduce:rows=2048,cols=16384":                         c.sums,
 		} {
-			res := queuesRun(t, run.Input{Chip: c.chip, Op: op})
+			res := simulate(t, run.Input{Chip: c.chip, Op: op})
 			if over := res.LatencyUS / res.BoundUS; over > most {
 				t.Errorf("%s on %s: %.1f us, %.1f times its bound", op, c.chip, res.LatencyUS, over)
 			}

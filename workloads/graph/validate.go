@@ -66,16 +66,7 @@ func (v *validator) tensors() {
 	for i := range g.Tensors {
 		t := &g.Tensors[i]
 		v.where = fmt.Sprintf("tensor %q", t.Name)
-		if int(t.ID) != i {
-			v.errorf("has id %d at index %d", t.ID, i)
-		}
-		if t.Name == "" {
-			v.errorf("has no name (index %d)", i)
-		}
-		if _, ok := names[t.Name]; ok {
-			v.errorf("the name is used twice")
-		}
-		names[t.Name] = struct{}{}
+		v.named(names, i, int(t.ID), t.Name)
 		for _, d := range t.Shape {
 			if d <= 0 {
 				v.errorf("shape %v has a dimension below 1", t.Shape)
@@ -99,6 +90,21 @@ func (v *validator) tensors() {
 	if total > math.MaxInt64/2 {
 		v.errorf("the tensors are too large together")
 	}
+}
+
+// named checks the number and the name of a tensor or an operator; names are
+// those of the ones before it.
+func (v *validator) named(names map[string]struct{}, i, id int, name string) {
+	if id != i {
+		v.errorf("has id %d at index %d", id, i)
+	}
+	if name == "" {
+		v.errorf("has no name (index %d)", i)
+	}
+	if _, ok := names[name]; ok {
+		v.errorf("the name is used twice")
+	}
+	names[name] = struct{}{}
 }
 
 // layer checks that a name starts with "layer.<i>." exactly when it belongs to
@@ -144,16 +150,7 @@ func (v *validator) ops() {
 	for i := range g.Ops {
 		o := &g.Ops[i]
 		v.where = fmt.Sprintf("operator %q", o.Name)
-		if int(o.ID) != i {
-			v.errorf("has id %d at index %d", o.ID, i)
-		}
-		if o.Name == "" {
-			v.errorf("has no name (index %d)", i)
-		}
-		if _, ok := names[o.Name]; ok {
-			v.errorf("the name is used twice")
-		}
-		names[o.Name] = struct{}{}
+		v.named(names, i, int(o.ID), o.Name)
 		v.layer(o.Name, o.Layer)
 		if !o.DType.Valid() {
 			v.errorf("has no number format")

@@ -245,12 +245,7 @@ func count(kind Kind, fn string, rows, cols, window int64) (vector, special int6
 // and two for each output (Dao, arXiv 2307.08691, algorithm 2). A Pool costs
 // Window for each output.
 func (o *Op) VectorOps() int64 {
-	v, _ := o.pointwise()
-	for i := range o.Fused {
-		f := &o.Fused[i]
-		w, _ := count(f.Kind, f.Fn, f.Rows, f.Cols, 0)
-		v += w
-	}
+	v, _ := o.arithmetic()
 	return v
 }
 
@@ -259,15 +254,22 @@ func (o *Op) VectorOps() int64 {
 // attention and one for each of its rows, one for each element of a softmax and
 // of gelu, two of silu, one for each row of a norm, and so on.
 func (o *Op) SpecialOps() int64 {
-	_, s := o.pointwise()
-	for i := range o.Fused {
-		f := &o.Fused[i]
-		_, w := count(f.Kind, f.Fn, f.Rows, f.Cols, 0)
-		s += w
-	}
+	_, s := o.arithmetic()
 	return s
 }
 
+// arithmetic counts both, those of the fused operators included.
+func (o *Op) arithmetic() (vector, special int64) {
+	vector, special = o.pointwise()
+	for i := range o.Fused {
+		f := &o.Fused[i]
+		v, s := count(f.Kind, f.Fn, f.Rows, f.Cols, 0)
+		vector, special = vector+v, special+s
+	}
+	return vector, special
+}
+
+// pointwise counts those of the operator itself.
 func (o *Op) pointwise() (vector, special int64) {
 	if o.Kind == Attention {
 		d := o.Attention

@@ -87,10 +87,7 @@ func (b *builder) seq2seq(m *Seq2Seq) {
 		norm: "rmsnorm", activation: m.Activation, gated: m.Gated, topK: m.topK(),
 	}
 	b.g.Tokens = d.tokens
-	if d.seqQ > m.MaxPositions {
-		b.g.Warnings = append(b.g.Warnings,
-			fmt.Sprintf("%s: a text of %d tokens is longer than the model's %d", b.g.Name, d.seqQ, m.MaxPositions))
-	}
+	b.longest("text", d.seqQ, m.MaxPositions)
 	forward := func(d *block, i int, x graph.TensorID) graph.TensorID {
 		one := *d
 		if m.mixed(i) {

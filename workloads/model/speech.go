@@ -1,8 +1,6 @@
 package model
 
 import (
-	"fmt"
-
 	"maru/arch/dtype"
 	"maru/workloads/graph"
 )
@@ -66,10 +64,7 @@ func (b *builder) speech(m *Speech) {
 	text := b.encoderBlock(&m.Blocks, b.p.Seq)
 	text.plainKeys, text.causal = true, true
 	b.g.Tokens = text.tokens
-	if text.seqQ > m.MaxPositions {
-		b.g.Warnings = append(b.g.Warnings,
-			fmt.Sprintf("%s: a text of %d tokens is longer than the model's %d", b.g.Name, text.seqQ, m.MaxPositions))
-	}
+	b.longest("text", text.seqQ, m.MaxPositions)
 	table := b.weight("embed.weight", m.Vocab, h)
 	y := b.gather("embed", table, "tokens", text.tokens, h)
 	positions := b.weight("embed.position.weight", m.MaxPositions, h)

@@ -174,10 +174,7 @@ func (b *builder) decoder(m *Decoder) {
 	}
 	d.tokens = d.batch * d.seqQ
 	b.g.Tokens = d.tokens
-	if d.seqKV > m.MaxPositions {
-		b.g.Warnings = append(b.g.Warnings,
-			fmt.Sprintf("%s: a context of %d tokens is longer than the model's %d", b.g.Name, d.seqKV, m.MaxPositions))
-	}
+	b.longest("context", d.seqKV, m.MaxPositions)
 
 	table := b.weight("embed.weight", m.Vocab, m.Hidden)
 	x := b.gather("embed", table, "tokens", d.tokens, m.Hidden)
@@ -209,6 +206,13 @@ func (b *builder) decoder(m *Decoder) {
 	b.finish(b.matmul("head", x, w, rows, m.Hidden, m.Vocab, b.actType), rows, m.Vocab)
 }
 
+// longest warns of what is longer than the model was made for.
+func (b *builder) longest(what string, tokens, most int64) {
+	if tokens > most {
+		b.g.Warnings = append(b.g.Warnings, fmt.Sprintf("%s: a %s of %d tokens is longer than the model's %d", b.g.Name, what, tokens, most))
+	}
+}
+
 // addPositions adds the positions, which are the same in each sequence.
 func (b *builder) addPositions(positions, x graph.TensorID, d *block) graph.TensorID {
 	return b.elementwise("embed.add", "add", d.tokens, d.hidden, x, positions)
@@ -228,10 +232,7 @@ func (b *builder) encoder(m *Encoder) {
 	d := b.encoderBlock(&m.Blocks, b.p.Seq)
 	d.postNorm = true
 	b.g.Tokens = d.tokens
-	if d.seqQ > m.MaxPositions {
-		b.g.Warnings = append(b.g.Warnings,
-			fmt.Sprintf("%s: a sequence of %d tokens is longer than the model's %d", b.g.Name, d.seqQ, m.MaxPositions))
-	}
+	b.longest("sequence", d.seqQ, m.MaxPositions)
 	table := b.weight("embed.weight", m.Vocab, m.Hidden)
 	x := b.gather("embed", table, "tokens", d.tokens, m.Hidden)
 	types := b.weight("embed.type.weight", m.TokenTypes, m.Hidden)
