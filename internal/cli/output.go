@@ -184,24 +184,12 @@ func writeAll(dir string, res *result.Result) error {
 			return err
 		}
 	}
-	_, err := figure.WriteAll(dir, res, nil)
+	_, err := figure.WriteAll(dir, figure.All(res), nil)
 	return err
 }
 
 // pictures are the formats of figures that are not asked for one by one.
 var pictures = []string{"png", "svg"}
-
-// draw writes figures into a folder.
-func draw(dir string, list ...*figure.Figure) error {
-	for _, f := range list {
-		for _, format := range pictures {
-			if err := create(filepath.Join(dir, f.Name+"."+format), func(w io.Writer) error { return f.Write(w, format) }); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
 
 // outcome is the forms of a result of many chips.
 type outcome struct {
@@ -228,7 +216,8 @@ func (e *env) keep(x *outcome, dir string, w io.Writer) error {
 		if err := create(filepath.Join(tmp, "result.json"), x.json); err != nil {
 			return err
 		}
-		return draw(tmp, x.figures()...)
+		_, err := figure.WriteAll(tmp, x.figures(), nil)
+		return err
 	}, w)
 }
 

@@ -61,6 +61,6 @@ func writeMachines(dir string, m *result.Machines) error {
 	if err := create(filepath.Join(dir, "machines.csv"), func(w io.Writer) error { return table.Machines(w, m) }); err != nil {
 		return err
 	}
-	_, err := figure.WriteMachines(dir, m, nil)
+	_, err := figure.WriteAll(dir, []*figure.Figure{figure.Machines(m)}, nil)
 	return err
 }

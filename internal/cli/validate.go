@@ -163,7 +163,10 @@ func (e *env) accuracy(rep *validate.Report, f *validateFlags) error {
 	if f.plots == "" {
 		return nil
 	}
-	return e.save(f.plots, func(tmp string) error { return draw(tmp, accuracyFigures(rep)...) }, e.err)
+	return e.save(f.plots, func(tmp string) error {
+		_, err := figure.WriteAll(tmp, accuracyFigures(rep), nil)
+		return err
+	}, e.err)
 }
 
 // findings is the error that makes the program exit with 1, or nil.

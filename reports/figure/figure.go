@@ -166,15 +166,10 @@ func latin(s string) string {
 	return string(b)
 }
 
-// WriteAll writes every figure of a result into a folder, which it makes, as
-// NAME.FORMAT, and returns the paths of the files in order. Without formats it
-// writes PNG and SVG. A file is complete or absent: it is written under another
-// name first.
-func WriteAll(dir string, res *result.Result, formats []string) ([]string, error) {
-	return writeFigures(dir, All(res), formats)
-}
-
-func writeFigures(dir string, list []*Figure, formats []string) ([]string, error) {
+// WriteAll writes figures into a folder, which it makes, as NAME.FORMAT, and
+// returns the paths of the files in order. Without formats it writes PNG and SVG.
+// A file is complete or absent: it is written under another name first.
+func WriteAll(dir string, list []*Figure, formats []string) ([]string, error) {
 	if len(formats) == 0 {
 		formats = []string{"png", "svg"}
 	}
@@ -219,26 +214,19 @@ func writeFigures(dir string, list []*Figure, formats []string) ([]string, error
 }
 
 // writeFile writes a file under a temporary name and renames it.
-func writeFile(path string, write func(io.Writer) error) (err error) {
-	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+func writeFile(path string, write func(io.Writer) error) error {
+	tmp := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.%d", filepath.Base(path), os.Getpid()))
+	defer os.Remove(tmp) // fails once the file has its name
+	f, err := os.Create(tmp)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			os.Remove(tmp.Name())
-		}
-	}()
-	if err := write(tmp); err != nil {
-		tmp.Close()
+	err = write(f)
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
 		return err
 	}
-	if err := tmp.Chmod(0o644); err != nil {
-		tmp.Close()
-		return err
-	}
-	if err := tmp.Close(); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), path)
+	return os.Rename(tmp, path)
 }

@@ -11,12 +11,6 @@ import (
 	"maru/sim/result"
 )
 
-// WriteMachines writes the figure of a program on many chips into a folder, as
-// WriteAll does those of a result.
-func WriteMachines(dir string, m *result.Machines, formats []string) ([]string, error) {
-	return writeFigures(dir, []*Figure{Machines(m)}, formats)
-}
-
 // Machines draws a program on many chips, a row for each: its time with its
 // bound and with what the chip's estimates leave open, its MFU, and its energy.
 // The colour is that of what limits it; a ring stands for a chip most of whose

@@ -2,8 +2,6 @@ package figure_test
 
 import (
 	"bytes"
-	"encoding/xml"
-	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -25,24 +23,7 @@ func TestMachines(t *testing.T) {
 				t.Errorf("%s differs between two runs", format)
 			}
 		}
-		svg := written(t, f, "svg")
-		if bytes.Contains(svg, []byte("NaN")) || bytes.Contains(svg, []byte("Inf")) {
-			t.Errorf("%d rows: a number that is none", len(m.Rows))
-		}
-		var texts []string
-		dec := xml.NewDecoder(bytes.NewReader(svg))
-		for {
-			tok, err := dec.Token()
-			if err == io.EOF {
-				break
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if s, ok := tok.(xml.CharData); ok {
-				texts = append(texts, strings.ReplaceAll(strings.TrimSpace(string(s)), "\u00a0", " "))
-			}
-		}
+		texts := svgTexts(t, "machines", written(t, f, "svg"))
 		for _, r := range m.Rows {
 			if !slices.Contains(texts, r.Chip+"  "+r.DType) {
 				t.Errorf("no row of %s among %q", r.Chip, texts)

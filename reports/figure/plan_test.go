@@ -48,18 +48,7 @@ func TestPlan(t *testing.T) {
 		if d := cmp.Diff(c.want, names); d != "" {
 			t.Error(d)
 		}
-		for _, f := range append(list, Scaling(search)) {
-			var a, b bytes.Buffer
-			if err := f.Write(&a, "svg"); err != nil {
-				t.Fatal(err)
-			}
-			if err := f.Write(&b, "svg"); err != nil {
-				t.Fatal(err)
-			}
-			if a.Len() == 0 || !bytes.Equal(a.Bytes(), b.Bytes()) {
-				t.Errorf("%s: %d and %d bytes", f.Name, a.Len(), b.Len())
-			}
-		}
+		alike(t, append(list, Scaling(search)), []string{"svg"})
 	}
 	// What goes on beside passes is a strip: the same spans look otherwise with it.
 	var beside, turn bytes.Buffer
