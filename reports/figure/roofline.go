@@ -254,17 +254,10 @@ func (c *canvas) roofs(area box, x, y axis, ceilings []result.Ceiling, slopes []
 		place.lines = append(place.lines, [2]point{a, b})
 	}
 	for _, s := range slopes {
-		l := math.Log10(s.BytesPerS) // y = x + l
-		lo, hi := max(x.lo, y.lo-l), min(x.hi, y.hi-l)
-		if top > 0 {
-			hi = min(hi, math.Log10(top)-l)
+		if a, b, ok := slopeEnds(x, y, s, top); ok {
+			c.line(1.4, slopeColour(s.Name), a, b)
+			place.lines = append(place.lines, [2]point{a, b})
 		}
-		if lo >= hi {
-			continue
-		}
-		a, b := point{x.at(lo), y.at(lo + l)}, point{x.at(hi), y.at(hi + l)}
-		c.line(1.4, slopeColour(s.Name), a, b)
-		place.lines = append(place.lines, [2]point{a, b})
 	}
 	for _, r := range ceilings {
 		c.ceilingLabel(area, y, r, place)
@@ -272,6 +265,17 @@ func (c *canvas) roofs(area box, x, y axis, ceilings []result.Ceiling, slopes []
 	for _, s := range slopes {
 		c.slopeLabel(x, y, s, top, place)
 	}
+}
+
+// slopeEnds is where a slope enters and leaves the plot, at the highest ceiling at
+// most (top, or 0 for none), if it is within it.
+func slopeEnds(x, y axis, s result.Slope, top float64) (a, b point, ok bool) {
+	l := math.Log10(s.BytesPerS) // y = x + l
+	lo, hi := max(x.lo, y.lo-l), min(x.hi, y.hi-l)
+	if top > 0 {
+		hi = min(hi, math.Log10(top)-l)
+	}
+	return point{x.at(lo), y.at(lo + l)}, point{x.at(hi), y.at(hi + l)}, lo < hi
 }
 
 func slopeColour(name string) color.RGBA {
@@ -305,15 +309,10 @@ func (c *canvas) ceilingLabel(area box, y axis, r result.Ceiling, place *placer)
 
 // slopeLabel writes a level's name along its slope, where it covers least.
 func (c *canvas) slopeLabel(x, y axis, s result.Slope, top float64, place *placer) {
-	l := math.Log10(s.BytesPerS)
-	lo, hi := max(x.lo, y.lo-l), min(x.hi, y.hi-l)
-	if top > 0 {
-		hi = min(hi, math.Log10(top)-l)
-	}
-	if lo >= hi {
+	a, b, ok := slopeEnds(x, y, s, top)
+	if !ok {
 		return
 	}
-	a, b := point{x.at(lo), y.at(lo + l)}, point{x.at(hi), y.at(hi + l)}
 	length := math.Hypot(b.x-a.x, b.y-a.y)
 	ux, uy := (b.x-a.x)/length, (b.y-a.y)/length
 	text := s.Name + "  " + human.SI(s.BytesPerS, "B/s")
