@@ -17,8 +17,8 @@ const (
 	ofContext
 )
 
-// count adds communication of a kind to what a chip of the first stage has in an iteration: bytes that it sends, how long they
-// take, and how long computing waits for them.
+// count adds communication of a kind to what a chip has in an iteration: bytes that it sends, how long they take, and how long
+// computing waits for them.
 func (e *evaluation) count(kind int, bytes int64, time, exposed event.Time) {
 	c := &e.comm[kind]
 	c.Bytes += bytes
