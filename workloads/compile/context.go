@@ -26,7 +26,7 @@ type attentionTile struct {
 func (a *attend) context() bool {
 	c, d, r, t := a.c, a.d, a.r, a.c.t
 	pack := int64(1)
-	if r.pack {
+	if r.pack && (r.packRows == 0 || r.packRows%a.group == 0 && d.SeqQ >= r.packRows) {
 		pack = a.group
 	}
 	rows := d.SeqQ * pack
