@@ -125,7 +125,7 @@ var fa2Packed = func() attentionRules {
 	r := fa2
 	r.name = "flashinfer"
 	r.tiles = []attentionTile{{head: 128, queries: 128, keys: 64}, {head: 256, queries: 64, keys: 64}}
-	r.groupWaits = 97
+	r.groupWaits, r.tileClocks = 97, 2000
 	r.groups, r.resident, r.prompts, r.pack = 1, 2, true, true
 	return r
 }()
