@@ -91,7 +91,7 @@ var fmhaAmpere = func() attentionRules {
 	r.name = "fmha_v2"
 	r.tiles = []attentionTile{{head: 128, queries: 128, keys: 32}, {head: 256, queries: 64, keys: 32}}
 	r.groupWaits = 79
-	r.groups, r.resident, r.prompts = 1, 2, true
+	r.groups, r.resident, r.prompts, r.headsFirst = 1, 2, true, true
 	return r
 }()
 

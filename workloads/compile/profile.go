@@ -155,6 +155,7 @@ type attentionRules struct {
 	turn         int64           // bytes through the scratchpad for each byte of V where elements take one: products want it the other way around
 	resident     int64           // tile programs that the registers of a core are shared among
 	persistent   bool            // tile programs go from tile to tile
+	headsFirst   bool            // tiles of all heads and sequences with the most keys are dispatched first, not those of one head after those of another
 	pack         bool            // the query heads of a group are rows of one tile
 	packRows     int64           // only if they divide so many rows; 0: any
 	prompts      bool            // prompts take the kernel of many queries, however short they are
