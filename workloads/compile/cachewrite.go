@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"maru/workloads/graph"
+	"maru/workloads/trace"
 )
 
 // cacheWrite lowers a rotary embedding or the append to the cache of keys and
@@ -20,7 +21,7 @@ func (c *coder) cacheWrite(s *streamed) bool {
 	per, cut := int64(1), int64(1)
 	if r.positions > 0 {
 		per = max(1, min(r.positions, d.SeqQ, r.chunk/c.in(0).dt.Bytes(d.HeadDim)))
-		cut = s.slices(d.Heads)
+		cut = d.Heads
 		s.stretch = d.SeqQ
 	}
 	threads := max(r.threads, min(r.mostThreads, int(roundUp(d.KVHeads*d.HeadDim, 32))))
@@ -28,7 +29,7 @@ func (c *coder) cacheWrite(s *streamed) bool {
 	c.prog.Setup = r.setup
 	switch {
 	case c.o.Kind == graph.Rope:
-		s.barriers = r.waits
+		s.barriers = r.waits + int(ceilDiv(int64(r.pairWaits)*d.KVHeads, d.Heads))
 	case r.positions == 0: // a warp for each head, in turn
 		s.barriers = r.waits * int(ceilDiv(d.KVHeads, int64(threads)/32))
 	}
@@ -37,6 +38,13 @@ func (c *coder) cacheWrite(s *streamed) bool {
 	period := s.period()
 	for _, seg := range segments(period, per, s.inner() || period < s.units) {
 		w.part(seg, 1)
+	}
+	if r.spare > 0 {
+		wait := make([]trace.Instr, r.waits)
+		for i := range wait {
+			wait[i] = barrier(0)
+		}
+		c.part([4]int64{cut, r.spare, 1, max(1, s.units/period)}, once(wait...))
 	}
 	c.finish()
 	return true

@@ -26,7 +26,7 @@ type attentionTile struct {
 func (a *attend) context() bool {
 	c, d, r, t := a.c, a.d, a.r, a.c.t
 	pack := int64(1)
-	if r.pack {
+	if r.pack && (r.packRows == 0 || r.packRows%a.group == 0 && d.SeqQ >= r.packRows) {
 		pack = a.group
 	}
 	rows := d.SeqQ * pack
@@ -244,8 +244,30 @@ func (w *contextWriter) partStep(s segment, step int64, count, first trace.Expr)
 	} else {
 		code = append(code, blocks(count, 0, r.mask > 0 && d.Causal))
 	}
-	p := c.part(grid, append(code, once(end...))...)
+	code = append(code, once(end...))
+	if r.headsFirst {
+		grid = [4]int64{group, d.KVHeads, d.Batch, s.tiles}
+		tilesLast(code)
+	}
+	p := c.part(grid, code...)
 	p.Reverse = count.Y != 0
+}
+
+// tilesLast has code count tiles along w, key/value heads along y and sequences
+// along z.
+func tilesLast(code []trace.Step) {
+	turn := func(e *trace.Expr) { e.Y, e.Z, e.W = e.Z, e.W, e.Y }
+	for i := range code {
+		if code[i].Count != nil {
+			n := *code[i].Count
+			turn(&n)
+			code[i].Count = &n
+		}
+		for j := range code[i].Body {
+			turn(&code[i].Body[j].Row)
+			turn(&code[i].Body[j].Col)
+		}
+	}
 }
 
 // region is a place in an operand and its extent.

@@ -41,7 +41,10 @@ func TestContextKernels(t *testing.T) {
 		// Four heads share a tile.
 		{"vllm-attention", asyncChip(), dtype.BF16, "heads=8,kv_heads=2,head_dim=128,seq=100,batch=3", "fa3_bf16_128x128", 3 * 2 * 4, false},
 		{"vllm-attention", asyncChip(), dtype.BF16, "heads=6,kv_heads=2,head_dim=64,seq=100,batch=3", "fa3_bf16_192x128", 3 * 2 * 2, false},
+		// FlashAttention 4 packs heads from 128 positions on, if they divide 128.
 		{"vllm-attention", sumsChip(), dtype.BF16, "heads=8,kv_heads=2,head_dim=128,seq=100,batch=3", "fa4_bf16_256x128", 3 * 8, false},
+		{"vllm-attention", sumsChip(), dtype.BF16, "heads=8,kv_heads=2,head_dim=128,seq=128,batch=3", "fa4_bf16_256x128", 3 * 2 * 2, false},
+		{"vllm-attention", sumsChip(), dtype.BF16, "heads=12,kv_heads=2,head_dim=128,seq=128,batch=3", "fa4_bf16_256x128", 3 * 12, false},
 		{"flashinfer", syncChip(), dtype.BF16, "heads=8,kv_heads=2,head_dim=128,seq=100", "flashinfer_bf16_128x64", 2 * 4, false},
 		// No tile for such a head: the largest that fits.
 		{"flashinfer", syncChip(), dtype.BF16, "heads=2,head_dim=512,seq=100", "flashinfer_bf16_32x64", 2 * 4, false},
@@ -136,34 +139,37 @@ func keys(t *testing.T, spec string, tr *trace.Trace, group, seq, window int64) 
 // TestCacheKernels: the kernels ahead of attention take positions, or stretches
 // of positions of one head.
 func TestCacheKernels(t *testing.T) {
-	build := func(rope bool) *graph.Graph {
+	build := func(heads int64, rope bool) *graph.Graph {
 		g := &graph.Graph{Name: "op", Tokens: 1, Unit: "op", Origin: "test"}
-		dims := graph.AttentionDims{Batch: 3, Heads: 8, KVHeads: 2, HeadDim: 128, ValueDim: 128, SeqQ: 100, SeqKV: 100, Causal: true}
+		dims := graph.AttentionDims{Batch: 3, Heads: heads, KVHeads: 2, HeadDim: 128, ValueDim: 128, SeqQ: 100, SeqKV: 100, Causal: true}
 		add := func(name string, role graph.Role, cols int64) graph.TensorID {
 			return g.AddTensor(name, dtype.BF16, role, -1, 300, cols)
 		}
-		q, k, v := add("q", graph.Input, 1024), add("k", graph.Input, 256), add("v", graph.Input, 256)
+		q, k, v := add("q", graph.Input, heads*128), add("k", graph.Input, 256), add("v", graph.Input, 256)
 		if rope {
-			rq, rk := add("rope.q", graph.Activation, 1024), add("rope.k", graph.Activation, 256)
-			g.AddOp(graph.Op{Name: "rope", Kind: graph.Rope, Rows: 300, Cols: 1280, In: []graph.TensorID{q, k}, Out: []graph.TensorID{rq, rk}, DType: dtype.BF16, Layer: -1, Origin: "test"})
+			rq, rk := add("rope.q", graph.Activation, heads*128), add("rope.k", graph.Activation, 256)
+			g.AddOp(graph.Op{Name: "rope", Kind: graph.Rope, Rows: 300, Cols: heads*128 + 256, In: []graph.TensorID{q, k}, Out: []graph.TensorID{rq, rk}, DType: dtype.BF16, Layer: -1, Origin: "test"})
 			q, k = rq, rk
 		}
 		ck, cv := add("kv.k", graph.KV, 256), add("kv.v", graph.KV, 256)
 		g.AddOp(graph.Op{Name: "append", Kind: graph.Permute, Fn: "append", Rows: 300, Cols: 512, In: []graph.TensorID{k, v}, Out: []graph.TensorID{ck, cv}, DType: dtype.BF16, Layer: -1, Origin: "test"})
-		g.AddOp(graph.Op{Name: "attention", Kind: graph.Attention, Attention: &dims, In: []graph.TensorID{q, ck, cv}, Out: []graph.TensorID{add("out", graph.Output, 1024)}, DType: dtype.BF16, Layer: -1, Origin: "test"})
+		g.AddOp(graph.Op{Name: "attention", Kind: graph.Attention, Attention: &dims, In: []graph.TensorID{q, ck, cv}, Out: []graph.TensorID{add("out", graph.Output, heads*128)}, DType: dtype.BF16, Layer: -1, Origin: "test"})
 		return g
 	}
 	for _, tt := range []struct {
 		profile string
 		rope    bool
+		heads   int64
 		tiles   int64
 		threads int
 	}{
-		{"trtllm-context", true, 8 * 7 * 3, 256}, // 16 positions of a head
-		{"vllm-attention", false, 300, 256},      // as many threads as keys of a position have elements
-		{"flashinfer", false, 300, 128},
+		{"trtllm-context", true, 8, 8 * (7 + 1) * 3, 256},   // 16 positions of a head, and a block that finds none
+		{"trtllm-context", true, 10, 10 * (7 + 1) * 3, 256}, // however many heads there are
+		{"trtllm-1.0-context", true, 10, 10 * 7 * 3, 256},   // none too many
+		{"vllm-attention", false, 8, 300, 256},              // as many threads as keys of a position have elements
+		{"flashinfer", false, 8, 300, 128},
 	} {
-		tr, _, err := Compile(build(tt.rope), plan.Plan{Batch: 1, Seq: 1, DType: dtype.BF16, KVDType: dtype.BF16, Fuse: true, Profile: tt.profile}, asyncChip(), Options{})
+		tr, _, err := Compile(build(tt.heads, tt.rope), plan.Plan{Batch: 1, Seq: 1, DType: dtype.BF16, KVDType: dtype.BF16, Fuse: true, Profile: tt.profile}, asyncChip(), Options{})
 		if err != nil {
 			t.Fatalf("%s: %v", tt.profile, err)
 		}

@@ -7,12 +7,21 @@ package compile
 // same for all sizes of head and formats of a kernel.
 
 // trtllmContext stands for the context kernels of TensorRT-LLM: the
-// warp-specialised FMHA of Hopper, trtllm-gen on Blackwell, fmha_v2 before.
-var trtllmContext = withAttention("trtllm-context", fmhaHopper, fmhaGen, fmhaAmpere, cacheRules{threads: 256, registers: 64, waits: 105, positions: 16, chunk: 4 << 10, setup: reduceClocks})
+// warp-specialised FMHA of Hopper, trtllm-gen on Blackwell, fmha_v2 before. The
+// kernel of the rotary embedding takes, on H100 and GB200, as long for prompts of
+// 32 to 128 positions as if each head had one block of threads more.
+var trtllmContext = withAttention("trtllm-context", fmhaHopper, fmhaGen, fmhaAmpere, trtllmCaches(1))
+
+// trtllmContext10 is that of version 1.0.
+var trtllmContext10 = withAttention("trtllm-1.0-context", fmhaHopper, fmhaGen, fmhaAmpere, trtllmCaches(0))
+
+func trtllmCaches(spare int64) cacheRules {
+	return cacheRules{threads: 256, registers: 64, waits: 105, pairWaits: 25, spare: spare, positions: 16, chunk: 4 << 10, setup: reduceClocks}
+}
 
 // vllmAttention stands for FlashAttention as vLLM calls it, on a paged cache: version 3
 // on Hopper, version 4 on Blackwell, version 2 before.
-var vllmAttention = withAttention("vllm-attention", fa3Paged, fa4, fa2Packed, cacheRules{threads: 64, mostThreads: 512, registers: 32, waits: 40, setup: reduceClocks})
+var vllmAttention = withAttention("vllm-attention", fa3Paged, fa4, fa2Packed, cacheRules{threads: 64, mostThreads: 512, registers: 32, waits: 70, setup: reduceClocks})
 
 // flashInfer stands for FlashInfer's prefill kernels of its FA2 template, the
 // default of SGLang on chips before Hopper.
@@ -82,7 +91,7 @@ var fmhaAmpere = func() attentionRules {
 	r.name = "fmha_v2"
 	r.tiles = []attentionTile{{head: 128, queries: 128, keys: 32}, {head: 256, queries: 64, keys: 32}}
 	r.groupWaits = 79
-	r.groups, r.resident, r.prompts = 1, 2, true
+	r.groups, r.resident, r.prompts, r.headsFirst = 1, 2, true, true
 	return r
 }()
 
@@ -107,8 +116,8 @@ var fa4 = func() attentionRules {
 	r := fa3
 	r.name = "fa4"
 	r.tiles = []attentionTile{{head: 128, queries: 256, keys: 128}, {head: 256, queries: 128, keys: 128}, {head: 512, queries: 64, keys: 64}}
-	r.groupWaits, r.tileClocks, r.rowClocks, r.mask, r.windowMask, r.narrowMask = 32, 700, 10, 4, 4, 4
-	r.groups, r.resident, r.prompts, r.single = 2, 1, true, true
+	r.groupWaits, r.tileClocks, r.rowClocks, r.mask, r.windowMask, r.narrowMask = 32, 700, 0, 4, 4, 4
+	r.groups, r.resident, r.prompts, r.single, r.pack, r.packRows = 2, 1, true, true, true, 128
 	return r
 }()
 
@@ -116,7 +125,7 @@ var fa2Packed = func() attentionRules {
 	r := fa2
 	r.name = "flashinfer"
 	r.tiles = []attentionTile{{head: 128, queries: 128, keys: 64}, {head: 256, queries: 64, keys: 64}}
-	r.groupWaits = 97
+	r.groupWaits, r.tileClocks = 97, 2000
 	r.groups, r.resident, r.prompts, r.pack = 1, 2, true, true
 	return r
 }()

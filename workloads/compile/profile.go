@@ -155,7 +155,9 @@ type attentionRules struct {
 	turn         int64           // bytes through the scratchpad for each byte of V where elements take one: products want it the other way around
 	resident     int64           // tile programs that the registers of a core are shared among
 	persistent   bool            // tile programs go from tile to tile
+	headsFirst   bool            // tiles of all heads and sequences with the most keys are dispatched first, not those of one head after those of another
 	pack         bool            // the query heads of a group are rows of one tile
+	packRows     int64           // only if they divide so many rows; 0: any
 	prompts      bool            // prompts take the kernel of many queries, however short they are
 	single       bool            // but for those of one token
 
@@ -224,6 +226,8 @@ type cacheRules struct {
 	registers   int
 	setup       int64 // clocks of set-up and tear-down, of these and of the library's other streaming kernels
 	waits       int   // of a rotation, or for the place of a position, each as long as a barrier
+	pairWaits   int   // more of a rotation for the program of a key/value head, which writes both: spread over the query heads of its group
+	spare       int64 // programs more for each head of a sequence, which find no position
 	positions   int64 // that a tile program takes, of one head of one sequence; 0: one, with all heads
 	chunk       int64 // bytes of queries, at most, where it takes some of one head
 }
@@ -249,6 +253,7 @@ var profiles = []*profile{
 	&trtllmDecode,
 	&vllmDecode,
 	&trtllmContext,
+	&trtllmContext10,
 	&vllmAttention,
 	&flashInfer,
 	&trtllmMoE,
