@@ -81,7 +81,7 @@ var fmhaGen = func() attentionRules {
 		{head: 256, queries: 128, keys: 128, narrow: 128},
 		{head: 512, queries: 64, keys: 64, narrow: 64},
 	}
-	r.turn, r.held, r.mask, r.windowMask, r.narrowMask = 0, 1, 2, 10, 6
+	r.turn, r.held, r.mask, r.windowMask, r.narrowMask = 0, 1, 2, 2, 2
 	r.groupWaits = 28
 	return r
 }()
