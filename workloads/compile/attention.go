@@ -22,15 +22,16 @@ type attend struct {
 
 	queries, keys int64 // tile
 	threads, regs int
-	waits         int  // of an iteration
-	shared        bool // values are the first elements of the keys and come with them
+	waits         int   // of an iteration
+	shared        bool  // values are the first elements of the keys and come with them
+	values        int64 // elements of a value that a tile program takes
 }
 
 // attention lowers an attention operator: a flash kernel, split over the keys
 // where there are few queries.
 func (c *coder) attention() error {
 	d := c.o.Attention
-	a := &attend{c: c, d: d, group: d.Heads / d.KVHeads, dt: c.o.DType, shared: c.o.Shared()}
+	a := &attend{c: c, d: d, group: d.Heads / d.KVHeads, dt: c.o.DType, shared: c.o.Shared(), values: d.ValueDim}
 	if k := c.in(1).dt; c.t.matrixRate(k) > 0 && c.in(0).dt == k {
 		a.dt = k
 	}
@@ -138,7 +139,7 @@ func (a *attend) elements() int64 {
 	if a.shared {
 		return a.d.HeadDim
 	}
-	return a.d.HeadDim + a.d.ValueDim
+	return a.d.HeadDim + a.values
 }
 
 // multiply appends a product; where only the vector unit computes in the
@@ -163,12 +164,12 @@ func (a *attend) arithmetic(bq, bk int64, body []trace.Instr) (scores, values []
 	// scaled again. Each takes an issue slot, in which the vector unit could do a
 	// multiplication and an addition.
 	const slot = 2
-	values = vector(nil, 0, slot*(5*bq*bk+bq*d.ValueDim), dtype.FP32)
+	values = vector(nil, 0, slot*(5*bq*bk+bq*a.values), dtype.FP32)
 	values = special(values, 0, bq*bk)
 	for range a.waits {
 		values = append(values, barrier(0))
 	}
-	return scores, a.multiply(values, bq, d.ValueDim, bk, true)
+	return scores, a.multiply(values, bq, a.values, bk, true)
 }
 
 // prefill lowers attention with many queries.

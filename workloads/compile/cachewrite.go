@@ -21,7 +21,9 @@ func (c *coder) cacheWrite(s *streamed) bool {
 	per, cut := int64(1), int64(1)
 	if r.positions > 0 {
 		per = max(1, min(r.positions, d.SeqQ, r.chunk/c.in(0).dt.Bytes(d.HeadDim)))
-		cut = d.Heads
+		if cut = d.KVHeads; c.o.Kind == graph.Rope {
+			cut = d.Heads
+		}
 		s.stretch = d.SeqQ
 	}
 	threads := max(r.threads, min(r.mostThreads, int(roundUp(d.KVHeads*d.HeadDim, 32))))

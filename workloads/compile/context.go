@@ -16,6 +16,7 @@ type attentionTile struct {
 	keys    int64 // of an iteration
 	narrow  int64 // the same where an element of K and V takes a byte
 	alone   bool  // one group computes it
+	values  int64 // elements of a value at most that a tile program takes, the others of its cluster the rest; 0: all
 	waits   int   // of a group in an iteration, where they are not the family's
 	waits8  int   // the same where elements are narrow
 }
@@ -42,6 +43,9 @@ func (a *attend) context() bool {
 	}
 	x := r.tiles[tile]
 	a.queries, a.keys = x.queries, x.keys
+	if x.values > 0 && d.ValueDim%x.values == 0 && !a.shared {
+		a.values = x.values
+	}
 	if a.dt.Bits() <= 8 && x.narrow > 0 {
 		a.keys = x.narrow
 	}
@@ -184,6 +188,13 @@ func (w *contextWriter) part(s segment, count, first trace.Expr) { w.partStep(s,
 // partStep writes every step-th tile of a stretch: count blocks of keys, the
 // first of which begins at position first.
 func (w *contextWriter) partStep(s segment, step int64, count, first trace.Expr) {
+	for at := int64(0); at < w.d.ValueDim; at += w.values {
+		w.partValues(s, step, at, count, first)
+	}
+}
+
+// partValues writes those that take the elements of values from at on.
+func (w *contextWriter) partValues(s segment, step, at int64, count, first trace.Expr) {
 	c, d, r := w.c, w.d, w.r
 	group := w.group / w.pack // heads that are tile programs of their own
 	grid := [4]int64{group, s.tiles, d.KVHeads, d.Batch}
@@ -199,6 +210,10 @@ func (w *contextWriter) partStep(s segment, step int64, count, first trace.Expr)
 	first.K = w.load * div
 	kr, kc, kw := w.head(c.in(1), d.SeqKV*div, d.HeadDim, 1, first)
 	vr, vc, vw := w.head(c.in(2), d.SeqKV*div, d.ValueDim, 1, first)
+	if w.values < d.ValueDim {
+		o.col.C, o.cols = o.col.C+at, w.values
+		vc.C, vw = vc.C+at, w.values
+	}
 	blocks := func(count trace.Expr, after int64, mask bool) trace.Step {
 		kr, vr := kr, vr
 		kr.C += after * w.load * div
@@ -215,16 +230,16 @@ func (w *contextWriter) partStep(s segment, step int64, count, first trace.Expr)
 			scores = vector(scores, 0, 2*slots*w.queries*w.keys, dtype.FP32)
 		}
 		if v := c.in(2).dt; v.Bits() <= 8 && r.turn > 0 {
-			scores = append(scores, trace.Instr{Kind: trace.Scratch, Count: r.turn * v.Bytes(w.keys*d.ValueDim)})
+			scores = append(scores, trace.Instr{Kind: trace.Scratch, Count: r.turn * v.Bytes(w.keys*w.values)})
 		}
 		s := loop(count, r.stages, 1, append(append(scores, load(0, w.v, vr, vc, w.load, vw)), values...)...)
 		s.Groups = w.groups
 		return s
 	}
-	end := vector(nil, 0, s.size*d.ValueDim, dtype.FP32)
+	end := vector(nil, 0, s.size*w.values, dtype.FP32)
 	end = special(end, 0, s.size)
 	end = append(end, store(0, w.o, o.row, o.col, o.rows, o.cols))
-	if w.stats >= 0 {
+	if w.stats >= 0 && at == 0 {
 		x := w.packed(c.result(1), 1, s, place)
 		end = append(end, store(0, w.stats, x.row, x.col, x.rows, x.cols))
 	}

@@ -37,6 +37,8 @@ func TestContextKernels(t *testing.T) {
 		{"trtllm-context", asyncChip(), dtype.FP8, "heads=8,kv_heads=2,head_dim=128,seq=1024", "fmha_fp8_128x256", 8 * 8, true},
 		{"trtllm-context", asyncChip(), dtype.BF16, "heads=8,kv_heads=2,head_dim=256,seq=1024", "fmha_bf16_128x128", 8 * 8, false},
 		{"trtllm-context", sumsChip(), dtype.BF16, "heads=8,kv_heads=2,head_dim=128,seq=1024", "trtllm_gen_bf16_256x128", 8 * 4, true},
+		// Two tile programs take half of the values each.
+		{"trtllm-context", sumsChip(), dtype.BF16, "heads=2,kv_heads=1,head_dim=512,seq=1000", "trtllm_gen_bf16_128x64", 2 * 8 * 2, false},
 		{"trtllm-context", syncChip(), dtype.BF16, "heads=8,kv_heads=2,head_dim=128,seq=1024", "fmha_v2_bf16_128x32", 8 * 8, false},
 		// Four heads share a tile.
 		{"vllm-attention", asyncChip(), dtype.BF16, "heads=8,kv_heads=2,head_dim=128,seq=100,batch=3", "fa3_bf16_128x128", 3 * 2 * 4, false},
@@ -166,6 +168,7 @@ func TestCacheKernels(t *testing.T) {
 		{"trtllm-context", true, 8, 8 * (7 + 1) * 3, 256},   // 16 positions of a head, and a block that finds none
 		{"trtllm-context", true, 10, 10 * (7 + 1) * 3, 256}, // however many heads there are
 		{"trtllm-1.0-context", true, 10, 10 * 7 * 3, 256},   // none too many
+		{"trtllm-1.0-context", false, 8, 2 * 7 * 3, 256},    // without rotation, heads of keys alone
 		{"vllm-attention", false, 8, 300, 256},              // as many threads as keys of a position have elements
 		{"flashinfer", false, 8, 300, 128},
 	} {

@@ -79,7 +79,7 @@ var fmhaGen = func() attentionRules {
 	r.tiles = []attentionTile{
 		{head: 128, queries: 256, keys: 128, narrow: 128, waits8: 22},
 		{head: 256, queries: 128, keys: 128, narrow: 128},
-		{head: 512, queries: 64, keys: 64, narrow: 64},
+		{head: 512, queries: 128, keys: 64, narrow: 64, values: 256},
 	}
 	r.turn, r.held, r.mask, r.windowMask, r.narrowMask = 0, 1, 2, 2, 2
 	r.groupWaits = 28
