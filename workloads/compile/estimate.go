@@ -141,6 +141,9 @@ func (e *estimate) place(x *gemmTile, rules *gemmRules) {
 	}
 	// The smallest cluster that keeps the cache ahead of the arithmetic, or that with the least traffic.
 	x.cluster = [2]int64{1, 1}
+	if x.rows*x.cols < rules.sharers {
+		return
+	}
 	unit, _ := e.unit(x)
 	bytesR, bytesC := float64(float64(x.rows*x.depth)*wr), float64(float64(x.cols*x.depth)*wc)
 	if x.pair {

@@ -370,11 +370,11 @@ func (c *coder) search(g *gemm, path matrixPath) (gemmTile, error) {
 	}
 	for _, swap := range [...]bool{false, true} {
 		swaps := rules.swap && (!g.glu || rules.pairs)
-		if swap && !swaps {
+		if swap && !swaps || !swap && swaps && rules.turned {
 			continue
 		}
 		// The longer side goes along the rows of the instruction if the other does not fill them.
-		if r, c := e.extents(&gemmTile{swap: swap}); swaps && r < t.instrM && c > r {
+		if r, c := e.extents(&gemmTile{swap: swap}); swaps && !rules.turned && r < t.instrM && c > r {
 			continue
 		}
 		er, ec := e.extents(&gemmTile{swap: swap})
