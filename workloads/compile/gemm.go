@@ -380,7 +380,7 @@ func (c *coder) search(g *gemm, path matrixPath) (gemmTile, error) {
 		er, ec := e.extents(&gemmTile{swap: swap})
 		for _, shape := range tiles {
 			// Nobody takes a tile of which more than half is padding.
-			if shape[0] >= 2*max(er, tiles[0][0]) || shape[1] >= 2*max(ec, tiles[0][1]) {
+			if shape[0] >= 2*max(er, tiles[0][0]) || shape[1] >= 2*max(ec, tiles[0][1]) || shape[1] < min(ec, rules.whole) {
 				continue
 			}
 			for _, depth := range e.depths(shape, swap) {

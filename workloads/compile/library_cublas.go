@@ -153,11 +153,13 @@ var cublas = profile{
 // Hopper (sm90_xmma_gemm). PyTorch has matrices by rows, which are transposed
 // ones to a library that takes them by columns: rows of its tiles run along
 // those of the weights. Of those there are 128 or 256 in a tile, of the other
-// operand's 64 to 256; pairs of tile programs share fetches, those of 128 x 64
-// none; and K is cut by powers of two (assumed). Calibrated, in the tables of microsoft/vidur for H100: that
-// an iteration may take 256 bytes of K. Weights of 0.2 to 1 GB cross at 2.9 to
-// 3.05 TB/s there, while rows of 128 bytes at a time would hold memory to 2.85.
-// Everything else is as with cublas.
+// operand's 64 to 256, of up to 64 where those are all; pairs of tile programs
+// share fetches, those of 128 x 64 none; and K is cut by powers of two (assumed).
+// Calibrated, in the tables of microsoft/vidur for H100: that an iteration may
+// take 256 bytes of K, and that tiles of 64 columns hold all of them. Weights of
+// 0.2 to 1 GB cross at 2.9 to 3.05 TB/s there, while rows of 128 bytes at a time
+// would hold memory to 2.85; products of 72 to 120 rows take 0.28 us for each 64
+// of K, as tiles of 128 x 128 do. Everything else is as with cublas.
 var cublas121 = func() profile {
 	p := cublas
 	p.name = "cublas-12.1"
@@ -169,5 +171,6 @@ var cublas121 = func() profile {
 	a.splits = []int64{1, 2, 4, 8, 16}
 	a.clusters = [][2]int64{{2, 1}, {1, 2}}
 	a.sharers = 128 * 128
+	a.whole = 128
 	return p
 }()

@@ -310,7 +310,7 @@ func TestOtherKernels(t *testing.T) {
 // The cuBLAS of PyTorch 2.1 has tiles of 128 rows of weights and more on Hopper and
 // of 64 columns and more, where the later one takes one of fewer; K goes by twice
 // as much where weights stream, and is cut by powers of two; the smallest tiles
-// share no fetches. On Ampere both are the same.
+// share no fetches, and hold all columns. On Ampere both are the same.
 func TestOldKernels(t *testing.T) {
 	program := func(chip *arch.Chip, profile, spec string) (p *trace.Program, tile [3]int64) {
 		p = &with(t, chip, profile, spec, dtype.BF16).Programs[0]
@@ -337,6 +337,9 @@ func TestOldKernels(t *testing.T) {
 	_, now := program(asyncChip(), "cublas", few)
 	if _, old := program(asyncChip(), "cublas-12.1", few); now[1] >= 64 || old != [3]int64{128, 64, 128} {
 		t.Errorf("tiles %v, of the older library %v", now, old)
+	}
+	if _, old := program(asyncChip(), "cublas-12.1", "gemm:m=72,n=5120,k=640"); old[1] != 128 {
+		t.Errorf("72 columns have tiles of %d", old[1])
 	}
 	_, now = program(ampereChip(), "cublas", few)
 	if _, old := program(ampereChip(), "cublas-12.1", few); now != old {

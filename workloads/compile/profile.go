@@ -70,6 +70,7 @@ type gemmRules struct {
 	pairs      bool       // so it may if pairs of columns make one, as pairs of rows then do
 	clusters   [][2]int64 // tile programs that may share fetches: along x and y of the grid, smallest first
 	sharers    int64      // results of a tile, at least, whose programs do
+	whole      int64      // columns of a tile below which it is tried only where it holds all of the result's
 	margin     int64      // bytes of scratchpad kept free of the pipeline
 
 	short shortRules // kernels for products of a short K
