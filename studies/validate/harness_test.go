@@ -215,7 +215,7 @@ func TestRead(t *testing.T) {
 	}
 	far := &arch.Chip{}
 	far.Memory.DRAM.Latency.Value = us / 4
-	if p := (&Harness{Launch: "none", Code: 4}).read(b, g, far, func(op string) bool { return op == "b" }); p.us != 5+2+2*4*0.25 {
+	if p := (&Harness{Launch: "none", Code: 4}).read(b, g, far, func(op string) bool { return op == "b" }); p.us != 5+2+(4+1)*0.25 {
 		t.Errorf("with code from main memory: %+v", p)
 	}
 	if p := (&Harness{Launch: "graph"}).read(b, g, &arch.Chip{}, func(string) bool { return true }); p.us != 17 || p.bound != 9 {

@@ -163,12 +163,16 @@ func (h *Harness) read(b *run.Brief, g *graph.Graph, c *arch.Chip, timed func(op
 	if h.Host.Issue.IsSet() {
 		issue = float64(h.Host.Issue.Value)
 	}
-	last, end := "", int64(0)
+	last, loaded, end := "", "", int64(0)
 	for i := range b.Result.Timeline.Kernels {
 		k := &b.Result.Timeline.Kernels[i]
 		gap := float64(k.StartPS - end)
-		work := float64(k.EndPS-k.StartPS) + float64(float64(h.Code)*float64(c.Memory.DRAM.Latency.Value))
-		end = k.EndPS
+		code := h.Code
+		if k.Op == loaded { // adds partial sums, in a few instructions
+			code = min(code, 1)
+		}
+		work := float64(k.EndPS-k.StartPS) + float64(float64(code)*float64(c.Memory.DRAM.Latency.Value))
+		loaded, end = k.Op, k.EndPS
 		if !timed(k.Op) {
 			continue
 		}

@@ -131,14 +131,19 @@ func (e *estimate) place(x *gemmTile, rules *gemmRules) {
 	wave := min(e.t.cores*x.resident, down*across)
 	wr, wc := e.widths(x)
 	// A wave covers band x (wave/band) tiles; it reads least when both sides are
-	// as many bytes.
+	// as many bytes. A band is a power of two wide, of which a grid fills three
+	// quarters at least, so that three columns are one band and not two
+	// (get_log_swizzle_size and GemmIdentityThreadblockSwizzle of NVIDIA/cutlass).
 	ideal := math.Sqrt(float64(wave) * float64(x.rows) * wr / (float64(x.cols) * wc))
 	x.band = 1
-	for x.band*2 <= across && float64(x.band*2) <= ideal*1.5 {
+	for x.band*3 <= across*2 && float64(x.band*2) <= ideal*1.5 {
 		x.band *= 2
 	}
 	// The smallest cluster that keeps the cache ahead of the arithmetic, or that with the least traffic.
 	x.cluster = [2]int64{1, 1}
+	if x.rows*x.cols < rules.sharers {
+		return
+	}
 	unit, _ := e.unit(x)
 	bytesR, bytesC := float64(float64(x.rows*x.depth)*wr), float64(float64(x.cols*x.depth)*wc)
 	if x.pair {

@@ -370,17 +370,17 @@ func (c *coder) search(g *gemm, path matrixPath) (gemmTile, error) {
 	}
 	for _, swap := range [...]bool{false, true} {
 		swaps := rules.swap && (!g.glu || rules.pairs)
-		if swap && !swaps {
+		if swap && !swaps || !swap && swaps && rules.turned {
 			continue
 		}
 		// The longer side goes along the rows of the instruction if the other does not fill them.
-		if r, c := e.extents(&gemmTile{swap: swap}); swaps && r < t.instrM && c > r {
+		if r, c := e.extents(&gemmTile{swap: swap}); swaps && !rules.turned && r < t.instrM && c > r {
 			continue
 		}
 		er, ec := e.extents(&gemmTile{swap: swap})
 		for _, shape := range tiles {
 			// Nobody takes a tile of which more than half is padding.
-			if shape[0] >= 2*max(er, tiles[0][0]) || shape[1] >= 2*max(ec, tiles[0][1]) {
+			if shape[0] >= 2*max(er, tiles[0][0]) || shape[1] >= 2*max(ec, tiles[0][1]) || shape[1] < min(ec, rules.whole) {
 				continue
 			}
 			for _, depth := range e.depths(shape, swap) {

@@ -149,14 +149,28 @@ var cublas = profile{
 	},
 }
 
-// cublas121 stands for the cuBLAS 12.1 of PyTorch 2.1 to 2.3, whose kernels for
-// Hopper (sm90_xmma_gemm) have tiles of 64 to 256 rows and 128 or 256 columns
-// (assumed). Products in fp16 in the tables of microsoft/vidur for H100, of 64 to
-// 2000 rows, take longer than narrower tiles would. Everything else is as with
-// cublas.
+// cublas121 stands for the cuBLAS 12.1 of PyTorch 2.1 to 2.3 and its kernels for
+// Hopper (sm90_xmma_gemm). PyTorch has matrices by rows, which are transposed
+// ones to a library that takes them by columns: rows of its tiles run along
+// those of the weights. Of those there are 128 or 256 in a tile, of the other
+// operand's 64 to 256, of up to 64 where those are all; pairs of tile programs
+// share fetches, those of 128 x 64 none; and K is cut by powers of two (assumed).
+// Calibrated, in the tables of microsoft/vidur for H100: that an iteration may
+// take 256 bytes of K, and that tiles of 64 columns hold all of them. Weights of
+// 0.2 to 1 GB cross at 2.9 to 3.05 TB/s there, while rows of 128 bytes at a time
+// would hold memory to 2.85; products of 72 to 120 rows take 0.28 us for each 64
+// of K, as tiles of 128 x 128 do. Everything else is as with cublas.
 var cublas121 = func() profile {
 	p := cublas
 	p.name = "cublas-12.1"
-	p.async.tiles = [][2]int64{{64, 128}, {64, 256}, {128, 128}, {128, 256}, {256, 128}}
+	a := &p.async
+	a.tiles = [][2]int64{{128, 64}, {128, 128}, {128, 256}, {256, 128}}
+	a.turned = true
+	a.depth = []int64{128, 256}
+	a.minStages = 3
+	a.splits = []int64{1, 2, 4, 8, 16}
+	a.clusters = [][2]int64{{2, 1}, {1, 2}}
+	a.sharers = 128 * 128
+	a.whole = 128
 	return p
 }()

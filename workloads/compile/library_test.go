@@ -307,18 +307,56 @@ func TestOtherKernels(t *testing.T) {
 	}
 }
 
-// The cuBLAS of PyTorch 2.1 has no kernel for Hopper of fewer than 128 columns,
-// where the later one takes one for few rows; on Ampere both have the same.
+// The cuBLAS of PyTorch 2.1 has tiles of 128 rows of weights and more on Hopper and
+// of 64 columns and more, where the later one takes one of fewer; K goes by twice
+// as much where weights stream, and is cut by powers of two; the smallest tiles
+// share no fetches, and hold all columns. On Ampere both are the same.
 func TestOldKernels(t *testing.T) {
-	const spec = "gemm:m=48,n=8192,k=4096"
-	tile := func(chip *arch.Chip, profile string) [2]int64 {
-		rows, cols, _ := shape(t, &with(t, chip, profile, spec, dtype.BF16).Programs[0])
-		return [2]int64{rows, cols}
+	program := func(chip *arch.Chip, profile, spec string) (p *trace.Program, tile [3]int64) {
+		p = &with(t, chip, profile, spec, dtype.BF16).Programs[0]
+		tile[0], tile[1], tile[2] = shape(t, p)
+		return p, tile
 	}
-	if now, old := tile(asyncChip(), "cublas"), tile(asyncChip(), "cublas-12.1"); now[1] >= 128 || old[1] < 128 {
+	const few = "gemm:m=48,n=8192,k=4096"
+	for _, spec := range []string{few, "gemm:m=1,n=65536,k=8192", "gemm:m=520,n=512,k=2048", "gemm:m=4096,n=32,k=1024", "gemm:m=4096,n=4096,k=4096"} {
+		p, tile := program(asyncChip(), "cublas-12.1", spec)
+		if !strings.Contains(p.Name+"_", "_t_") || tile[0] < 128 {
+			t.Errorf("%s: %s has tiles of %d weights", spec, p.Name, tile[0])
+		}
+		if cut := p.Parts[0].Grid[3]; cut&(cut-1) != 0 {
+			t.Errorf("%s: cut %d ways", spec, cut)
+		}
+		for _, s := range p.Parts[0].Code {
+			for _, in := range s.Body {
+				if in.Kind == trace.Load && in.Share > 1 && tile[0]*tile[1] < 128*128 {
+					t.Errorf("%s: tiles of %v share fetches", spec, tile)
+				}
+			}
+		}
+	}
+	_, now := program(asyncChip(), "cublas", few)
+	if _, old := program(asyncChip(), "cublas-12.1", few); now[1] >= 64 || old != [3]int64{128, 64, 128} {
 		t.Errorf("tiles %v, of the older library %v", now, old)
 	}
-	if now, old := tile(ampereChip(), "cublas"), tile(ampereChip(), "cublas-12.1"); now != old {
+	if _, old := program(asyncChip(), "cublas-12.1", "gemm:m=72,n=5120,k=640"); old[1] != 128 {
+		t.Errorf("72 columns have tiles of %d", old[1])
+	}
+	_, now = program(ampereChip(), "cublas", few)
+	if _, old := program(ampereChip(), "cublas-12.1", few); now != old {
 		t.Errorf("tiles %v, of the older library %v", now, old)
+	}
+}
+
+// Three columns of tiles are walked in one band, not in two of which each reads
+// the weights.
+func TestBandOfThree(t *testing.T) {
+	for _, profile := range []string{"cublas", "cublas-12.1"} {
+		p := &with(t, asyncChip(), profile, "gemm:m=328,n=27648,k=5120", dtype.FP16).Programs[0].Parts[0]
+		if p.Grid[0] == 3 && p.Swizzle != 3 {
+			t.Errorf("%s: three columns in bands of %d", profile, p.Swizzle)
+		}
+		if profile == "cublas-12.1" && p.Grid[0] != 3 {
+			t.Errorf("%d columns of tiles", p.Grid[0])
+		}
 	}
 }

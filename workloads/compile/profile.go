@@ -65,9 +65,12 @@ type gemmRules struct {
 	roomy      bool       // grids of grouped products have room for Window rows: the tile programs beyond the last row end at once
 	alone      bool       // the pipeline takes all the scratchpad, so that one tile program runs on a core (StageCountAuto of CUTLASS)
 	swap       bool       // the transposed product may be computed instead
+	turned     bool       // it always is: the library takes matrices by columns, its callers have them by rows
 	tuned      bool       // tiles are those of the next power of two of rows, which the library was tuned for
 	pairs      bool       // so it may if pairs of columns make one, as pairs of rows then do
 	clusters   [][2]int64 // tile programs that may share fetches: along x and y of the grid, smallest first
+	sharers    int64      // results of a tile, at least, whose programs do
+	whole      int64      // columns of a tile below which it is tried only where it holds all of the result's
 	margin     int64      // bytes of scratchpad kept free of the pipeline
 
 	short shortRules // kernels for products of a short K
