@@ -93,6 +93,10 @@ func (d *draft) experts(h *Harness, f format, tokens, hidden, inter, experts, to
 		d.op(graph.Op{Name: "route", Kind: graph.Route, Rows: tokens, Cols: experts, Window: topk, DType: dtype.FP32,
 			In: ids(d.tensor("scores", f.input, graph.Input, tokens, experts)), Out: ids(weights, chosen)})
 	}
+	search := int64(1) // experts among which a row's is looked for: scales of blocks lie by expert
+	if h.Pad[f.name] > 0 {
+		search = local
+	}
 	pass := func(name string) { // a kernel over the chosen experts
 		next := d.tensor(name+".out", dtype.Int32, graph.Activation, tokens, topk)
 		d.op(graph.Op{Name: name, Kind: graph.Permute, Fn: "transpose", Rows: tokens, Cols: topk, DType: dtype.Int32, In: ids(chosen), Out: ids(next)})
@@ -120,7 +124,7 @@ func (d *draft) experts(h *Harness, f format, tokens, hidden, inter, experts, to
 	xs := x
 	if h.extra("dispatch") {
 		xs = d.tensor("dispatch.out", d.g.Tensor(x).DType, graph.Activation, rows, hidden)
-		d.op(graph.Op{Name: "dispatch", Kind: graph.Permute, Fn: "dispatch", Rows: rows, Cols: hidden, Window: local, DType: f.input, In: ids(x, chosen), Out: ids(xs)})
+		d.op(graph.Op{Name: "dispatch", Kind: graph.Permute, Fn: "dispatch", Rows: rows, Cols: hidden, Window: search, DType: f.input, In: ids(x, chosen), Out: ids(xs)})
 	} else {
 		// The kernel gathers the rows; what it reads is as much.
 		if where == "inside" {
@@ -131,11 +135,11 @@ func (d *draft) experts(h *Harness, f format, tokens, hidden, inter, experts, to
 	// pad passes over the padding of the scales of rows of n elements, one for
 	// each block of 16.
 	pad := func(name string, n int64) {
-		rows, cols := h.Pad[f.name]*visited, max(1, n/16)
+		rows, cols := h.Pad[f.name]*local, max(1, n/16*visited/local)
 		if rows == 0 {
 			return
 		}
-		d.op(graph.Op{Name: name, Kind: graph.Permute, Fn: "transpose", Rows: rows, Cols: cols, Window: local, DType: dtype.FP8,
+		d.op(graph.Op{Name: name, Kind: graph.Permute, Fn: "transpose", Rows: rows, Cols: cols, Window: 1, DType: dtype.FP8,
 			In: ids(d.tensor(name+".in", dtype.FP8, graph.Input, rows, cols)), Out: ids(d.tensor(name+".out", dtype.FP8, graph.Output, rows, cols))})
 	}
 	pad("dispatch.pad", hidden)
@@ -165,7 +169,7 @@ func (d *draft) experts(h *Harness, f format, tokens, hidden, inter, experts, to
 	if where == "rows" {
 		made = f.input
 	}
-	act := graph.Op{Name: "act", Kind: graph.Elementwise, Fn: "relu", Rows: passed, Cols: inter, Window: local, DType: f.input}
+	act := graph.Op{Name: "act", Kind: graph.Elementwise, Fn: "relu", Rows: passed, Cols: inter, Window: search, DType: f.input}
 	switch {
 	case gated && passed > rows:
 		grouped("gate_up", xs, hidden, 2*inter)

@@ -99,7 +99,7 @@ func (v *validation) timed(h *Harness, c *chip, d *draft, p plan.Plan, timed fun
 		p.Profile = v.opt.Library
 	}
 	p.Cache = h.residency(on, d.weights, d.g.Footprint().Total())
-	p.Launch = h.launch()
+	p.Launch, p.Data = h.launch(), h.Data
 	p.Replays = h.replays(on, d.weights)
 	var key strings.Builder
 	fmt.Fprintf(&key, "%s %s %+v\n", c.Name, h.Name, p)

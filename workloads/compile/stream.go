@@ -353,6 +353,9 @@ func (c *coder) stream(s *streamed) error {
 		return nil
 	}
 	r := &c.m.prof.stream
+	if r.lookups && c.inTurn(s) {
+		return nil
+	}
 	if c.o.Kind == graph.Rope || c.o.Kind == graph.Permute && c.o.Fn == "append" {
 		if c.cacheWrite(s) {
 			return nil
@@ -380,11 +383,6 @@ func (c *coder) stream(s *streamed) error {
 	per = min(per, s.units)
 	if r.groupRow && c.o.Kind == graph.Quantize && c.o.Fn == "groups" {
 		per = 1
-	}
-	if c.trips(s) > 0 {
-		// A group of threads for each row, while there is room for more.
-		const groups = 8
-		per = min(per, max(1, s.units/(groups*c.t.cores)))
 	}
 	// A row stays in registers, as it is stored, if they hold it; otherwise it is read twice.
 	registers, passes := r.registers, 1
@@ -598,13 +596,6 @@ func (w *streamWriter) part(seg segment, passes int) {
 		grid[3], start.W = s.units/period, period
 	}
 	var code []trace.Step
-	if n := ceilDiv(c.trips(s), w.slices); n > 0 {
-		wait := make([]trace.Instr, max(1, int64(c.t.l2Latency)/waitClocks))
-		for i := range wait {
-			wait[i] = barrier(0)
-		}
-		code = append(code, loop(fixed(n*seg.size), 1, 1, wait...))
-	}
 	var loads, body, stores []trace.Instr
 	for i := range s.accesses {
 		in := w.region(i, start, seg.size)
@@ -631,21 +622,83 @@ func (w *streamWriter) part(seg segment, passes int) {
 	c.part(grid, code...)
 }
 
-// trips is how often a unit waits for the shared cache before its data can be
-// asked for: for each row, the steps of a search over the offsets of Window
-// experts; for a sum over the choices of a token, one for each.
-func (c *coder) trips(s *streamed) int64 {
+// inTurn lowers the kernels between the products of a mixture of experts, whose
+// threads take row after row: where there are rows enough, eight groups of 256
+// threads on a core (expandInputRowsKernel, doActivationKernel and
+// finalizeMoeRoutingKernel of TensorRT-LLM). A thread moves 16 bytes of the
+// operand with the shortest elements at once, so a group a slice of a row, and
+// waits for the shared cache before it can ask for the first: for the number of
+// the row, and for each step of a search over the offsets of Window experts to
+// find the row's own. A sum over the choices of a token takes one after the other. It
+// returns false for other kernels.
+func (c *coder) inTurn(s *streamed) bool {
+	const threads, groups = 256, 8
 	o := c.o
-	if !c.m.prof.stream.lookups {
-		return 0
-	}
+	sums := o.Kind == graph.Permute && o.Fn == "combine"
+	trips := int64(1) // to the shared cache, for the number of the row
 	switch {
-	case o.Kind == graph.Permute && o.Fn == "combine":
-		return o.Rows / s.units
-	case o.Window > 0 && (o.Kind == graph.Permute || o.Kind == graph.Elementwise):
-		return ceilDiv(o.Rows*int64(bits.Len64(uint64(o.Window))), s.units)
+	case sums:
+	case o.Window == 0 || o.Kind != graph.Permute && o.Kind != graph.Elementwise:
+		return false
+	case o.Fn != "dispatch":
+		trips = 0
 	}
-	return 0
+	steps := 2 * int64(bits.Len64(uint64(max(1, o.Window)-1))) // of a search in the core: a look-up and a comparison
+	width := int64(16)                                         // bits of the shortest element; those of less than a byte are made of longer ones
+	for i := range s.accesses {
+		if n := int64(s.accesses[i].op.dt.Bits()); n >= 8 && s.accesses[i].op.cols == o.Cols {
+			width = min(width, n)
+		}
+	}
+	slices := s.slices(ceilDiv(o.Cols*width, threads*128))
+	rows, outer := o.Rows, o.Rows // what is read one after the other, and what is written then
+	if sums {
+		outer = c.result(0).rows
+	}
+	per := max(1, outer*slices/(groups*c.t.cores)) // of those that are written
+	programs := ceilDiv(outer, per)
+	turns := max(1, ceilDiv(rows, programs))
+	c.begin(fmt.Sprintf("%s_%d", s.name, threads), threads, 64, 0)
+	c.prog.Setup = c.m.prof.stream.setup
+	s.own(c)
+	s.units = programs * turns
+	w := &streamWriter{c: c, s: s, per: 1, slices: slices}
+	w.slots()
+	start := trace.Expr{Y: turns, K: 1}
+	var body, stores []trace.Instr
+	for range ceilDiv(trips*int64(c.t.l2Latency)+steps*waitClocks, waitClocks*slices) {
+		body = append(body, barrier(0))
+	}
+	for i := range s.accesses {
+		a := &s.accesses[i]
+		if a.store && sums {
+			in := w.region(i, trace.Expr{Y: per}, per)
+			in.Row, in.Rows = trace.Expr{Y: per}, per
+			stores = append(stores, in)
+			continue
+		}
+		a.how, a.perUnit = often, 1
+		in := w.region(i, start, 1)
+		in.Kind = trace.Load
+		if a.store {
+			in.Kind = trace.Store
+			stores = append(stores, in)
+		} else {
+			body = append(body, in)
+		}
+	}
+	for i, op := range c.prog.Ops {
+		body = vector(body, i, ceilDiv(op.VectorOps, s.units*slices), w.arith())
+		body = special(body, i, ceilDiv(op.SpecialOps, s.units*slices))
+	}
+	grid := [4]int64{slices, programs, 1, 1}
+	if sums {
+		c.part(grid, loop(fixed(turns), 1, 1, body...), once(stores...))
+	} else {
+		c.part(grid, loop(fixed(turns), 1, 1, append(body, stores...)...))
+	}
+	c.finish()
+	return true
 }
 
 // arith is the format that the vector unit computes in: that of the operator,
