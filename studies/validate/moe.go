@@ -146,6 +146,10 @@ func (d *draft) experts(h *Harness, f format, tokens, hidden, inter, experts, to
 	if where == "rows" {
 		xs = convert("quantize", xs)
 	}
+	among := experts // that the choices are spread over
+	if h.Routing.Choices == "all" {
+		among = local
+	}
 	role := graph.Activation // of the products' results
 	passed := rows           // choices that kernels between the products and after them pass over
 	if all := tokens * topk; h.Whole && all > rows {
@@ -153,7 +157,7 @@ func (d *draft) experts(h *Harness, f format, tokens, hidden, inter, experts, to
 	}
 	grouped := func(name string, in graph.TensorID, k, n int64) graph.TensorID {
 		y := d.tensor(name+".out", f.input, role, rows, n)
-		d.op(graph.Op{Name: name, Kind: graph.MatMul, DType: f.math, Rows: max(1, tokens*topk/experts), Cols: experts, Window: tokens * topk, In: ids(in, d.tensor(name+".weight", f.weight, graph.Weight, local, n, k)), Out: ids(y),
+		d.op(graph.Op{Name: name, Kind: graph.MatMul, DType: f.math, Rows: max(1, tokens*topk/among), Cols: experts, Window: tokens * topk, In: ids(in, d.tensor(name+".weight", f.weight, graph.Weight, local, n, k)), Out: ids(y),
 			MatMul: &graph.MatMulDims{Batch: 1, M: rows, N: n, K: k, Groups: local, GroupRows: groupRows}})
 		return y
 	}

@@ -22,14 +22,16 @@ var trtllmMoE = func() profile {
 	p.async.minStages = 3
 	p.async.evenly = true
 	p.async.splits = []int64{1}
-	// CtaShape and WarpShape of the tiles for Ampere: 16 to 128 x 128 x 64.
-	p.sync.tiles = [][2]int64{{16, 128}, {32, 128}, {64, 128}, {128, 128}}
+	// The kernel for Ampere (fused_moe_kernel_sm80) has four warps that keep the
+	// sums of gate and value side by side: of its tiles of 16 to 128 x 128 x 64 that
+	// of 128 rows would need more registers than a thread has.
+	p.sync.tiles = [][2]int64{{16, 128}, {32, 128}, {64, 128}}
 	p.sync.kernels, p.sync.short = nil, shortRules{}
 	p.sync.depth = []int64{128}
 	p.sync.splits = []int64{1}
 	p.sync.swap = false
 	p.sync.minStages, p.sync.maxStages = 2, 4
-	p.sync.warpRows, p.sync.warpCols = 64, 32
+	p.sync.warpRows, p.sync.warpCols = 32, 64
 	p.sync.lineBytes = 128
 	p.stream.setup, p.stream.lookups = moeSetup, true
 	// PyTorch's top-k (sbtopk::gatherTopK): two bits of 32 in a pass, of about 45
@@ -56,9 +58,7 @@ func triton(from gemmRules, rows, cols, depth int64) gemmRules {
 
 // sglangTriton stands for the fused mixture of experts of SGLang and vLLM in
 // Triton where no tuned configuration is at hand (get_default_config of
-// fused_moe): 64 x 64 tiles, 32 elements of 16 bits of K in an iteration. Marlin
-// products, with weights of four bits, reach its rate in the tables of
-// ai-dynamo/aiconfigurator and are taken as equal.
+// fused_moe): 64 x 64 tiles, 32 elements of 16 bits of K in an iteration.
 var sglangTriton = func() profile {
 	p := cublas
 	p.name = "sglang-triton"
@@ -77,6 +77,26 @@ var sglangTritonFew = func() profile {
 	p.async, p.sync = triton(cublas.async, 16, 32, 128), triton(cublas.sync, 16, 32, 128)
 	p.async.warpRows, p.async.warpCols = 0, 0
 	p.sync.warpRows, p.sync.warpCols = 16, 8
+	return p
+}()
+
+// sglangMarlin is sglangTriton with Marlin's products of weights of four bits
+// (IST-DASLab/marlin, moe_wna16_marlin_gemm): 64 x 256 tiles and smaller ones by
+// eight warps, 64 of K, four stages; weights lie in the order in which threads
+// multiply them. The rows of a tile are those that suit rows spread evenly over
+// the experts (moe_block_size).
+var sglangMarlin = func() profile {
+	p := sglangTriton
+	p.name = "sglang-marlin"
+	s := &p.sync
+	s.tiles = [][2]int64{{16, 128}, {16, 256}, {32, 128}, {32, 256}, {48, 256}, {64, 128}, {64, 256}}
+	s.minStages, s.maxStages = 4, 4
+	s.depth = []int64{128}
+	s.warpRows, s.warpCols, s.lineBytes = 64, 64, 0
+	s.maxThreads = 256
+	s.widen = 14
+	s.margin = 96 << 10
+	s.evenly = true
 	return p
 }()
 

@@ -265,6 +265,7 @@ var profiles = []*profile{
 	&tritonMXFP4,
 	&sglangTriton,
 	&sglangTritonFew,
+	&sglangMarlin,
 	&sglangTritonFP8,
 	&sglangTritonFP8Few,
 	&sglangTritonBlock,
