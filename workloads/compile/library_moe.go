@@ -92,9 +92,9 @@ var sglangMarlin = func() profile {
 	s.tiles = [][2]int64{{16, 128}, {16, 256}, {32, 128}, {32, 256}, {48, 256}, {64, 128}, {64, 256}}
 	s.minStages, s.maxStages = 4, 4
 	s.depth = []int64{128}
-	s.warpRows, s.warpCols, s.lineBytes = 64, 64, 0
+	s.warpRows, s.warpCols, s.lineBytes = 64, 32, 0
 	s.maxThreads = 256
-	s.widen = 14
+	s.widen = 10
 	s.margin = 96 << 10
 	s.evenly = true
 	return p
