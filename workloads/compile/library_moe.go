@@ -139,7 +139,8 @@ var trtllmGen = func() profile {
 	p.fuse.epilogues = cublas.fuse.epilogues
 	p.fuse.glu, p.async.pairs = true, true
 	p.async.roomy = true
-	p.async.tiles = [][2]int64{{128, 8}, {128, 16}, {128, 32}, {128, 64}}
+	p.stream.lookups = false // a thread of the sum asks for all choices of its token at once
+	p.async.tiles = [][2]int64{{128, 8}, {128, 16}, {128, 32}, {128, 64}, {128, 128}}
 	return p
 }()
 
@@ -170,8 +171,19 @@ var tritonMXFP4 = func() profile {
 	p.async.swap = false
 	p.async.depth, p.async.deepest = []int64{256}, false
 	p.async.minStages, p.async.maxStages = 1, 1
-	p.async.widen = 6
+	p.async.widen = 18
 	p.async.evenly = false
 	p.async.alone = false
+	return p
+}()
+
+// tritonMXFP4SM100 is tritonMXFP4 where the unit takes operands from the
+// scratchpad only and accumulators have a memory of their own (Blackwell): loads
+// run ahead, but what is widened crosses the scratchpad.
+var tritonMXFP4SM100 = func() profile {
+	p := tritonMXFP4
+	p.name = "triton-mxfp4-sm100"
+	p.async.widen = 38
+	p.async.tiles = append([][2]int64{{16, 64}, {16, 128}, {32, 64}, {32, 128}}, p.async.tiles...)
 	return p
 }()

@@ -263,6 +263,7 @@ var profiles = []*profile{
 	&trtllmMoEBlock,
 	&trtllmGen,
 	&tritonMXFP4,
+	&tritonMXFP4SM100,
 	&sglangTriton,
 	&sglangTritonFew,
 	&sglangMarlin,
