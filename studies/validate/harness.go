@@ -42,7 +42,7 @@ type Harness struct {
 	Least    config.Figure[unit.Bytes]            `yaml:"least,optional" bound:">0" doc:"Collectives of fewer bytes are predicted, but not counted: the source is noise there."`
 	Systems  map[string]string                    `yaml:"systems,optional" doc:"By SYSTEM:TOPOLOGY of the table: the one of a system's file that is meant, where the source calls several alike."`
 	Library  []string                             `yaml:"library,optional" doc:"Library profiles, the first of which the compiler knows is used; otherwise that of the chip."`
-	Pad      map[string]int64                     `yaml:"pad,optional" doc:"By number format: rows to which the scales of each visited expert's rows are padded (mixtures of experts); kernels pass over the padding."`
+	Pad      map[string]int64                     `yaml:"pad,optional" doc:"By number format: rows of padding of each of the rank's experts (mixtures of experts), of scales or of buffers; kernels around the products pass over it, and look for the expert of a row."`
 	Whole    bool                                 `yaml:"whole,optional" doc:"Activations and weighted sums pass over the choices of all ranks (mixtures of experts)."`
 	OneShot  map[string]config.Figure[unit.Bytes] `yaml:"one_shot,optional" bound:">0" doc:"By number of ranks: the largest all-reduce for which the engine's own kernel is used, in which every rank reads the data of all others; larger ones are NCCL's."`
 	Few      []string                             `yaml:"few,optional" doc:"Library profiles in place of those where a mixture of experts has no more tokens than experts on a rank."`
