@@ -246,7 +246,7 @@ func TestExpertRows(t *testing.T) {
 		want int64
 	}{
 		{Harness{}, "act", 50}, {Harness{Whole: true}, "act", 200}, {Harness{Whole: true}, "combine", 200}, {Harness{Whole: true}, "dispatch", 50},
-		{Harness{Pad: map[string]int64{"fp32": 128}}, "act.pad", 256}, // two experts are visited
+		{Harness{Pad: map[string]int64{"fp32": 128}}, "act.pad", 384}, // of three experts, visited or not
 	} {
 		if got := rows(&tt.h, tt.op); got != tt.want {
 			t.Errorf("%s of %+v: %d rows, want %d", tt.op, tt.h, got, tt.want)

@@ -95,7 +95,7 @@ var sglangMarlin = func() profile {
 	s.warpRows, s.warpCols, s.lineBytes = 64, 32, 0
 	s.maxThreads = 256
 	s.widen = 10
-	s.margin = 96 << 10
+	s.margin = 88 << 10
 	s.evenly = true
 	return p
 }()

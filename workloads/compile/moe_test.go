@@ -159,32 +159,109 @@ func TestRoom(t *testing.T) {
 	}
 }
 
-// Rows are looked up where the library does that: log2 of the experts trips for
-// each.
+// What is done between products takes each row once, a slice at a time, and
+// looks it up where the library does that: more often with more experts, and not
+// again for each slice.
 func TestLookups(t *testing.T) {
-	waits := func(profile string, window int64) (n int64) {
+	type work struct{ turns, waits int64 }
+	of := func(profile, fn string, window, cols int64) (w work) {
 		g := &graph.Graph{Name: "op", Tokens: 1, Unit: "op"}
-		x := g.AddTensor("x", dtype.BF16, graph.Input, -1, 1024, 2048)
-		chosen := g.AddTensor("chosen", dtype.Int32, graph.Input, -1, 1024, 4)
-		y := g.AddTensor("y", dtype.BF16, graph.Output, -1, 4096, 2048)
-		g.AddOp(graph.Op{Name: "dispatch", Kind: graph.Permute, Fn: "dispatch", Layer: -1, DType: dtype.BF16, Rows: 4096, Cols: 2048, Window: window,
-			In: []graph.TensorID{x, chosen}, Out: []graph.TensorID{y}})
-		p := &lowerWith(t, g, asyncChip(), profile).Programs[0]
+		x, y := int64(1024), int64(4096)
+		if fn == "combine" {
+			x, y = y, x
+		}
+		in := []graph.TensorID{g.AddTensor("in", dtype.BF16, graph.Input, -1, x, cols)}
+		if fn == "combine" {
+			in = append(in, g.AddTensor("weights", dtype.FP32, graph.Input, -1, 1024, 4))
+		}
+		in = append(in, g.AddTensor("chosen", dtype.Int32, graph.Input, -1, 1024, 4))
+		out := g.AddTensor("out", dtype.BF16, graph.Output, -1, y, cols)
+		g.AddOp(graph.Op{Name: fn, Kind: graph.Permute, Fn: fn, Layer: -1, DType: dtype.BF16, Rows: 4096, Cols: cols, Window: window,
+			In: in, Out: []graph.TensorID{out}})
+		tr := lowerWith(t, g, asyncChip(), profile)
+		if err := cover(tr).check(every); err != nil {
+			t.Errorf("%s of %d columns: %v", fn, cols, err)
+		}
+		p := &tr.Programs[0]
 		for i := range p.Parts {
 			part := &p.Parts[i]
 			for j := range part.Code {
-				if s := &part.Code[j]; s.Count != nil {
-					n += part.Tiles() * s.Count.C
+				s := &part.Code[j]
+				if s.Count == nil {
+					continue
+				}
+				for y := range part.Grid[1] {
+					n := part.Grid[0] * s.Count.Eval([4]int64{0, y}, 0)
+					w.turns += n
+					for _, in := range s.Body {
+						if in.Kind == trace.Barrier {
+							w.waits += n
+						}
+					}
 				}
 			}
 		}
-		return n
+		return w
 	}
-	if n := waits("trtllm-moe", 64); n != 4096*7 {
-		t.Errorf("%d trips for 4096 rows over 64 experts", n)
+	few, many, wide := of("trtllm-moe", "dispatch", 1, 2048), of("trtllm-moe", "dispatch", 64, 2048), of("trtllm-moe", "dispatch", 64, 8192)
+	if few.turns != 4096 || many.turns != 4096 || wide.turns != 4*4096 {
+		t.Errorf("turns: %d for 4096 rows, %d over 64 experts, %d of four slices", few.turns, many.turns, wide.turns)
 	}
-	if n := waits("trtllm-moe", 0) + waits("cublas", 64); n != 0 {
-		t.Errorf("%d trips without experts, or without look-ups", n)
+	if got := many.waits - few.waits; got != 2*6*many.turns {
+		t.Errorf("%d waits for a search among 64 experts by %d rows", got, many.turns)
+	}
+	if wide.waits > many.waits*5/4 {
+		t.Errorf("%d waits of rows of four slices, %d of one", wide.waits, many.waits)
+	}
+	if sum := of("trtllm-moe", "combine", 0, 2048); sum.turns < 4096 || sum.turns > 4100 {
+		t.Errorf("%d turns for the sums of 4096 rows", sum.turns)
+	}
+	if got := of("trtllm-moe", "dispatch", 0, 2048).waits + of("cublas", "dispatch", 64, 2048).waits + of("trtllm-gen", "combine", 0, 2048).waits; got != 0 {
+		t.Errorf("%d waits without experts, or without look-ups", got)
+	}
+}
+
+// Marlin runs one tile program on a core, however small its tile, with the rows
+// that suit even loads.
+func TestMarlin(t *testing.T) {
+	chip := syncChip()
+	for _, tt := range []struct{ expected, rows int64 }{{2, 16}, {60, 64}} {
+		g := grouped(dtype.Int4, dtype.BF16, 4096, 4096, 0)
+		g.Ops[0].Rows = tt.expected
+		p := &lowerWith(t, g, chip, "sglang-marlin").Programs[0]
+		if most := int64(chip.Cores.Scratchpad.Capacity.Value); 2*p.Scratch <= most {
+			t.Errorf("%d of %d bytes of scratchpad, so two fit", p.Scratch, most)
+		}
+		for _, in := range loopOf(t, p).Body {
+			if in.Kind == trace.MatMul && in.M != tt.rows {
+				t.Errorf("tiles of %d rows where %d are expected, want %d", in.M, tt.expected, tt.rows)
+			}
+		}
+	}
+}
+
+// Of few rows, the products in Triton on Blackwell take narrow tiles, so that
+// there are more of them.
+func TestNarrow(t *testing.T) {
+	width := func(profile string) int64 {
+		g := grouped(dtype.FP4, dtype.BF16, 1024, 2048, 0)
+		g.Ops[0].MatMul.GroupRows = []int64{2, 0, 0, 0, 0, 0, 0, 0}
+		g.Ops[0].MatMul.M = 2
+		for i := range g.Ops[0].In {
+			if x := g.Tensor(g.Ops[0].In[i]); x.Name == "x" {
+				x.Shape[0] = 2
+			}
+		}
+		g.Tensor(g.Ops[0].Out[0]).Shape[0] = 2
+		for _, in := range loopOf(t, &lowerWith(t, g, asyncChip(), profile).Programs[0]).Body {
+			if in.Kind == trace.MatMul {
+				return in.N
+			}
+		}
+		return 0
+	}
+	if wide, narrow := width("triton-mxfp4"), width("triton-mxfp4-sm100"); wide != 256 || narrow > 128 {
+		t.Errorf("tiles of %d columns, on Blackwell of %d", wide, narrow)
 	}
 }
 

@@ -197,7 +197,7 @@ type streamRules struct {
 	setup       int64 // clocks of set-up and tear-down of a tile program
 	caches      cacheRules
 	sumPrograms int64 // tile programs for each core of a reduction over rows
-	lookups     bool  // of a mixture of experts, rows are looked up one after the other: the expert of each by a search over the offsets of those of the rank, the rows of a token in turn
+	lookups     bool  // of a mixture of experts, threads look rows up and take one after the other
 
 	kernels map[string][]streamKernel // by kind and function ("norm_rmsnorm"), or by kind; the first that takes rows so wide
 }

@@ -624,15 +624,17 @@ func (w *streamWriter) part(seg segment, passes int) {
 
 // inTurn lowers the kernels between the products of a mixture of experts, whose
 // threads take row after row: where there are rows enough, eight groups of 256
-// threads on a core (expandInputRowsKernel, doActivationKernel and
-// finalizeMoeRoutingKernel of TensorRT-LLM). A thread moves 16 bytes of the
-// operand with the shortest elements at once, so a group a slice of a row, and
-// waits for the shared cache before it can ask for the first: for the number of
-// the row, and for each step of a search over the offsets of Window experts to
-// find the row's own. A sum over the choices of a token takes one after the other. It
-// returns false for other kernels.
+// threads for each core (expandInputRowsKernel, doActivationKernel and
+// finalizeMoeRoutingKernel of TensorRT-LLM), of which as many run at once as
+// their registers allow. A thread moves 16 bytes of the operand with the shortest
+// elements at once, so a group a slice of a row. Before it can ask for the first,
+// it waits for the number of the row, which lies in the shared cache, and for a
+// search over the offsets of Window experts, which stay in the core. A sum over
+// the choices of a token takes one after the other. It returns false for other
+// kernels.
 func (c *coder) inTurn(s *streamed) bool {
 	const threads, groups = 256, 8
+	const registers = 64 // of a thread that converts 8 to 16 elements at once (assumed)
 	o := c.o
 	sums := o.Kind == graph.Permute && o.Fn == "combine"
 	trips := int64(1) // to the shared cache, for the number of the row
@@ -643,45 +645,48 @@ func (c *coder) inTurn(s *streamed) bool {
 	case o.Fn != "dispatch":
 		trips = 0
 	}
-	steps := 2 * int64(bits.Len64(uint64(max(1, o.Window)-1))) // of a search in the core: a look-up and a comparison
-	width := int64(16)                                         // bits of the shortest element; those of less than a byte are made of longer ones
+	// A step of the search is a look-up and a comparison, each as long as a barrier.
+	waits := trips*int64(c.t.l2Latency) + 2*waitClocks*int64(bits.Len64(uint64(max(1, o.Window)-1)))
+	width := int64(16) // bits of the shortest element; those of less than a byte are made of longer ones
 	for i := range s.accesses {
 		if n := int64(s.accesses[i].op.dt.Bits()); n >= 8 && s.accesses[i].op.cols == o.Cols {
 			width = min(width, n)
 		}
 	}
 	slices := s.slices(ceilDiv(o.Cols*width, threads*128))
-	rows, outer := o.Rows, o.Rows // what is read one after the other, and what is written then
+	results := o.Rows
 	if sums {
-		outer = c.result(0).rows
+		results = c.result(0).rows
 	}
-	per := max(1, outer*slices/(groups*c.t.cores)) // of those that are written
-	programs := ceilDiv(outer, per)
-	turns := max(1, ceilDiv(rows, programs))
-	c.begin(fmt.Sprintf("%s_%d", s.name, threads), threads, 64, 0)
+	per := max(1, results*slices/(groups*c.t.cores))
+	programs := ceilDiv(results, per)
+	turns, count := per, trace.Expr{C: results, Y: -per, Max: per}
+	s.units = results
+	if sums { // as many choices for each token
+		turns = ceilDiv(o.Rows, programs)
+		s.units, count = programs*turns, fixed(turns)
+	}
+	c.begin(fmt.Sprintf("%s_%d", s.name, threads), threads, registers, 0)
 	c.prog.Setup = c.m.prof.stream.setup
 	s.own(c)
-	s.units = programs * turns
 	w := &streamWriter{c: c, s: s, per: 1, slices: slices}
 	w.slots()
 	start := trace.Expr{Y: turns, K: 1}
 	var body, stores []trace.Instr
-	for range ceilDiv(trips*int64(c.t.l2Latency)+steps*waitClocks, waitClocks*slices) {
+	for range ceilDiv(waits, waitClocks*slices) {
 		body = append(body, barrier(0))
 	}
 	for i := range s.accesses {
 		a := &s.accesses[i]
 		if a.store && sums {
-			in := w.region(i, trace.Expr{Y: per}, per)
-			in.Row, in.Rows = trace.Expr{Y: per}, per
-			stores = append(stores, in)
+			a.perUnit = 1
+			stores = append(stores, w.region(i, trace.Expr{Y: per}, per))
 			continue
 		}
-		a.how, a.perUnit = often, 1
+		a.how, a.perUnit = byRows, 0
 		in := w.region(i, start, 1)
-		in.Kind = trace.Load
+		in.Rows = 1
 		if a.store {
-			in.Kind = trace.Store
 			stores = append(stores, in)
 		} else {
 			body = append(body, in)
@@ -693,9 +698,9 @@ func (c *coder) inTurn(s *streamed) bool {
 	}
 	grid := [4]int64{slices, programs, 1, 1}
 	if sums {
-		c.part(grid, loop(fixed(turns), 1, 1, body...), once(stores...))
+		c.part(grid, loop(count, 1, 1, body...), once(stores...))
 	} else {
-		c.part(grid, loop(fixed(turns), 1, 1, append(body, stores...)...))
+		c.part(grid, loop(count, 1, 1, append(body, stores...)...))
 	}
 	c.finish()
 	return true
