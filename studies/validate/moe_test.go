@@ -266,3 +266,23 @@ func TestFew(t *testing.T) {
 		t.Errorf("8 tokens take %v us, 9 take %v us", few, many)
 	}
 }
+
+// Products of zeros stay below the power cap at a higher clock than those of
+// random values.
+func TestData(t *testing.T) {
+	latency := func(data string) float64 {
+		h := &Harness{Launch: "graph", Cache: Cache{State: "cold"}, Data: data, Library: []string{"trtllm-moe"}}
+		d := newDraft()
+		d.experts(h, formats[3], 16384, 8192, 8192, 8, 1, []int64{8192, 8192}, false)
+		j := (&validation{}).operation(h, &chip{Chip: chipOf(t, "h100-sxm")}, d, plan.Plan{DType: dtype.BF16})
+		b, err := j.simulate()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return j.read(b).us
+	}
+	random, zero := latency("random"), latency("zero")
+	if zero >= 0.95*random || latency("") != random {
+		t.Errorf("%.0f us with random values, %.0f with zeros, %.0f where nothing is said", random, zero, latency(""))
+	}
+}
