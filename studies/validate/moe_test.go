@@ -271,7 +271,7 @@ func TestFew(t *testing.T) {
 // random values.
 func TestData(t *testing.T) {
 	latency := func(data string) float64 {
-		h := &Harness{Launch: "graph", Cache: Cache{State: "cold"}, Data: data, Library: []string{"trtllm-moe"}}
+		h := &Harness{Launch: "graph", Cache: Cache{State: "cold"}, Data: data, Extra: []string{"combine"}, Library: []string{"trtllm-moe"}}
 		d := newDraft()
 		d.experts(h, formats[3], 16384, 8192, 8192, 8, 1, []int64{8192, 8192}, false)
 		j := (&validation{}).operation(h, &chip{Chip: chipOf(t, "h100-sxm")}, d, plan.Plan{DType: dtype.BF16})
