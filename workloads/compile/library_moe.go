@@ -91,15 +91,17 @@ var sglangTritonFew = func() profile {
 var sglangMarlin = func() profile {
 	p := sglangTriton
 	p.name = "sglang-marlin"
-	s := &p.sync
-	s.tiles = [][2]int64{{16, 128}, {16, 256}, {32, 128}, {32, 256}, {48, 256}, {64, 128}, {64, 256}}
-	s.minStages, s.maxStages = 4, 4
-	s.depth = []int64{128}
-	s.warpRows, s.warpCols, s.lineBytes = 64, 32, 0
-	s.maxThreads = 256
-	s.widen = 10
-	s.margin = 88 << 10
-	s.evenly = true
+	for _, r := range []*gemmRules{&p.sync, &p.async} {
+		r.tiles = [][2]int64{{16, 128}, {16, 256}, {32, 128}, {32, 256}, {48, 256}, {64, 128}, {64, 256}}
+		r.depth = []int64{128}
+		r.minStages, r.maxStages = 4, 4
+		r.maxThreads = 256
+		r.widen = 10
+		r.evenly = true
+		r.lineBytes = 0
+	}
+	p.sync.margin, p.async.margin = 88<<10, 120<<10 // so that no two programs fit
+	p.sync.warpRows, p.sync.warpCols = 64, 32
 	return p
 }()
 
