@@ -407,6 +407,9 @@ func (c *coder) search(g *gemm, path matrixPath) (gemmTile, error) {
 					}
 					last = x.stages
 					x.scratch = int64(x.stages)*stage + rules.margin
+					if rules.whole {
+						x.scratch = t.scratchGroup
+					}
 					rules.resources(&x)
 					if rules.sumsSetup > 0 && t.sums > 0 {
 						x.waits = 0 // one thread issues ahead, and nobody reads the sums in between

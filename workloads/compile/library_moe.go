@@ -24,7 +24,8 @@ var trtllmMoE = func() profile {
 	p.async.splits = []int64{1}
 	// The kernel for Ampere (fused_moe_kernel_sm80) has four warps that keep the
 	// sums of gate and value side by side: of its tiles of 16 to 128 x 128 x 64 that
-	// of 128 rows would need more registers than a thread has.
+	// of 128 rows would need more registers than a thread has, and of that of 64 one
+	// fits a core, as a stage has the columns of both.
 	p.sync.tiles = [][2]int64{{16, 128}, {32, 128}, {64, 128}}
 	p.sync.kernels, p.sync.short = nil, shortRules{}
 	p.sync.depth = []int64{128}
@@ -32,6 +33,7 @@ var trtllmMoE = func() profile {
 	p.sync.swap = false
 	p.sync.minStages, p.sync.maxStages = 2, 4
 	p.sync.warpRows, p.sync.warpCols = 32, 64
+	p.sync.whole = true
 	p.sync.lineBytes = 128
 	p.stream.setup, p.stream.lookups = moeSetup, true
 	// PyTorch's top-k (sbtopk::gatherTopK): two bits of 32 in a pass, of about 45
@@ -97,10 +99,9 @@ var sglangMarlin = func() profile {
 		r.minStages, r.maxStages = 4, 4
 		r.maxThreads = 256
 		r.widen = 10
-		r.evenly = true
+		r.evenly, r.whole = true, true
 		r.lineBytes = 0
 	}
-	p.sync.margin, p.async.margin = 88<<10, 120<<10 // so that no two programs fit
 	p.sync.warpRows, p.sync.warpCols = 64, 32
 	return p
 }()
