@@ -654,53 +654,64 @@ func (c *coder) inTurn(s *streamed) bool {
 		}
 	}
 	slices := s.slices(ceilDiv(o.Cols*width, threads*128))
-	results := o.Rows
-	if sums {
-		results = c.result(0).rows
-	}
-	per := max(1, results*slices/(groups*c.t.cores))
-	programs := ceilDiv(results, per)
-	turns, count := per, trace.Expr{C: results, Y: -per, Max: per}
-	s.units = results
-	if sums { // as many choices for each token
-		turns = ceilDiv(o.Rows, programs)
-		s.units, count = programs*turns, fixed(turns)
-	}
 	c.begin(fmt.Sprintf("%s_%d", s.name, threads), threads, registers, 0)
 	c.prog.Setup = c.m.prof.stream.setup
 	s.own(c)
+	s.units = o.Rows
+	for i := range s.accesses {
+		s.accesses[i].how, s.accesses[i].perUnit = byRows, 0
+	}
 	w := &streamWriter{c: c, s: s, per: 1, slices: slices}
 	w.slots()
-	start := trace.Expr{Y: turns, K: 1}
-	var body, stores []trace.Instr
-	for range ceilDiv(waits, waitClocks*slices) {
-		body = append(body, barrier(0))
+	wait := func(clocks int64) (all []trace.Instr) {
+		for range ceilDiv(clocks, waitClocks) {
+			all = append(all, barrier(0))
+		}
+		return all
 	}
-	for i := range s.accesses {
-		a := &s.accesses[i]
-		if a.store && sums {
-			a.perUnit = 1
-			stores = append(stores, w.region(i, trace.Expr{Y: per}, per))
+	// turn is what a row takes, in a loop.
+	turn := func(at trace.Expr) (body, stores []trace.Instr) {
+		body = wait(ceilDiv(waits, slices))
+		for i := range s.accesses {
+			in := w.region(i, at, 1)
+			in.Rows = 1
+			if s.accesses[i].store {
+				stores = append(stores, in)
+			} else {
+				body = append(body, in)
+			}
+		}
+		for i, op := range c.prog.Ops {
+			body = vector(body, i, ceilDiv(op.VectorOps, s.units*slices), w.arith())
+			body = special(body, i, ceilDiv(op.SpecialOps, s.units*slices))
+		}
+		return body, stores
+	}
+	if !sums {
+		per := max(1, o.Rows*slices/(groups*c.t.cores))
+		body, stores := turn(trace.Expr{Y: per, K: 1})
+		c.part([4]int64{slices, ceilDiv(o.Rows, per), 1, 1}, loop(trace.Expr{C: o.Rows, Y: -per, Max: per}, 1, 1, append(body, stores...)...))
+		c.finish()
+		return true
+	}
+	// A group for each token looks at all of its choices. Some have a choice here
+	// more than the others, which may have none.
+	tokens := c.result(0).rows
+	look := wait(ceilDiv(int64(c.t.l2Latency), slices) + 2*waitClocks*c.in(len(o.In)-1).cols)
+	each, more := o.Rows/tokens, o.Rows%tokens
+	for _, x := range [...]struct{ first, tokens, row, each int64 }{{0, more, 0, each + 1}, {more, tokens - more, more * (each + 1), each}} {
+		if x.tokens == 0 {
 			continue
 		}
-		a.how, a.perUnit = byRows, 0
-		in := w.region(i, start, 1)
-		in.Rows = 1
-		if a.store {
-			stores = append(stores, in)
-		} else {
-			body = append(body, in)
+		code := []trace.Step{once(look...)}
+		body, stores := turn(trace.Expr{C: x.row, Y: x.each, K: 1})
+		if x.each > 0 {
+			code = append(code, loop(fixed(x.each), 1, 1, body...))
 		}
-	}
-	for i, op := range c.prog.Ops {
-		body = vector(body, i, ceilDiv(op.VectorOps, s.units*slices), w.arith())
-		body = special(body, i, ceilDiv(op.SpecialOps, s.units*slices))
-	}
-	grid := [4]int64{slices, programs, 1, 1}
-	if sums {
-		c.part(grid, loop(count, 1, 1, body...), once(stores...))
-	} else {
-		c.part(grid, loop(count, 1, 1, append(body, stores...)...))
+		for i := range stores {
+			stores[i].Row = trace.Expr{C: x.first, Y: 1}
+		}
+		c.part([4]int64{slices, x.tokens, 1, 1}, append(code, once(stores...))...)
 	}
 	c.finish()
 	return true
