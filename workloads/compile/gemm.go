@@ -1001,6 +1001,9 @@ func (w *gemmWriter) part(r *run, sm, sn segment, split, base int64) {
 		body = append(body, barrier(0))
 	}
 	code := []trace.Step{loop(count, x.stages, x.ways, body...)}
+	if d, trips := c.o.MatMul, c.m.prof.gemm(w.path).maps; d != nil && d.Groups > 0 && trips > 0 {
+		code = append([]trace.Step{once(c.wait(trips * int64(c.t.l2Latency))...)}, code...)
+	}
 	if split > 1 {
 		row := at(0, 0, sm, true)
 		row.C -= base

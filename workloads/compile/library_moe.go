@@ -22,6 +22,7 @@ var trtllmMoE = func() profile {
 	p.async.minStages = 3
 	p.async.evenly = true
 	p.async.splits = []int64{1}
+	p.async.maps = 1 // tensor maps are changed from expert to expert
 	// The kernel for Ampere (fused_moe_kernel_sm80) has four warps that keep the
 	// sums of gate and value side by side: of its tiles of 16 to 128 x 128 x 64 that
 	// of 128 rows would need more registers than a thread has, and of that of 64 one
@@ -142,6 +143,7 @@ var sglangTritonBlock = func() profile {
 var trtllmGen = func() profile {
 	p := trtllmMoE
 	p.name = "trtllm-gen"
+	p.async.maps = 0
 	p.fuse.epilogues = cublas.fuse.epilogues
 	p.fuse.glu, p.async.pairs = true, true
 	p.async.roomy = true
@@ -158,6 +160,7 @@ var trtllmGen = func() profile {
 var trtllmMoEBlock = func() profile {
 	p := trtllmMoE
 	p.name = "trtllm-moe-block"
+	p.async.maps = 0 // all experts' weights are one operand
 	p.async.tiles = deepgemm.async.tiles
 	p.async.promote, p.sync.promote = deepgemm.async.promote, deepgemm.sync.promote
 	p.stream.groupSlots = 180
@@ -172,6 +175,7 @@ var trtllmMoEBlock = func() profile {
 var tritonMXFP4 = func() profile {
 	p := trtllmMoE
 	p.name = "triton-mxfp4"
+	p.async.maps = 0
 	p.async.roomy = true
 	p.async.tiles = [][2]int64{{16, 256}, {32, 256}, {64, 256}, {128, 256}}
 	p.async.swap = false

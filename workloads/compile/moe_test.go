@@ -240,6 +240,23 @@ func TestMarlin(t *testing.T) {
 	}
 }
 
+// Grouped products of CUTLASS wait for the descriptors of a tile's group, those
+// with all groups in one operand do not, nor do single ones.
+func TestMaps(t *testing.T) {
+	ahead := func(g *graph.Graph, profile string) bool { // of the loop
+		s := lowerWith(t, g, asyncChip(), profile).Programs[0].Parts[0].Code[0]
+		return s.Count == nil && s.Body[0].Kind == trace.Barrier
+	}
+	one := grouped(dtype.BF16, dtype.BF16, 1024, 2048, 0)
+	single := &graph.Graph{Name: "op", Tokens: 1, Unit: "op"}
+	x, w := single.AddTensor("x", dtype.BF16, graph.Input, -1, 512, 2048), single.AddTensor("w", dtype.BF16, graph.Weight, -1, 1024, 2048)
+	single.AddOp(graph.Op{Name: "single", Kind: graph.MatMul, Layer: -1, DType: dtype.BF16, In: []graph.TensorID{x, w},
+		Out: []graph.TensorID{single.AddTensor("y", dtype.BF16, graph.Output, -1, 512, 1024)}, MatMul: &graph.MatMulDims{Batch: 1, M: 512, N: 1024, K: 2048}})
+	if !ahead(one, "trtllm-moe") || ahead(one, "trtllm-moe-block") || ahead(one, "trtllm-gen") || ahead(single, "trtllm-moe") {
+		t.Error("descriptors are waited for by other products than those of groups of CUTLASS")
+	}
+}
+
 // Of few rows, the products in Triton on Blackwell take narrow tiles, so that
 // there are more of them.
 func TestNarrow(t *testing.T) {

@@ -76,6 +76,8 @@ type gemmRules struct {
 
 	short shortRules // kernels for products of a short K
 
+	maps int64 // trips to the shared cache ahead of each tile of a grouped product, for the descriptors of its group
+
 	results int64 // instructions of a thread for each element of a whole tile of the result: its address, whether it is inside, scale, store
 
 	setup       int64 // clocks of a tile program besides its loop and its epilogue

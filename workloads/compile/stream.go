@@ -622,6 +622,14 @@ func (w *streamWriter) part(seg segment, passes int) {
 	c.part(grid, code...)
 }
 
+// wait is as many barriers as take so many clocks.
+func (c *coder) wait(clocks int64) (all []trace.Instr) {
+	for range ceilDiv(clocks, waitClocks) {
+		all = append(all, barrier(0))
+	}
+	return all
+}
+
 // inTurn lowers the kernels between the products of a mixture of experts, whose
 // threads take row after row: where there are rows enough, eight groups of 256
 // threads for each core (expandInputRowsKernel, doActivationKernel and
@@ -663,15 +671,9 @@ func (c *coder) inTurn(s *streamed) bool {
 	}
 	w := &streamWriter{c: c, s: s, per: 1, slices: slices}
 	w.slots()
-	wait := func(clocks int64) (all []trace.Instr) {
-		for range ceilDiv(clocks, waitClocks) {
-			all = append(all, barrier(0))
-		}
-		return all
-	}
 	// turn is what a row takes, in a loop.
 	turn := func(at trace.Expr) (body, stores []trace.Instr) {
-		body = wait(ceilDiv(waits, slices))
+		body = c.wait(ceilDiv(waits, slices))
 		for i := range s.accesses {
 			in := w.region(i, at, 1)
 			in.Rows = 1
@@ -697,7 +699,7 @@ func (c *coder) inTurn(s *streamed) bool {
 	// A group for each token looks at all of its choices. Some have a choice here
 	// more than the others, which may have none.
 	tokens := c.result(0).rows
-	look := wait(ceilDiv(int64(c.t.l2Latency), slices) + 2*waitClocks*c.in(len(o.In)-1).cols)
+	look := c.wait(ceilDiv(int64(c.t.l2Latency), slices) + 2*waitClocks*c.in(len(o.In)-1).cols)
 	each, more := o.Rows/tokens, o.Rows%tokens
 	for _, x := range [...]struct{ first, tokens, row, each int64 }{{0, more, 0, each + 1}, {more, tokens - more, more * (each + 1), each}} {
 		if x.tokens == 0 {
