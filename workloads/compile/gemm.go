@@ -407,7 +407,7 @@ func (c *coder) search(g *gemm, path matrixPath) (gemmTile, error) {
 					}
 					last = x.stages
 					x.scratch = int64(x.stages)*stage + rules.margin
-					if rules.whole {
+					if rules.greedy {
 						x.scratch = t.scratchGroup
 					}
 					rules.resources(&x)

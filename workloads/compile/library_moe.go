@@ -34,7 +34,7 @@ var trtllmMoE = func() profile {
 	p.sync.swap = false
 	p.sync.minStages, p.sync.maxStages = 2, 4
 	p.sync.warpRows, p.sync.warpCols = 32, 64
-	p.sync.whole = true
+	p.sync.greedy = true
 	p.sync.lineBytes = 128
 	p.stream.setup, p.stream.lookups = moeSetup, true
 	// PyTorch's top-k (sbtopk::gatherTopK): two bits of 32 in a pass, of about 45
@@ -100,7 +100,7 @@ var sglangMarlin = func() profile {
 		r.minStages, r.maxStages = 4, 4
 		r.maxThreads = 256
 		r.widen = 10
-		r.evenly, r.whole = true, true
+		r.evenly, r.greedy = true, true
 		r.lineBytes = 0
 	}
 	p.sync.warpRows, p.sync.warpCols = 64, 32

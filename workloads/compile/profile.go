@@ -64,7 +64,7 @@ type gemmRules struct {
 	evenly     bool       // the tile of a grouped product is that which is best for as many rows in each group as are expected
 	roomy      bool       // grids of grouped products have room for Window rows: the tile programs beyond the last row end at once
 	alone      bool       // the pipeline takes all the scratchpad, so that one tile program runs on a core (StageCountAuto of CUTLASS)
-	whole      bool       // a tile program asks for all of the scratchpad, whatever its pipeline takes
+	greedy     bool       // a tile program asks for all of the scratchpad, whatever its pipeline takes
 	swap       bool       // the transposed product may be computed instead
 	turned     bool       // it always is: the library takes matrices by columns, its callers have them by rows
 	tuned      bool       // tiles are those of the next power of two of rows, which the library was tuned for
