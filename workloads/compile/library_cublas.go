@@ -51,7 +51,7 @@ var cublas = profile{
 		depth:       []int64{128},
 		minStages:   2,
 		maxStages:   16,
-		splits:      []int64{1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32},
+		splits:      []int64{1, 2, 3, 4, 5, 6, 8, 10, 12, 16},
 		swap:        true,
 		clusters:    [][2]int64{{2, 1}, {1, 2}, {2, 2}, {4, 1}, {1, 4}, {4, 2}, {2, 4}},
 		alone:       true,
