@@ -29,17 +29,24 @@ func (c *coder) cacheWrite(s *streamed) bool {
 	threads := max(r.threads, min(r.mostThreads, int(roundUp(d.KVHeads*d.HeadDim, 32))))
 	c.begin(fmt.Sprintf("%s_%d", s.name, threads), threads, r.registers, 0)
 	c.prog.Setup = r.setup
-	switch {
-	case c.o.Kind == graph.Rope:
-		s.barriers = r.waits + int(ceilDiv(int64(r.pairWaits)*d.KVHeads, d.Heads))
-	case r.positions == 0: // a warp for each head, in turn
+	if r.positions == 0 && c.o.Kind != graph.Rope { // a warp for each head, in turn
 		s.barriers = r.waits * int(ceilDiv(d.KVHeads, int64(threads)/32))
 	}
 	w := &streamWriter{c: c, s: s, per: per, slices: cut}
 	w.slots()
+	parts := []*streamWriter{w}
+	if c.o.Kind == graph.Rope {
+		s.barriers = r.waits + r.pairWaits
+		if r.positions > 0 && d.Heads > d.KVHeads {
+			parts = w.byHead(d)
+			parts[1].s.barriers = r.waits
+		}
+	}
 	period := s.period()
 	for _, seg := range segments(period, per, s.inner() || period < s.units) {
-		w.part(seg, 1)
+		for _, p := range parts {
+			p.part(seg, 1)
+		}
 	}
 	if r.spare > 0 {
 		wait := make([]trace.Instr, r.waits)
@@ -50,6 +57,29 @@ func (c *coder) cacheWrite(s *streamed) bool {
 	}
 	c.finish()
 	return true
+}
+
+// byHead parts the tile programs of a rotation: as many query heads as there are heads of keys and values, with one of
+// these each, and the query heads that are left, of which none moves keys or values.
+func (w *streamWriter) byHead(d *graph.AttentionDims) []*streamWriter {
+	part := func(heads, from int64, keys bool) *streamWriter {
+		s := *w.s
+		s.accesses = nil
+		p := &streamWriter{c: w.c, s: &s, per: w.per, slices: heads, among: w.slices}
+		for i, a := range w.s.accesses {
+			if a.op.cols == d.Heads*d.HeadDim {
+				x := *a.op
+				x.col, x.cols = x.col+from*d.HeadDim, heads*d.HeadDim
+				a.op = &x
+			} else if !keys {
+				continue
+			}
+			s.accesses = append(s.accesses, a)
+			p.slot = append(p.slot, w.slot[i])
+		}
+		return p
+	}
+	return []*streamWriter{part(d.KVHeads, 0, true), part(d.Heads-d.KVHeads, d.KVHeads, false)}
 }
 
 // attentionAfter is the attention that reads what the operator writes; nil if

@@ -232,7 +232,7 @@ type cacheRules struct {
 	registers   int
 	setup       int64 // clocks of set-up and tear-down, of these and of the library's other streaming kernels
 	waits       int   // of a rotation, or for the place of a position, each as long as a barrier
-	pairWaits   int   // more of a rotation for the program of a key/value head, which writes both: spread over the query heads of its group
+	pairWaits   int   // more of a rotation for the programs that write keys and values as well, one for each head of these
 	spare       int64 // programs more for each head of a sequence, which find no position
 	positions   int64 // that a tile program takes, of one head of one sequence; 0: one, with all heads
 	chunk       int64 // bytes of queries, at most, where it takes some of one head

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"cmp"
 	"fmt"
 	"math/bits"
 	"strings"
@@ -476,6 +477,7 @@ type streamWriter struct {
 	s      *streamed
 	per    int64
 	slices int64
+	among  int64 // slices that share the arithmetic of a unit, in all parts; 0: slices
 	slot   []int
 }
 
@@ -596,6 +598,7 @@ func (w *streamWriter) part(seg segment, passes int) {
 		grid[3], start.W = s.units/period, period
 	}
 	var code []trace.Step
+	among := cmp.Or(w.among, w.slices)
 	var loads, body, stores []trace.Instr
 	for i := range s.accesses {
 		in := w.region(i, start, seg.size)
@@ -606,15 +609,15 @@ func (w *streamWriter) part(seg segment, passes int) {
 		}
 	}
 	for i, op := range c.prog.Ops {
-		body = vector(body, i, ceilDiv(op.VectorOps*seg.size, s.units*w.slices), w.arith())
-		body = special(body, i, ceilDiv(op.SpecialOps*seg.size, s.units*w.slices))
+		body = vector(body, i, ceilDiv(op.VectorOps*seg.size, s.units*among), w.arith())
+		body = special(body, i, ceilDiv(op.SpecialOps*seg.size, s.units*among))
 		if i == 0 {
 			for range s.barriers {
 				body = append(body, barrier(0))
 			}
 		}
 	}
-	body = vector(body, 0, ceilDiv(s.vector*seg.size, s.units*w.slices), w.arith())
+	body = vector(body, 0, ceilDiv(s.vector*seg.size, s.units*among), w.arith())
 	if passes > 1 {
 		code = append(code, once(append(loads[:len(loads):len(loads)], barrier(0))...))
 	}
