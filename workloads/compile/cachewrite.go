@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"maru/workloads/graph"
-	"maru/workloads/trace"
 )
 
 // cacheWrite lowers a rotary embedding or the append to the cache of keys and
@@ -39,7 +38,6 @@ func (c *coder) cacheWrite(s *streamed) bool {
 		s.barriers = r.waits + r.pairWaits
 		if r.positions > 0 && d.Heads > d.KVHeads {
 			parts = w.byHead(d)
-			parts[1].s.barriers = r.waits
 		}
 	}
 	period := s.period()
@@ -49,11 +47,7 @@ func (c *coder) cacheWrite(s *streamed) bool {
 		}
 	}
 	if r.spare > 0 {
-		wait := make([]trace.Instr, r.waits)
-		for i := range wait {
-			wait[i] = barrier(0)
-		}
-		c.part([4]int64{cut, r.spare, 1, max(1, s.units/period)}, once(wait...))
+		c.part([4]int64{cut, r.spare, 1, max(1, s.units/period)}, once(c.wait(int64(r.waits)*waitClocks)...))
 	}
 	c.finish()
 	return true
@@ -79,7 +73,9 @@ func (w *streamWriter) byHead(d *graph.AttentionDims) []*streamWriter {
 		}
 		return p
 	}
-	return []*streamWriter{part(d.KVHeads, 0, true), part(d.Heads-d.KVHeads, d.KVHeads, false)}
+	pairs, rest := part(d.KVHeads, 0, true), part(d.Heads-d.KVHeads, d.KVHeads, false)
+	rest.s.barriers = w.c.m.prof.stream.caches.waits
+	return []*streamWriter{pairs, rest}
 }
 
 // attentionAfter is the attention that reads what the operator writes; nil if

@@ -179,5 +179,23 @@ func TestCacheKernels(t *testing.T) {
 		if p := &tr.Programs[0]; tiles(p) != tt.tiles || p.Threads != tt.threads {
 			t.Errorf("%s: %s of %d tile programs and %d threads, want %d and %d", tt.profile, p.Name, tiles(p), p.Threads, tt.tiles, tt.threads)
 		}
+		// Every element is read once, however many heads share one of the keys.
+		read, want := int64(0), int64(300*256*2)
+		if tt.rope {
+			want = 300 * (tt.heads*128 + 2*256) // values are written by the same kernel
+		}
+		for pi := range tr.Programs[0].Parts {
+			part := &tr.Programs[0].Parts[pi]
+			for _, step := range part.Code {
+				for _, in := range step.Body {
+					if in.Kind == trace.Load {
+						read += part.Tiles() * in.Rows * in.Cols
+					}
+				}
+			}
+		}
+		if read != want {
+			t.Errorf("%s, %d heads: %d elements read, want %d", tt.profile, tt.heads, read, want)
+		}
 	}
 }

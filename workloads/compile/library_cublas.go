@@ -42,7 +42,9 @@ var cublas = profile{
 	// Narrower tiles than 32 columns exist, but gain nothing: an instruction of
 	// wgmma takes as long. Products of one tile take 90 ns for each 64 of K
 	// on H100 and 60 ns on GB200, whatever their columns. Newer kernels (nvjet) have
-	// tiles in many widths; of those between the powers of two, 160 and 192.
+	// tiles in many widths; of those between the powers of two, 160 and 192. More
+	// than 16 cuts of K are not tried: with a K of 50,000 and more, products of one
+	// tile take as long as with 10 to 16 (the same tables).
 	async: gemmRules{
 		tiles: [][2]int64{
 			{64, 32}, {64, 64}, {64, 128}, {64, 256},
